@@ -1,0 +1,1 @@
+"""The log-cosh reconstruction loss, and the variational auto-encoders it improves."""
