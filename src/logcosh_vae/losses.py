@@ -1,0 +1,307 @@
+"""Elementwise reconstruction losses of the residual `t = prediction - target` (paper, Eqs. 2-7).
+
+Every loss is a function `(prediction, target) -> tensor of the same shape`; who calls it reduces and weighs.
+A new loss is one function and one line of `LOSSES`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Elementwise = Callable[..., Tensor]
+
+# log(cosh(x)) / x^2 for |x| <= _BRANCH in rising powers of x^2 - _CENTRE (tools/log_cosh_coefficients.py)
+_BRANCH = 1.25
+_CENTRE = _BRANCH**2 / 2
+# fmt: off
+_SINGLE = (  # relative error 1.3e-08
+    0.44588789744256513, -0.05782944762011692, 0.011928506251172886, -0.0027865185848748434,
+    0.0006906934737566492, -0.00017834322537978585, 5.202684822290441e-05, -1.4105149666882582e-05,
+)
+_DOUBLE = (  # relative error 4.0e-17
+    0.44588790164926295, -0.05782944879067398, 0.011928286027834781, -0.0027864573070457608,
+    0.0006924830256477808, -0.00017884110370851595, 4.743034969961814e-05, -1.2826798069312957e-05,
+    3.521095098883052e-06, -9.780682225642452e-07, 2.743140456039388e-07, -7.763774842958595e-08,
+    2.2097000151187082e-08, -6.171304995112349e-09, 1.7745762226337664e-09, -6.566236534804395e-10,
+    1.906913803585259e-10,
+)
+# fmt: on
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_TINY_A = 1e-290  # below it a residual of the largest numbers overflows where the loss does not
+_RESCALE = 2.0**64
+
+
+def _matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both arguments in their common dtype, once they are known to be floating and of one shape."""
+    for name, value in (("prediction", prediction), ("target", target)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+        if value.dtype not in _DTYPES:
+            raise TypeError(f"{name} must be a real floating-point tensor, got {value.dtype}")
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction and target must have the same shape, got {tuple(prediction.shape)} and {tuple(target.shape)}"
+        )
+    dtype = torch.promote_types(prediction.dtype, target.dtype)
+    return prediction.to(dtype), target.to(dtype)
+
+
+def _checked(a: float) -> float:
+    if isinstance(a, bool) or not isinstance(a, int | float | numbers.Real):
+        raise TypeError(f"a must be a positive finite number, got {a!r}")
+    try:
+        value = float(a)
+    except OverflowError:
+        value = math.inf
+    if not 0.0 < value < math.inf:
+        raise ValueError(f"a must be a positive finite number, got {a!r}")
+    return value
+
+
+def _residual(prediction: Tensor, target: Tensor, a: float = 1.0) -> Tensor:
+    """`t`, rounded once, in the dtype to compute in: wide enough for the inputs and for `a` itself."""
+    wide = prediction.dtype == torch.float64 or not 1e-30 < a < 1e30
+    dtype = torch.float64 if wide else torch.float32
+    return prediction.to(dtype) - target.to(dtype)
+
+
+def squared_l2(prediction: Tensor, target: Tensor) -> Tensor:
+    """Squared error `t^2` of each element; its gradient is `2t` (paper, Eq. 3).
+
+    Args:
+        prediction: floating-point tensor of any shape.
+        target: tensor of the same shape.
+
+    Returns:
+        Tensor of that shape in the promoted dtype, in [0, inf); half formats are computed in float32.
+
+    Raises:
+        ValueError: the shapes differ.
+        TypeError: an argument is no tensor of float16, bfloat16, float32 or float64.
+
+    >>> squared_l2(torch.tensor([0.5, 1.0]), torch.tensor([0.0, 1.0]))
+    tensor([0.2500, 0.0000])
+    """
+    prediction, target = _matched(prediction, target)
+    return _residual(prediction, target).square().to(prediction.dtype)
+
+
+def l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Absolute error `|t|` of each element; its gradient is `sign(t)`, 0 at 0 (paper, Eq. 4).
+
+    Args, returned shape and errors are those of `squared_l2`.
+
+    >>> l1(torch.tensor([0.5, 1.0]), torch.tensor([1.0, 1.0]))
+    tensor([0.5000, 0.0000])
+    """
+    prediction, target = _matched(prediction, target)
+    return _residual(prediction, target).abs().to(prediction.dtype)
+
+
+class _LogCosh(torch.autograd.Function):
+    """Value and gradient each in their own exact form; only the inputs are kept for the backward pass."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:
+        t = _residual(prediction, target, a)
+        x = t * a
+        magnitude = x.abs()
+        # near 0: x t P(x^2), so that the rounding of x enters about once and no product underflows early
+        s = x.square().sub_(_CENTRE)
+        coefficients = _DOUBLE if t.dtype == torch.float64 else _SINGLE
+        near = s * coefficients[-1]
+        for c in coefficients[-2:0:-1]:
+            near.add_(c).mul_(s)
+        near.add_(coefficients[0]).mul_(x).mul_(t)
+        # far out: |t| - (log 2 - log(1 + exp(-2|x|))) / a, never with exp of a positive number
+        correction = magnitude.mul(-2.0).exp_().log1p_().sub_(math.log(2.0)).div_(a)
+        far = correction.add_(t.abs())
+        return torch.where(magnitude <= _BRANCH, near, far).to(prediction.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
+        prediction, target, ctx.a = inputs
+        ctx.save_for_backward(prediction, target)
+        ctx.save_for_forward(prediction, target)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        prediction, target = ctx.saved_tensors
+        slope = _slope(prediction, target, ctx.a)
+        grad = (slope * grads[0].to(slope.dtype)).to(prediction.dtype)
+        for_prediction, for_target, _ = ctx.needs_input_grad
+        return grad if for_prediction else None, -grad if for_target else None, None
+
+
+class _LogCoshForwardMode(_LogCosh):
+    """The same with forward-mode derivatives, which `torch.compile` cannot trace."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        prediction, target = ctx.saved_tensors
+        slope = _slope(prediction, target, ctx.a)
+        of_prediction, of_target, _ = tangents
+        tangent = torch.zeros_like(slope)
+        if of_prediction is not None:
+            tangent = tangent + of_prediction
+        if of_target is not None:
+            tangent = tangent - of_target
+        return (slope * tangent).to(prediction.dtype)
+
+
+def _slope(prediction: Tensor, target: Tensor, a: float) -> Tensor:
+    # 2 sigmoid(2 a t) - 1, as the paper writes it, is the same number but loses all its digits near 0
+    return (_residual(prediction, target, a) * a).tanh()
+
+
+def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
+    """Log-cosh loss `log(cosh(a t)) / a` of each element (paper, Eq. 2).
+
+    About `a t^2 / 2` for small `|a t|`, `|t| - log(2) / a` for large; the gradient is `tanh(a t)` (Eqs. 5-7).
+    The relative error of both is below 5e-7 in float32 and 1e-15 in float64 where they are normal numbers;
+    float16 and bfloat16 are computed in float32 and rounded once.
+
+    Args:
+        prediction: floating-point tensor of any shape.
+        target: tensor of the same shape; it may require a gradient too.
+        a: positive and finite, the curvature at 0 (the paper uses 100 for pixels in [0, 1]).
+
+    Returns:
+        Tensor of that shape in the promoted dtype, in [0, inf); NaN where an argument is NaN.
+
+    Raises:
+        ValueError: the shapes differ, or `a` is not positive and finite.
+        TypeError: `a` is no number, or an argument is no tensor of float16, bfloat16, float32 or float64.
+
+    >>> log_cosh(torch.tensor([0.01, -1.0]), torch.tensor([0.0, 0.0]), a=100.0)
+    tensor([0.0043, 0.9931])
+    """
+    a = _checked(a)
+    prediction, target = _matched(prediction, target)
+    if a < _TINY_A:  # f(t; a) = c f(t / c; c a)
+        return log_cosh(prediction / _RESCALE, target / _RESCALE, a=a * _RESCALE) * _RESCALE
+    function = _LogCosh if torch.compiler.is_compiling() else _LogCoshForwardMode
+    value: Tensor = function.apply(prediction, target, a)  # type: ignore[no-untyped-call]
+    return value
+
+
+def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
+    """A tensor with the gradient of `log_cosh` in `prediction` but **not its value** (paper, Sec. 3.2).
+
+    `prediction * stop_gradient(tanh(a t))`: cheaper than the loss where only the gradient is used. The target
+    gets no gradient. Args, returned shape and errors are those of `log_cosh`.
+
+    >>> x_hat = torch.tensor([0.3], requires_grad=True)
+    >>> log_cosh_gradient_only(x_hat, torch.tensor([0.2]), a=10.0).sum().backward()
+    >>> x_hat.grad  # tanh(1)
+    tensor([0.7616])
+    """
+    a = _checked(a)
+    prediction, target = _matched(prediction, target)
+    with torch.no_grad():
+        if a < _TINY_A:
+            slope = _slope(prediction / _RESCALE, target / _RESCALE, a * _RESCALE)
+        else:
+            slope = _slope(prediction, target, a)
+    return prediction * slope.to(prediction.dtype).detach()
+
+
+class LogCoshLoss(nn.Module):
+    """Log-cosh loss as a module, used as `torch.nn.MSELoss` is.
+
+    Args:
+        a: positive and finite; see `log_cosh`.
+        reduction: `mean` or `sum` over all elements, or `none`.
+
+    >>> LogCoshLoss(a=100.0, reduction="sum")(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]))
+    tensor(0.9861)
+    """
+
+    def __init__(self, a: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__()
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        self.a = _checked(a)
+        self.reduction = reduction
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """A scalar, or with `none` the elementwise loss."""
+        values = log_cosh(prediction, target, a=self.a)
+        if self.reduction == "mean":
+            return values.mean()
+        return values.sum() if self.reduction == "sum" else values
+
+    def extra_repr(self) -> str:
+        return f"a={self.a:g}, reduction={self.reduction!r}"
+
+
+@dataclass(frozen=True)
+class LossKind:
+    """A registered loss: `curvature` is the second derivative at 0 for a given `a`, inf at L1's corner."""
+
+    elementwise: Elementwise
+    curvature: Callable[[float], float]
+    gradient_only: Elementwise | None = None
+    takes_a: bool = False
+
+
+LOSSES: dict[str, LossKind] = {
+    "l2": LossKind(squared_l2, curvature=lambda _: 2.0),
+    "l1": LossKind(l1, curvature=lambda _: math.inf),
+    "log-cosh": LossKind(log_cosh, curvature=lambda a: a, gradient_only=log_cosh_gradient_only, takes_a=True),
+}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with its parameter bound: plain data that compares, hashes and pickles; made by `make_loss`."""
+
+    name: str
+    a: float | None = None
+
+    def _call(self, function: Elementwise, prediction: Tensor, target: Tensor) -> Tensor:
+        return function(prediction, target) if self.a is None else function(prediction, target, a=self.a)
+
+    def value(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of each element."""
+        return self._call(LOSSES[self.name].elementwise, prediction, target)
+
+    def gradient_only(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss or a cheaper tensor with the same gradient in `prediction`; not to be read as a value."""
+        kind = LOSSES[self.name]
+        return self._call(kind.gradient_only or kind.elementwise, prediction, target)
+
+    @property
+    def curvature(self) -> float:
+        """Second derivative at `prediction == target`."""
+        return LOSSES[self.name].curvature(1.0 if self.a is None else self.a)
+
+
+def make_loss(name: str, a: float | None = None) -> Loss:
+    """The loss called `name`, with `a` bound where it takes one (1 if not given).
+
+    Raises:
+        ValueError: no such loss, or `a` for a loss without it, or `a` not positive and finite.
+
+    >>> make_loss("log-cosh", a=100).curvature
+    100.0
+    """
+    if name not in LOSSES:
+        near = difflib.get_close_matches(name, LOSSES, n=1, cutoff=0.0)
+        raise ValueError(f"unknown loss {name!r}: did you mean {near[0]!r}? Known: {', '.join(LOSSES)}")
+    if LOSSES[name].takes_a:
+        return Loss(name, _checked(1.0 if a is None else a))
+    if a is not None:
+        raise ValueError(f"the loss {name!r} takes no a, got {a!r}")
+    return Loss(name)
