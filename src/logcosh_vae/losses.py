@@ -1,6 +1,8 @@
 """Elementwise reconstruction losses of the residual `t = prediction - target` (paper, Eqs. 2-7).
 
 Every loss is a function `(prediction, target) -> tensor of the same shape`; who calls it reduces and weighs.
+The two are tensors of one shape, of float16, bfloat16, float32 or float64; the result has the promoted dtype, and
+half formats are computed in float32 and rounded once. Other dtypes raise TypeError, unequal shapes ValueError.
 A new loss is one function and one line of `LOSSES`.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,10 +37,8 @@ _DOUBLE = (  # relative error 4.0e-17
     1.906913803585259e-10,
 )
 # fmt: on
-
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_TINY_A = 1e-290  # below it a residual of the largest numbers overflows where the loss does not
-_RESCALE = 2.0**64
+_TINY_A = 1e-300  # below it the residual of huge numbers can overflow where the loss does not
 
 
 def _matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,10 +48,9 @@ def _matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
         if value.dtype not in _DTYPES:
             raise TypeError(f"{name} must be a real floating-point tensor, got {value.dtype}")
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction and target must have the same shape, got {tuple(prediction.shape)} and {tuple(target.shape)}"
-        )
+    shapes = tuple(prediction.shape), tuple(target.shape)
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"prediction and target must have the same shape, got {shapes[0]} and {shapes[1]}")
     dtype = torch.promote_types(prediction.dtype, target.dtype)
     return prediction.to(dtype), target.to(dtype)
 
@@ -58,35 +58,19 @@ def _matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def _checked(a: float) -> float:
     if isinstance(a, bool) or not isinstance(a, int | float | numbers.Real):
         raise TypeError(f"a must be a positive finite number, got {a!r}")
-    try:
-        value = float(a)
-    except OverflowError:
-        value = math.inf
-    if not 0.0 < value < math.inf:
+    if not 0 < a <= sys.float_info.max:  # also false for NaN
         raise ValueError(f"a must be a positive finite number, got {a!r}")
-    return value
+    return float(a)
 
 
 def _residual(prediction: Tensor, target: Tensor, a: float = 1.0) -> Tensor:
     """`t`, rounded once, in the dtype to compute in: wide enough for the inputs and for `a` itself."""
-    wide = prediction.dtype == torch.float64 or not 1e-30 < a < 1e30
-    dtype = torch.float64 if wide else torch.float32
+    dtype = torch.float32 if prediction.dtype != torch.float64 and 1e-30 < a < 1e30 else torch.float64
     return prediction.to(dtype) - target.to(dtype)
 
 
 def squared_l2(prediction: Tensor, target: Tensor) -> Tensor:
-    """Squared error `t^2` of each element; its gradient is `2t` (paper, Eq. 3).
-
-    Args:
-        prediction: floating-point tensor of any shape.
-        target: tensor of the same shape.
-
-    Returns:
-        Tensor of that shape in the promoted dtype, in [0, inf); half formats are computed in float32.
-
-    Raises:
-        ValueError: the shapes differ.
-        TypeError: an argument is no tensor of float16, bfloat16, float32 or float64.
+    """Squared error `t^2` of each element, in [0, inf); its gradient is `2t` (paper, Eq. 3).
 
     >>> squared_l2(torch.tensor([0.5, 1.0]), torch.tensor([0.0, 1.0]))
     tensor([0.2500, 0.0000])
@@ -96,9 +80,7 @@ def squared_l2(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Absolute error `|t|` of each element; its gradient is `sign(t)`, 0 at 0 (paper, Eq. 4).
-
-    Args, returned shape and errors are those of `squared_l2`.
+    """Absolute error `|t|` of each element, in [0, inf); its gradient is `sign(t)`, 0 at 0 (paper, Eq. 4).
 
     >>> l1(torch.tensor([0.5, 1.0]), torch.tensor([1.0, 1.0]))
     tensor([0.5000, 0.0000])
@@ -124,8 +106,8 @@ class _LogCosh(torch.autograd.Function):
         for c in coefficients[-2:0:-1]:
             near.add_(c).mul_(s)
         near.add_(coefficients[0]).mul_(x).mul_(t)
-        # far out: |t| - (log 2 - log(1 + exp(-2|x|))) / a, never with exp of a positive number
-        correction = magnitude.mul(-2.0).exp_().log1p_().sub_(math.log(2.0)).div_(a)
+        # far out: |t| - (log 2 - log(1 + exp(-2|x|))) / a; exp(-40) vanishes beside log 2, subnormals are slow
+        correction = magnitude.clamp(max=20.0).mul_(-2.0).exp_().log1p_().sub_(math.log(2.0)).div_(a)
         far = correction.add_(t.abs())
         return torch.where(magnitude <= _BRANCH, near, far).to(prediction.dtype)
 
@@ -151,46 +133,33 @@ class _LogCoshForwardMode(_LogCosh):
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
         prediction, target = ctx.saved_tensors
         slope = _slope(prediction, target, ctx.a)
-        of_prediction, of_target, _ = tangents
-        tangent = torch.zeros_like(slope)
-        if of_prediction is not None:
-            tangent = tangent + of_prediction
-        if of_target is not None:
-            tangent = tangent - of_target
-        return (slope * tangent).to(prediction.dtype)
+        signed = zip((slope, -slope), tangents[:2], strict=True)
+        return sum((s * d for s, d in signed if d is not None), torch.zeros_like(slope)).to(prediction.dtype)
 
 
 def _slope(prediction: Tensor, target: Tensor, a: float) -> Tensor:
+    if a < _TINY_A:
+        prediction, target, a = prediction / 4, target / 4, 4 * a
     # 2 sigmoid(2 a t) - 1, as the paper writes it, is the same number but loses all its digits near 0
     return (_residual(prediction, target, a) * a).tanh()
 
 
 def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
-    """Log-cosh loss `log(cosh(a t)) / a` of each element (paper, Eq. 2).
+    """Log-cosh loss `log(cosh(a t)) / a` of each element, in [0, inf) (paper, Eq. 2).
 
     About `a t^2 / 2` for small `|a t|`, `|t| - log(2) / a` for large; the gradient is `tanh(a t)` (Eqs. 5-7).
-    The relative error of both is below 5e-7 in float32 and 1e-15 in float64 where they are normal numbers;
-    float16 and bfloat16 are computed in float32 and rounded once.
+    The relative error of both is below 5e-7 in float32 and 1e-15 in float64 where they are normal numbers.
 
-    Args:
-        prediction: floating-point tensor of any shape.
-        target: tensor of the same shape; it may require a gradient too.
-        a: positive and finite, the curvature at 0 (the paper uses 100 for pixels in [0, 1]).
-
-    Returns:
-        Tensor of that shape in the promoted dtype, in [0, inf); NaN where an argument is NaN.
-
-    Raises:
-        ValueError: the shapes differ, or `a` is not positive and finite.
-        TypeError: `a` is no number, or an argument is no tensor of float16, bfloat16, float32 or float64.
+    `a`, the curvature at 0, is any positive finite number (the paper uses 100 for pixels in [0, 1]); another value
+    raises ValueError, no number TypeError. Shapes and dtypes: see the module. Either argument may require a gradient.
 
     >>> log_cosh(torch.tensor([0.01, -1.0]), torch.tensor([0.0, 0.0]), a=100.0)
     tensor([0.0043, 0.9931])
     """
     a = _checked(a)
     prediction, target = _matched(prediction, target)
-    if a < _TINY_A:  # f(t; a) = c f(t / c; c a)
-        return log_cosh(prediction / _RESCALE, target / _RESCALE, a=a * _RESCALE) * _RESCALE
+    if a < _TINY_A:  # f(t; a) = 4 f(t / 4; 4 a)
+        return 4 * log_cosh(prediction / 4, target / 4, a=4 * a)
     function = _LogCosh if torch.compiler.is_compiling() else _LogCoshForwardMode
     value: Tensor = function.apply(prediction, target, a)  # type: ignore[no-untyped-call]
     return value
@@ -200,7 +169,7 @@ def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0
     """A tensor with the gradient of `log_cosh` in `prediction` but **not its value** (paper, Sec. 3.2).
 
     `prediction * stop_gradient(tanh(a t))`: cheaper than the loss where only the gradient is used. The target
-    gets no gradient. Args, returned shape and errors are those of `log_cosh`.
+    gets no gradient. Arguments and errors are those of `log_cosh`.
 
     >>> x_hat = torch.tensor([0.3], requires_grad=True)
     >>> log_cosh_gradient_only(x_hat, torch.tensor([0.2]), a=10.0).sum().backward()
@@ -209,20 +178,12 @@ def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0
     """
     a = _checked(a)
     prediction, target = _matched(prediction, target)
-    with torch.no_grad():
-        if a < _TINY_A:
-            slope = _slope(prediction / _RESCALE, target / _RESCALE, a * _RESCALE)
-        else:
-            slope = _slope(prediction, target, a)
-    return prediction * slope.to(prediction.dtype).detach()
+    slope = _slope(prediction.detach(), target.detach(), a)
+    return prediction * slope.to(prediction.dtype)
 
 
 class LogCoshLoss(nn.Module):
-    """Log-cosh loss as a module, used as `torch.nn.MSELoss` is.
-
-    Args:
-        a: positive and finite; see `log_cosh`.
-        reduction: `mean` or `sum` over all elements, or `none`.
+    """`log_cosh` as a module, used as `torch.nn.MSELoss` is; `reduction` is `mean`, `sum` or `none`.
 
     >>> LogCoshLoss(a=100.0, reduction="sum")(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]))
     tensor(0.9861)
@@ -238,12 +199,10 @@ class LogCoshLoss(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """A scalar, or with `none` the elementwise loss."""
         values = log_cosh(prediction, target, a=self.a)
-        if self.reduction == "mean":
-            return values.mean()
-        return values.sum() if self.reduction == "sum" else values
+        return values if self.reduction == "none" else getattr(values, self.reduction)()
 
     def extra_repr(self) -> str:
-        return f"a={self.a:g}, reduction={self.reduction!r}"
+        return f"a={self.a}, reduction={self.reduction!r}"
 
 
 @dataclass(frozen=True)
@@ -270,17 +229,18 @@ class Loss:
     name: str
     a: float | None = None
 
-    def _call(self, function: Elementwise, prediction: Tensor, target: Tensor) -> Tensor:
-        return function(prediction, target) if self.a is None else function(prediction, target, a=self.a)
-
     def value(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The loss of each element."""
-        return self._call(LOSSES[self.name].elementwise, prediction, target)
+        return LOSSES[self.name].elementwise(prediction, target, **self._parameter)
 
     def gradient_only(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss or a cheaper tensor with the same gradient in `prediction`; not to be read as a value."""
+        """The loss, or a cheaper tensor with the same gradient in `prediction`; not to be read as a value."""
         kind = LOSSES[self.name]
-        return self._call(kind.gradient_only or kind.elementwise, prediction, target)
+        return (kind.gradient_only or kind.elementwise)(prediction, target, **self._parameter)
+
+    @property
+    def _parameter(self) -> dict[str, float]:
+        return {} if self.a is None else {"a": self.a}
 
     @property
     def curvature(self) -> float:
@@ -291,8 +251,7 @@ class Loss:
 def make_loss(name: str, a: float | None = None) -> Loss:
     """The loss called `name`, with `a` bound where it takes one (1 if not given).
 
-    Raises:
-        ValueError: no such loss, or `a` for a loss without it, or `a` not positive and finite.
+    ValueError where there is no such loss, `a` is given to one without it, or `a` is not positive and finite.
 
     >>> make_loss("log-cosh", a=100).curvature
     100.0
