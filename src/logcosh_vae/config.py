@@ -1,0 +1,236 @@
+"""Configuration of a training run: frozen dataclasses, loaded strictly, changed by dotted overrides.
+
+A config is data. It is resolved (no default left open) and written before the first step, and its digest names the
+run: the same digest on the same machine gives the same weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .latent import MMD_SCALES
+from .losses import make_loss
+from .models import MODELS
+from .networks import HIDDEN, NETWORKS
+
+PAPER_A = 100.0
+"""`a` of the log-cosh loss on MNIST (paper, A.2)."""
+
+WAE_WEIGHT = 0.005
+"""`lambda` of a WAE on MNIST: `0.05 |t|^2 + 10 MMD` on pixels in [-1, 1], in the form of Eq. 8 on [0, 1]."""
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message names the key and what it may be."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images. `limit` takes the first images of each split only (quick checks)."""
+
+    name: str = "mnist"
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Family (`vae`, `wae`), network (`mlp`) and sizes (paper, A.2)."""
+
+    family: str = "vae"
+    network: str = "mlp"
+    latent_size: int = 8
+    hidden: tuple[int, ...] = HIDDEN
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Reconstruction loss and its weight `lambda` (Eq. 8); None is resolved to the family's default."""
+
+    loss: str = "log-cosh"
+    a: float | None = None
+    weight: float | None = None
+    mmd_scales: tuple[float, ...] = MMD_SCALES
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam (paper, A.2), with the framework's defaults where the paper is silent."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides the weights of a run, and what it records on the way.
+
+    `threads` is part of it because sums are grouped by thread; two runs on a thread each beat one on two.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = 40
+    batch_size: int = 100
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    log_every: int = 50
+    picture_every: int = 10
+
+    @property
+    def model_name(self) -> str:
+        return f"{self.model.family}-{self.model.network}"
+
+
+def resolve(config: TrainConfig) -> TrainConfig:
+    """Fill what is open and check every value; raises `ConfigError` naming the key."""
+    loss_name, a = config.objective.loss, config.objective.a
+    if loss_name == "log-cosh" and a is None:
+        a = PAPER_A
+    weight = config.objective.weight
+    if weight is None:
+        weight = WAE_WEIGHT if config.model.family == "wae" else 1.0
+    objective = dataclasses.replace(config.objective, a=a, weight=weight)
+    config = dataclasses.replace(config, objective=objective)
+    _check(config)
+    return config
+
+
+def _check(config: TrainConfig) -> None:
+    try:
+        make_loss(config.objective.loss, config.objective.a)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"objective: {error}") from None
+    choose("model.family", config.model.family, MODELS)
+    choose("model.network", config.model.network, NETWORKS)
+    weight = config.objective.weight
+    rate = config.optimizer.learning_rate
+    rules: list[tuple[str, object, bool, str]] = [
+        ("epochs", config.epochs, config.epochs >= 1, "at least 1"),
+        ("batch_size", config.batch_size, config.batch_size >= 2, "at least 2"),
+        ("threads", config.threads, config.threads >= 1, "at least 1"),
+        ("log_every", config.log_every, config.log_every >= 1, "at least 1"),
+        ("picture_every", config.picture_every, config.picture_every >= 1, "at least 1"),
+        ("seed", config.seed, 0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
+        ("data.limit", config.data.limit, config.data.limit is None or config.data.limit >= 2, "at least 2"),
+        ("model.latent_size", config.model.latent_size, config.model.latent_size >= 1, "at least 1"),
+        ("model.hidden", config.model.hidden, all(h >= 1 for h in config.model.hidden), "positive sizes"),
+        ("objective.weight", weight, weight is not None and 0 < weight < float("inf"), "positive, finite"),
+        ("optimizer.learning_rate", rate, 0 < rate < float("inf"), "positive and finite"),
+        ("optimizer.epsilon", config.optimizer.epsilon, config.optimizer.epsilon > 0, "positive"),
+        (
+            "optimizer.betas",
+            config.optimizer.betas,
+            all(0 <= b < 1 for b in config.optimizer.betas),
+            "in [0, 1)",
+        ),
+        (
+            "objective.mmd_scales",
+            config.objective.mmd_scales,
+            len(config.objective.mmd_scales) > 0 and all(s > 0 for s in config.objective.mmd_scales),
+            "one or more positive numbers",
+        ),
+    ]
+    for key, value, holds, expected in rules:
+        if not holds:
+            raise ConfigError(f"{key} must be {expected}; got {value}")
+
+
+def choose(key: str, value: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    """Return `value` if it is among `known`; else raise `ConfigError` with the nearest name."""
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, list(known), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{key}: unknown {value!r}{hint} Known: {', '.join(known)}")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as plain JSON values."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
+
+
+def digest(config: TrainConfig, *extra: str) -> str:
+    """A short name of the config's content, with anything else that decides the weights."""
+    text = json.dumps([to_dict(config), *extra], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
+    """Build a (nested) dataclass from plain values; an unknown key or a wrong type is a `ConfigError`.
+
+    Example:
+        >>> from_dict(TrainConfig, {"epochs": 3}).epochs
+        3
+    """
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    arguments = {}
+    for key, value in values.items():
+        choose(f"config key in {path.rstrip('.') or 'the top level'}", key, names)
+        arguments[key] = _convert(hints[key], value, f"{path}{key}")
+    return cls(**arguments)
+
+
+def _convert(kind: Any, value: Any, path: str) -> Any:
+    """`value` as `kind`, or a `ConfigError`; kinds are those of the dataclasses above."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if isinstance(value, Mapping):
+            return from_dict(kind, value, f"{path}.")
+    elif origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in parts:
+            return None
+        return _convert(next(part for part in parts if part is not type(None)), value, path)
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            items = [_convert(parts[0], item, path) for item in value]
+            if parts[-1] is Ellipsis or len(items) == len(parts):
+                return tuple(items)
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    name = getattr(kind, "__name__", str(kind))
+    raise ConfigError(f"{path} must be {name}; got {value!r}")
+
+
+def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """Apply `key.sub=value` settings; values are JSON, anything else is text.
+
+    Example:
+        >>> override(TrainConfig(), ["optimizer.learning_rate=3e-4", "data.name=fashion-mnist"]).data.name
+        'fashion-mnist'
+    """
+    values = to_dict(config)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"setting {setting!r}: write it as key=value, e.g. optimizer.learning_rate=3e-4")
+        node = values
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            choose(f"config key {key!r}", parent, node)
+            if not isinstance(node[parent], dict):
+                raise ConfigError(f"config key {key!r}: {parent!r} has no parts")
+            node = node[parent]
+        choose(f"config key {key!r}", last, node)
+        try:
+            node[last] = json.loads(text)
+        except json.JSONDecodeError:
+            node[last] = text
+    return from_dict(TrainConfig, values)

@@ -1,0 +1,173 @@
+"""From a finished run to its measures and pictures.
+
+All runs are measured alike: the same real images, the same codes `z`, the same seed, so that rows of a table differ
+by the model alone.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import images as pictures
+from .autoencoders import config_of, load, split, validate
+from .build import build_objective
+from .config import TrainConfig
+from .data import ImageSet
+from .data.batches import check_unit_range, to_unit
+from .environment import describe, evaluation_fingerprint
+from .features import Extractor, load_extractor
+from .files import write_json
+from .metrics.classifier import feature_statistics
+from .metrics.frechet import FeatureStatistics, frechet_distance
+from .metrics.sharpness import sharpness
+from .models import VAE, WAE
+from .runs import RunFolder
+from .training import stream, use_threads
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a run is measured (paper, Sec. 4.1).
+
+    Attributes:
+        sharpness_images: random images the sharpness is averaged over.
+        fid_images: generated images; the real ones are the whole test split.
+        seed: of the codes and of the choice of real images.
+    """
+
+    sharpness_images: int = 1_000
+    fid_images: int = 10_000
+    seed: int = 0
+
+
+def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
+    """`count` images drawn without replacement (all when there are fewer), in [0, 1]."""
+    order = torch.randperm(len(images), generator=stream(seed, name))[:count]
+    return to_unit(images[order])
+
+
+@torch.inference_mode()
+def generate(model: VAE | WAE, count: int, seed: int, batch_size: int = 1_000) -> Tensor:
+    """`count` images from the prior; the codes depend on the seed and the latent size alone."""
+    generator = stream(seed, "generate")
+    parts = [model.sample(min(batch_size, count - start), generator) for start in range(0, count, batch_size)]
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def reconstruct(model: VAE | WAE, images: Tensor, batch_size: int = 1_000) -> Tensor:
+    """Reconstructions of `(N, C, H, W)` images in [0, 1]."""
+    return torch.cat([model.reconstruct(batch) for batch in images.split(batch_size)])
+
+
+def real_statistics(images: ImageSet, extractor: Extractor) -> FeatureStatistics:
+    """Feature statistics of a whole split."""
+    parts = [feature_statistics(extractor.classifier, to_unit(batch)) for batch in images.images.split(2_000)]
+    return sum(parts[1:], start=parts[0])
+
+
+def measure(model: VAE | WAE, test: ImageSet, extractor: Extractor, config: EvaluationConfig) -> dict[str, float]:
+    """Sharpness of reconstructions and samples, and FID, of a trained model."""
+    real = choose_images(test.images, config.sharpness_images, config.seed, "sharpness")
+    reconstructed = reconstruct(model, real)
+    generated = generate(model, config.fid_images, config.seed)
+    for name, values in (("reconstructions", reconstructed), ("samples", generated)):
+        check_unit_range(values, name)
+    generated_statistics = feature_statistics(extractor.classifier, generated)
+    return {
+        "sharpness_reconstructed": float(sharpness(reconstructed).mean()),
+        "sharpness_generated": float(sharpness(generated[: config.sharpness_images]).mean()),
+        "fid": frechet_distance(generated_statistics, real_statistics(test, extractor)),
+    }
+
+
+def random_test_images(path: Path, count: int, seed: int, root: Path | None = None) -> Tensor:
+    """`count` random test images of the data set a run was trained on, `(count, C, H, W)` in [0, 1]."""
+    config, _ = config_of(RunFolder(path))
+    return choose_images(split(config, "test", root).images, count, seed, "pictures")
+
+
+def paired_reconstructions(model: VAE | WAE, real: Tensor, columns: int) -> Tensor:
+    """Images for a grid of `columns`: a row of real ones, then a row of their reconstructions, and so on."""
+    rebuilt = reconstruct(model, real)
+    blank = torch.full((-len(real) % columns, *real.shape[1:]), 0.5)
+    rows = [torch.cat([images, blank]).unflatten(0, (-1, columns)) for images in (real, rebuilt)]
+    return torch.stack(rows, dim=1).flatten(0, 2)
+
+
+@torch.inference_mode()
+def interpolations(model: VAE | WAE, real: Tensor, steps: int) -> Tensor:
+    """From image `i` to image `i + n` of `2 n` images, `steps` a row: `(n * steps, C, H, W)`."""
+    half = len(real) // 2
+    return model.interpolate(real[:half], real[half : 2 * half], steps).flatten(0, 1)
+
+
+@torch.inference_mode()
+def draw(model: VAE | WAE, test: ImageSet, folder: Path, seed: int) -> None:
+    """Write samples, reconstructions (each under its real image) and interpolations as PNG."""
+    real = choose_images(test.images, 40, seed, "pictures")
+    grids = {
+        "samples": pictures.grid(generate(model, 100, seed), columns=10),
+        "reconstructions": pictures.grid(paired_reconstructions(model, real, 10), columns=10),
+        "interpolation": pictures.grid(interpolations(model, real[:16], 12), columns=12),
+    }
+    for name, grid in grids.items():
+        pictures.save(grid, folder / f"{name}.png")
+
+
+def evaluate(path: Path, config: EvaluationConfig | None = None, *, root: Path | None = None) -> dict[str, Any]:
+    """Measure a finished run; writes `evaluation.json` and the pictures into it.
+
+    Args:
+        path: run folder.
+        config: how to measure; the paper's numbers by default.
+        root: data root.
+
+    Returns:
+        What was written: `metrics`, `test` (every term of the objective on the test split), `features`, `seconds`.
+    """
+    config = config or EvaluationConfig()
+    folder = RunFolder(path)
+    train_config, _ = config_of(folder)
+    use_threads(train_config.threads)
+    started = time.perf_counter()
+    model = load(path)
+    test = split(train_config, "test", root)
+    extractor = load_extractor(train_config.data.name, root)
+    result = {
+        "metrics": measure(model, test, extractor, config),
+        "test": validate(model, build_objective(train_config), test.images, train_config),
+        "features": extractor.describe(),
+        "evaluation": asdict(config),
+        "real": {"split": "test", "count": len(test.images), "fingerprint": test.fingerprint},
+        "training_seconds": round(sum(record["seconds"] for record in folder.metrics()), 1),
+        "code": evaluation_fingerprint(),
+        "environment": describe(),
+    }
+    draw(model, test, path, config.seed)
+    result["seconds"] = round(time.perf_counter() - started, 2)
+    write_json(path / "evaluation.json", result)
+    return result
+
+
+def floor(train_config: TrainConfig, count: int = 10_000, *, root: Path | None = None) -> dict[str, Any]:
+    """FID of `count` training images against the test split: what a perfect generator would get.
+
+    The sharpness of real test images stands beside it.
+    """
+    test, train = split(train_config, "test", root), split(train_config, "train", root)
+    extractor = load_extractor(train_config.data.name, root)
+    real = choose_images(test.images, 1_000, 0, "sharpness")
+    chosen = choose_images(train.images, count, 0, "floor")
+    statistics = feature_statistics(extractor.classifier, chosen)
+    return {
+        "fid": frechet_distance(statistics, real_statistics(test, extractor)),
+        "sharpness": float(sharpness(real).mean()),
+        "count": len(chosen),
+    }

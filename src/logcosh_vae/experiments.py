@@ -1,0 +1,223 @@
+"""Running many auto-encoders as one experiment: rows of configs, each over seeds, trained once and reused.
+
+An experiment is data: what to train, and what was reported. The runner takes any `concurrent.futures.Executor`
+whose workers see the same files; it starts each run in a folder named by its config and code, so a run that another
+experiment (or a killed one) has finished is not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .autoencoders import run_name, train
+from .config import TrainConfig, resolve, to_dict
+from .environment import describe, evaluation_fingerprint
+from .evaluation import EvaluationConfig, evaluate, floor
+from .features import load_extractor
+from .files import read_json, write_json
+from .runs import RunFolder
+from .training import Position
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model and loss of a table.
+
+    Attributes:
+        config: without its seed.
+        reported: the paper's numbers by metric, empty where it gives none.
+    """
+
+    config: TrainConfig
+    reported: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Rows to train and measure alike.
+
+    Attributes:
+        name: as in `reproduce NAME`.
+        title: for the report.
+        profile: how the rows were scaled.
+        source: where the reported numbers stand.
+    """
+
+    name: str
+    title: str
+    profile: str
+    rows: tuple[Row, ...]
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a row with a seed, in its folder."""
+
+    config: TrainConfig
+    path: Path
+    evaluation: EvaluationConfig
+    root: Path | None
+
+
+@dataclass
+class JobState:
+    """What a watcher is shown of a job."""
+
+    job: Job
+    position: Position | None = None
+    finished: bool = False
+    reused: bool = False
+
+
+Watcher = Callable[[Sequence[JobState]], None]
+
+
+def plan(experiment: Experiment, seeds: int, store: Path, root: Path | None = None) -> list[list[Job]]:
+    """The jobs of each row, one a seed."""
+    plans = []
+    for row in experiment.rows:
+        configs = [resolve(replace(row.config, seed=seed)) for seed in range(seeds)]
+        plans.append([Job(c, store / run_name(c), experiment.evaluation, root) for c in configs])
+    return plans
+
+
+def evaluation_of(job: Job) -> dict[str, Any] | None:
+    """The job's evaluation if it was made by this code with these features and settings, else None."""
+    path = job.path / "evaluation.json"
+    if not path.is_file() or not RunFolder(job.path).is_finished(job.config.epochs):
+        return None
+    result: dict[str, Any] = read_json(path)
+    features = load_extractor(job.config.data.name, job.root).describe()
+    same = (
+        result.get("evaluation") == asdict(job.evaluation)
+        and result.get("features") == features
+        and result.get("code") == evaluation_fingerprint()
+    )
+    return result if same else None
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Train and measure, as far as that has not been done; runs in a worker process."""
+    train(job.config, job.path, resume=True, root=job.root)
+    result = evaluation_of(job)
+    return evaluate(job.path, job.evaluation, root=job.root) if result is None else result
+
+
+def local_executor(jobs: int) -> ProcessPoolExecutor:
+    """Worker processes on this machine. They are spawned: a fork would carry over torch's threads."""
+    return ProcessPoolExecutor(max_workers=jobs, mp_context=multiprocessing.get_context("spawn"))
+
+
+def default_jobs(threads: int = 1) -> int:
+    """As many runs at once as the usable cores carry."""
+    return max(1, len(os.sched_getaffinity(0)) // threads)
+
+
+def run_jobs(jobs: Sequence[Job], executor: Executor, watch: Watcher | None = None) -> dict[Path, dict[str, Any]]:
+    """Run jobs to the end and return their evaluations by folder.
+
+    The first failure stops the rest that has not begun and is raised; finished runs stay and are reused.
+    """
+    states = {job.path: JobState(job) for job in jobs}
+    results: dict[Path, dict[str, Any]] = {}
+    pending: dict[Future[dict[str, Any]], Job] = {}
+    for job in {job.path: job for job in jobs}.values():
+        done = evaluation_of(job)
+        if done is not None:
+            results[job.path] = done
+            states[job.path].finished = states[job.path].reused = True
+        else:
+            pending[executor.submit(run_job, job)] = job
+    try:
+        while pending:
+            ended, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in ended:
+                job = pending.pop(future)
+                results[job.path] = future.result()
+                states[job.path].finished = True
+            for state in states.values():
+                if not state.finished:
+                    state.position = RunFolder(state.job.path).progress()
+            if watch is not None:
+                watch(list(states.values()))
+    finally:
+        for future in pending:
+            future.cancel()
+    return results
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation (None for one value) and the values themselves."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "std": spread, "values": list(values)}
+
+
+def _row_result(jobs: Sequence[Job], results: Mapping[Path, Mapping[str, Any]], row: Row) -> dict[str, Any]:
+    config = jobs[0].config
+    runs = [results[job.path] for job in jobs]
+    return {
+        "data": config.data.name,
+        "model": config.model_name,
+        "loss": config.objective.loss,
+        "a": config.objective.a,
+        "weight": config.objective.weight,
+        "seeds": [job.config.seed for job in jobs],
+        "metrics": {name: summary([run["metrics"][name] for run in runs]) for name in runs[0]["metrics"]},
+        "test": {name: summary([run["test"][name] for run in runs]) for name in runs[0]["test"]},
+        "training_seconds": summary([run["training_seconds"] for run in runs]),
+        "reported": dict(row.reported),
+        "runs": [job.path.name for job in jobs],
+        "config": {key: value for key, value in to_dict(config).items() if key != "seed"},
+    }
+
+
+def run_experiment(
+    experiment: Experiment,
+    *,
+    seeds: int,
+    store: Path,
+    executor: Executor,
+    workers: int,
+    root: Path | None = None,
+    watch: Watcher | None = None,
+) -> dict[str, Any]:
+    """Train and measure every row over `seeds` seeds; the result is what `results/*.json` holds."""
+    started = time.perf_counter()
+    plans = plan(experiment, seeds, store, root)
+    jobs = [job for row in zip(*plans, strict=True) for job in row]
+    reused = sum(evaluation_of(job) is not None for job in jobs)
+    results = run_jobs(jobs, executor, watch)
+    first = jobs[0]
+    return {
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "profile": experiment.profile,
+        "source": experiment.source,
+        "rows": [_row_result(row_jobs, results, row) for row_jobs, row in zip(plans, experiment.rows, strict=True)],
+        "features": results[first.path]["features"],
+        "evaluation": results[first.path]["evaluation"],
+        "real": results[first.path]["real"],
+        "floor": floor(first.config, experiment.evaluation.fid_images, root=root),
+        "environment": describe(),
+        "workers": workers,
+        "runs": {"total": len(jobs), "reused": reused},
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def write_results(results: Mapping[str, Any], path: Path) -> None:
+    """Write results as JSON in one step."""
+    write_json(path, json.loads(json.dumps(results)))

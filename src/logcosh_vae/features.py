@@ -1,0 +1,234 @@
+"""Training, shipping and finding the feature classifiers whose coding layer the FID is measured in."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .data import ImageSet, data_root, load_images
+from .data.batches import Batch, evaluation_batches, training_batches
+from .environment import code_fingerprint
+from .files import read_json, write_json, written_aside
+from .metrics.classifier import FeatureClassifier
+from .objectives import Terms
+from .runs import RunError, RunFolder
+from .training import EpochReport, Position, Schedule, fit, stream, use_threads
+
+SHIPPED = Path(__file__).parent / "metrics" / "weights"
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Training of a feature classifier: Adam, one-cycle rate, random affine maps of the training images.
+
+    Attributes:
+        rotation: largest angle, in degrees.
+        scale: largest relative change of size.
+        shift: largest translation, in pixels.
+    """
+
+    data: str = "mnist"
+    epochs: int = 14
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    rotation: float = 10.0
+    scale: float = 0.1
+    shift: float = 2.0
+    seed: int = 0
+    threads: int = 1
+    log_every: int = 50
+
+
+def one_cycle(share: float, warm_up: float = 0.2) -> float:
+    """Rise to 1 over the first part of training, then fall to 0 along a cosine (Smith and Topin 2017)."""
+    if share < warm_up:
+        return 0.05 + 0.95 * share / warm_up
+    return 0.5 * (1.0 + math.cos(math.pi * (share - warm_up) / (1.0 - warm_up)))
+
+
+def random_affine(images: Tensor, config: FeatureConfig, generator: torch.Generator) -> Tensor:
+    """Rotate, scale and shift each image of `(N, C, H, W)` at random; what comes in from outside is 0."""
+    count, size = len(images), images.shape[-1]
+    uniform = (2.0 * torch.rand(count, 4, generator=generator) - 1.0).to(images)
+    angle = uniform[:, 0] * math.radians(config.rotation)
+    zoom = 1.0 + uniform[:, 1] * config.scale
+    shift = uniform[:, 2:] * (2.0 * config.shift / size)
+    cosine, sine = angle.cos() * zoom, angle.sin() * zoom
+    rows = torch.stack([cosine, -sine, shift[:, 0], sine, cosine, shift[:, 1]], dim=1)
+    places = F.affine_grid(rows.view(count, 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, places, align_corners=False)
+
+
+@torch.inference_mode()
+def accuracy(classifier: FeatureClassifier, images: ImageSet, batch_size: int = 500) -> float:
+    """Share of the images whose label the classifier finds."""
+    classifier.eval()
+    right = 0
+    for batch in evaluation_batches(images.images, batch_size, images.labels):
+        right += int((classifier(batch.images).argmax(dim=1) == batch.labels).sum())
+    return right / len(images.images)
+
+
+def fingerprint(classifier: FeatureClassifier) -> str:
+    """Digest of the weights: an FID is comparable with another only where this is the same."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(classifier.state_dict().items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.update(tensor.contiguous().numpy().tobytes())
+    return content.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A trained feature classifier with what every FID says of it."""
+
+    name: str
+    classifier: FeatureClassifier
+    fingerprint: str
+    accuracy: float
+
+    def describe(self) -> dict[str, Any]:
+        """For results: name, fingerprint and test accuracy."""
+        return {"name": self.name, "fingerprint": self.fingerprint, "test_accuracy": self.accuracy}
+
+
+def train_features(
+    config: FeatureConfig,
+    path: Path,
+    *,
+    resume: bool = False,
+    root: Path | None = None,
+    on_step: Callable[[Position], None] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    fetch_progress: Any = None,
+) -> RunFolder:
+    """Train a feature classifier into the run folder `path`; the last epoch's weights are kept, not the best's.
+
+    Raises:
+        RunError, DataError, TrainingError: with one line for the user.
+    """
+    use_threads(config.threads)
+    train, test = (load_images(config.data, name, root=root, progress=fetch_progress) for name in ("train", "test"))
+    if train.labels is None or train.images.shape[1:] != (1, 28, 28):
+        raise RunError(f"{config.data}: the feature classifier needs labelled grey images of 28 by 28")
+    values = {
+        "kind": "features",
+        "train": asdict(config),
+        "images": {"train": train.fingerprint, "test": test.fingerprint},
+        "code": code_fingerprint(),
+        "torch": torch.__version__,
+    }
+    folder = RunFolder.create(path, values, resume=resume)
+    with folder.lock():
+        if folder.is_finished(config.epochs):
+            return folder
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream(config.seed, "weights").initial_seed())
+            classifier = FeatureClassifier(int(train.labels.max()) + 1)
+        classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.Adam(classifier.parameters(), lr=config.learning_rate, fused=True)
+        done = folder.restore(classifier, optimizer)
+
+        def step(batch: Batch, generator: torch.Generator, exact: bool) -> Terms:
+            logits = classifier(random_affine(batch.images, config, generator))
+            assert batch.labels is not None
+            terms = {"objective": F.cross_entropy(logits, batch.labels)}
+            if exact:
+                terms["accuracy"] = (logits.argmax(dim=1) == batch.labels).float().mean()
+            return terms
+
+        def finish_epoch(report: EpochReport) -> None:
+            record = {
+                "epoch": report.epoch,
+                "train": report.terms,
+                "validation": {"accuracy": accuracy(classifier, test)},
+                "seconds": round(report.seconds, 3),
+            }
+            folder.add_epoch(record, classifier, optimizer)
+            if on_epoch is not None:
+                on_epoch(record)
+
+        def report_step(position: Position) -> None:
+            folder.show_progress(position)
+            if on_step is not None:
+                on_step(position)
+
+        fit(
+            classifier,
+            step,
+            lambda generator: training_batches(train.images, config.batch_size, generator, train.labels),
+            optimizer,
+            Schedule(
+                config.epochs,
+                len(train.images) // config.batch_size,
+                config.seed,
+                config.log_every,
+                learning_rate=one_cycle,
+            ),
+            first_epoch=done + 1,
+            on_step=report_step,
+            on_epoch=finish_epoch,
+        )
+        folder.finish(classifier)
+    return folder
+
+
+def install(folder: RunFolder, target: Path) -> Path:
+    """Copy a finished classifier to `target/NAME.safetensors`, with a card that says what it is."""
+    records = folder.metrics()
+    classifier = FeatureClassifier()
+    folder.load_weights(classifier)
+    name = folder.config()["train"]["data"]
+    weights = target / f"{name}.safetensors"
+    card = {
+        "name": f"{name}-classifier",
+        "fingerprint": fingerprint(classifier),
+        "test_accuracy": records[-1]["validation"]["accuracy"],
+        "parameters": sum(p.numel() for p in classifier.parameters()),
+        "command": f"logcosh-vae train-features {name}",
+        "config": folder.config(),
+        "environment": read_json(folder.path / "environment.json"),
+        "seconds": round(sum(record["seconds"] for record in records), 1),
+    }
+    with written_aside(weights) as aside:
+        safetensors.torch.save_file(classifier.state_dict(), aside)
+    write_json(weights.with_suffix(".json"), card)
+    return weights
+
+
+def feature_folder(root: Path | None = None) -> Path:
+    """Where `train-features` puts classifiers that are not shipped."""
+    return data_root(root) / "features"
+
+
+def load_extractor(data: str, root: Path | None = None) -> Extractor:
+    """The classifier for a data set: the user's own from the data root if there is one, else the shipped one.
+
+    Raises:
+        RunError: there is none, or its weights are not those its card names.
+    """
+    for folder in (feature_folder(root), SHIPPED):
+        weights = folder / f"{data}.safetensors"
+        if not weights.is_file():
+            continue
+        try:
+            card = read_json(weights.with_suffix(".json"))
+            tensors = safetensors.torch.load_file(weights)
+            classifier = FeatureClassifier(len(tensors["output.bias"]))
+            classifier.load_state_dict(tensors)
+            found = fingerprint(classifier)
+            if found != card["fingerprint"]:
+                raise ValueError(f"fingerprint is {found}, its card says {card['fingerprint']}")
+            return Extractor(card["name"], classifier.eval(), found, card["test_accuracy"])
+        except Exception as error:
+            raise RunError(f"{weights} cannot be used: {error}") from error
+    raise RunError(f"no feature classifier for {data}: train one with 'logcosh-vae train-features {data}' (minutes)")

@@ -1,0 +1,46 @@
+"""Image grids as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .files import written_aside
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Float images in [0, 1] as uint8, rounded to the nearest; the same shape."""
+    return images.detach().mul(255.0).round_().clamp_(0, 255).to("cpu", torch.uint8)
+
+
+def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, background: int = 128) -> Image.Image:
+    """Lay images out in rows of `columns`.
+
+    Args:
+        images: `(N, C, H, W)` with 1 or 3 channels, float in [0, 1] or uint8.
+        columns: images in a row.
+        scale: each pixel becomes `scale` by `scale`.
+        gap: width of the lines between images, in pixels of the result.
+        background: grey level of the lines and of empty places.
+    """
+    if images.is_floating_point():
+        images = to_bytes(images)
+    pixels = images.cpu().numpy().transpose(0, 2, 3, 1).repeat(scale, axis=1).repeat(scale, axis=2)
+    count, height, width, channels = pixels.shape
+    rows = -(-count // columns)
+    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), background, np.uint8)
+    for index, tile in enumerate(pixels):
+        row, column = divmod(index, columns)
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        canvas[top : top + height, left : left + width] = tile
+    return Image.fromarray(canvas.squeeze(-1) if channels == 1 else canvas)
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write a PNG in one step."""
+    with written_aside(path) as aside:
+        image.save(aside, format="PNG", optimize=True)

@@ -1,0 +1,1 @@
+"""The paper's tables as declared experiments, with the numbers it reports."""

@@ -1,0 +1,187 @@
+"""Run folders: what a training run leaves, and how it is resumed and loaded.
+
+config.json           the resolved config, digest and code fingerprint, written before the first step
+environment.json      machine, versions, commit
+metrics.jsonl         one line an epoch: every term of the objective, training and validation, seconds
+samples/              a picture every few epochs
+state.pt              what `--resume` needs: the last finished epoch, weights, optimizer
+weights.safetensors   the final weights; a run is finished when it is there
+progress.json         how far the run is, for whoever watches
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from .environment import describe
+from .files import read_json, write_json, write_text, written_aside
+from .training import Position
+
+EPOCHS = "train.epochs"
+"""The one key of a config that may grow when a run is resumed."""
+
+
+class RunError(Exception):
+    """A run folder cannot be used as asked; the message names it and says what to do."""
+
+
+class RunFolder:
+    """A run folder on disk. Open one with `create` (to train) or directly (to read)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._shown = 0.0
+
+    @classmethod
+    def create(cls, path: Path, config: Mapping[str, Any], *, resume: bool) -> RunFolder:
+        """Start a run, or go on with it.
+
+        Args:
+            path: a folder that is missing or empty, unless `resume`.
+            config: plain JSON values that decide the run.
+            resume: go on if a run of the same config stands there; only `train.epochs` may have grown.
+
+        Raises:
+            RunError: a run stands there and `resume` is false, or its config differs.
+        """
+        folder = cls(path)
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file; choose another --out")
+        if folder.config_path.exists():
+            if not resume:
+                raise RunError(f"{path} already holds a run; add --resume to go on, or choose another --out")
+            folder._check_same(config)
+        elif path.exists() and any(path.iterdir()):
+            raise RunError(f"{path} is not empty and holds no run; choose another --out")
+        write_json(folder.config_path, config)
+        write_json(path / "environment.json", describe())
+        return folder
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def weights_path(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def state_path(self) -> Path:
+        return self.path / "state.pt"
+
+    def config(self) -> dict[str, Any]:
+        """The run's config; a `RunError` where there is none."""
+        if not self.config_path.is_file():
+            raise RunError(f"{self.path} is no run folder: it has no config.json")
+        try:
+            config = read_json(self.config_path)
+        except ValueError as error:
+            raise RunError(str(error)) from None
+        if not isinstance(config, dict):
+            raise RunError(f"{self.config_path} must hold an object")
+        return config
+
+    def _check_same(self, config: Mapping[str, Any]) -> None:
+        there, here = _flat(self.config()), _flat(config)
+        changed = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+        if EPOCHS in changed and here[EPOCHS] > there[EPOCHS]:
+            changed.remove(EPOCHS)
+        if changed:
+            key = changed[0]
+            raise RunError(
+                f"{self.path} holds a run with another {key} ({there.get(key)}, now {here.get(key)}); "
+                "choose another --out"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep the folder to this process; a `RunError` when another one is training in it."""
+        with (self.path / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"{self.path}: another process is training this run") from None
+            yield
+
+    def is_finished(self, epochs: int) -> bool:
+        """Whether the final weights are there, of at least `epochs` epochs."""
+        return self.weights_path.is_file() and len(self.metrics()) >= epochs
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One record an epoch, in order."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+    def add_epoch(self, record: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write an epoch's record and the state after it; both or neither count when the run is resumed."""
+        records = [r for r in self.metrics() if r["epoch"] < record["epoch"]]
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in [*records, dict(record)]))
+        state = {
+            "epoch": record["epoch"],
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        with written_aside(self.state_path) as aside:
+            torch.save(state, aside)
+
+    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the state after the last finished epoch; the number of that epoch, 0 when there is none."""
+        if not self.state_path.is_file():
+            return 0
+        try:
+            state = torch.load(self.state_path, weights_only=True)
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:
+            raise RunError(f"{self.state_path} cannot be read ({error}); delete it to start this run again") from error
+        return int(state["epoch"])
+
+    def finish(self, model: nn.Module) -> None:
+        """Write the final weights."""
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+        with written_aside(self.weights_path) as aside:
+            safetensors.torch.save_file(tensors, aside)
+
+    def load_weights(self, model: nn.Module) -> None:
+        """Load the final weights into `model`; a `RunError` if they are missing or do not fit."""
+        if not self.weights_path.is_file():
+            raise RunError(f"{self.path} has no final weights: training has not finished; go on with --resume")
+        try:
+            model.load_state_dict(safetensors.torch.load_file(self.weights_path))
+        except Exception as error:
+            raise RunError(f"{self.weights_path} cannot be loaded: {error}") from error
+
+    def show_progress(self, position: Position) -> None:
+        """Leave a note of how far the run is, at most one a second."""
+        now = time.monotonic()
+        if now - self._shown >= 1.0 or position.share >= 1.0:
+            self._shown = now
+            write_json(self.path / "progress.json", position._asdict())
+
+    def progress(self) -> Position | None:
+        """The last note of `show_progress`."""
+        with suppress(OSError, ValueError, TypeError):
+            return Position(**read_json(self.path / "progress.json"))
+        return None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

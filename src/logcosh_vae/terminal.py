@@ -1,0 +1,165 @@
+"""What the command line shows while it works: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .experiments import JobState
+    from .training import Position
+
+PLAIN_SECONDS = 15.0
+"""Where there is no terminal, at most one line in this time."""
+
+
+def console() -> Console:
+    """Standard output; wide enough for a table where the width is not known."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `8 s`, `3 min 20 s`, `2 h 05 min`.
+
+    Example:
+        >>> duration(200)
+        '3 min 20 s'
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Clock:
+    """Time left, from the share of the work done since the clock was started."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.first: float | None = None
+
+    def left(self, share: float) -> str:
+        """Words for the time left at `share` of all work, empty while it cannot be told."""
+        if self.first is None:
+            self.first = share
+            self.started = time.monotonic()
+        done = share - self.first
+        if done <= 0:
+            return ""
+        return f"{duration((time.monotonic() - self.started) * (1.0 - share) / done)} left"
+
+
+class Line:
+    """One line that is rewritten on a terminal, and printed now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.shown = time.monotonic() if not self.live else 0.0
+        self.width = 0
+
+    def update(self, text: str, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self.shown < (0.2 if self.live else PLAIN_SECONDS):
+            return
+        self.shown = now
+        if self.live:
+            sys.stderr.write("\r" + text.ljust(self.width))
+            self.width = len(text)
+        else:
+            sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Clear the line on a terminal."""
+        if self.live and self.width:
+            sys.stderr.write("\r" + " " * self.width + "\r")
+            sys.stderr.flush()
+            self.width = 0
+
+
+class TrainingDisplay:
+    """Progress of one run: a line that moves with the steps, and one that stays for each epoch."""
+
+    def __init__(self) -> None:
+        self.line, self.clock = Line(), Clock()
+        self.left = ""
+
+    def step(self, position: Position) -> None:
+        self.left = self.clock.left(position.share)
+        text = f"epoch {position.epoch}/{position.epochs}, step {position.step}/{position.steps}"
+        self.line.update(f"{text}, {100 * position.share:.0f}%{', ' + self.left if self.left else ''}")
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        self.line.close()
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in record["validation"].items())
+        left = f"; {self.left}" if self.left else ""
+        print(f"epoch {record['epoch']}: validation {terms}; {record['seconds']:.1f} s{left}", flush=True)
+
+
+class ExperimentDisplay:
+    """Progress of many runs in one line: runs done, those under way, time left for all."""
+
+    def __init__(self) -> None:
+        self.line, self.clock = Line(), Clock()
+
+    def __call__(self, states: Sequence[JobState]) -> None:
+        shares = [1.0 if s.finished else (s.position.share if s.position else 0.0) for s in states]
+        share = sum(shares) / len(shares)
+        working = [
+            f"{s.job.config.model_name} {s.job.config.objective.loss} seed {s.job.config.seed}: "
+            f"epoch {s.position.epoch}/{s.position.epochs}"
+            for s in states
+            if not s.finished and s.position is not None and s.position.share < 1.0
+        ]
+        done = sum(s.finished for s in states)
+        parts = [f"{done}/{len(states)} runs done", *working, f"{100 * share:.0f}%", self.clock.left(share)]
+        self.line.update(", ".join(part for part in parts if part))
+
+    def close(self) -> None:
+        self.line.close()
+
+
+class FetchDisplay:
+    """Progress of a download."""
+
+    def __init__(self) -> None:
+        self.line = Line()
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        size = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
+        self.line.update(f"fetching {name}: {size}", force=total == done)
+
+    def close(self) -> None:
+        self.line.close()
+
+
+def results_table(results: Mapping[str, Any]) -> Table:
+    """The rows of an experiment: obtained, change against L2, and the paper's beside it."""
+    from .presentation import METRIC_NAMES, table_rows
+
+    rows = table_rows(results)
+    metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
+    table = Table(title=results["title"], title_justify="left")
+    table.add_column("model")
+    table.add_column("loss")
+    for name in metrics:
+        table.add_column(METRIC_NAMES[name].replace(", ", "\n"), justify="right")
+        table.add_column("change", justify="right")
+        table.add_column("paper", justify="right")
+    table.add_column("training", justify="right")
+    for row in rows:
+        cells = [row.model_text, row.loss_text]
+        for name in metrics:
+            cell = row.cells[name]
+            cells += [cell.value_text, cell.change_text, cell.reported_text]
+        table.add_row(*cells, duration(row.seconds))
+    return table

@@ -1,0 +1,85 @@
+"""The command line as a person meets it: one line for what is wrong, the right exit code, no traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "logcosh_vae", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["trian"], 2, "trian"),
+        (["train"], 2, "--out"),
+        (["train", "--out", "r", "--data", "mnsit"], 2, "did you mean 'mnist'"),
+        (["train", "--out", "r", "--model", "vae-mpl"], 2, "did you mean 'vae-mlp'"),
+        (["train", "--out", "r", "--loss", "logcosh"], 2, "did you mean 'log-cosh'"),
+        (["train", "--out", "r", "--loss", "l2", "--a", "10"], 2, "--a belongs to log-cosh"),
+        (["train", "--out", "r", "--a", "-1"], 2, "positive finite number"),
+        (["train", "--out", "r", "--epochs", "0"], 2, "epochs must be at least 1"),
+        (["train", "--out", "r", "--set", "optimizer.learning_rat=1"], 2, "did you mean 'learning_rate'"),
+        (["train", "--out", "r", "--data-root", "file/empty"], 1, "file"),
+        (["train", "--out", "file"], 1, "file is a file"),
+        (["train", "--out", "full"], 1, "full is not empty"),
+        (["evaluate", "nowhere"], 1, "nowhere is no run folder"),
+        (["sample", "broken"], 1, "broken/config.json is not valid JSON"),
+        (["sample", "nowhere", "--count", "0"], 2, "--count"),
+        (["sample", "nowhere", "--out", "file"], 2, "--overwrite"),
+        (["sample", "nowhere", "--out", "new.gif"], 2, "end the name in .png"),
+        (["reproduce", "table9"], 2, "did you mean 'table"),
+        (["reproduce", "table1", "--profile", "huge"], 2, "huge"),
+        (["compare", "--out", "full"], 2, "add --resume"),
+        (["train-features", "cifar"], 2, "unknown 'cifar'"),
+        (["data", "fetch", "mnits"], 2, "did you mean 'mnist'"),
+    ],
+)
+def test_an_error_is_one_clear_line(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "note.txt").write_text("mine")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    result = run(*arguments, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert (tmp_path / "full" / "note.txt").read_text() == "mine"
+
+
+def test_debug_shows_where_it_failed(tmp_path: Path) -> None:
+    result = run("evaluate", tmp_path, "--debug")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys, logcosh_vae.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert "reproduce" in run("--help").stdout
+
+
+def test_a_run_from_training_to_pictures(tmp_path: Path, data_root: Path) -> None:
+    settings = ["--set", "data.limit=500", "--set", "model.hidden=[16]", "--set", "log_every=1"]
+    folder = tmp_path / "run"
+    trained = run("train", "--out", folder, "--epochs", 2, "--data-root", data_root, *settings)
+    assert trained.returncode == 0, trained.stderr
+    assert "epoch 2: validation objective" in trained.stdout
+    again = run("train", "--out", folder, "--epochs", 2, "--data-root", data_root, *settings)
+    assert (again.returncode, "add --resume" in again.stderr) == (1, True)
+    for verb in ("sample", "reconstruct", "interpolate"):
+        extra = [] if verb == "sample" else ["--data-root", data_root]
+        result = run(verb, folder, "--out", tmp_path / f"{verb}.png", *extra)
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / f"{verb}.png").read_bytes().startswith(b"\x89PNG")
+    measured = run("evaluate", folder, "--data-root", data_root)
+    assert measured.returncode == 0, measured.stderr
+    metrics = json.loads((folder / "evaluation.json").read_text())["metrics"]
+    assert set(metrics) == {"sharpness_reconstructed", "sharpness_generated", "fid"}

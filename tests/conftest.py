@@ -1,0 +1,25 @@
+"""Where the tests find real images."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from logcosh_vae.data import data_root as find_root
+from logcosh_vae.data import load_images
+
+# times here are noisy, and CI must not fail by the luck of a draw
+settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("project")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """A data root with MNIST: the one in the environment, a shared one beside the project, else the user's."""
+    root = SHARED if "LOGCOSH_VAE_DATA" not in os.environ and (SHARED / "mnist").is_dir() else find_root()
+    for split in ("train", "test"):
+        load_images("mnist", split, root=root)
+    return root

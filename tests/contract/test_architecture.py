@@ -1,0 +1,56 @@
+"""The layers of the package: mathematics knows no files, devices or terminals; only the command line prints."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import logcosh_vae
+
+PACKAGE = Path(logcosh_vae.__file__).parent
+MATHEMATICS = ["losses", "latent", "networks", "models", "objectives", "metrics/sharpness", "metrics/frechet"]
+MATHEMATICS += ["metrics/classifier"]
+ALLOWED = {name.rpartition("/")[2] for name in MATHEMATICS}
+STANDARD = sys.stdlib_module_names - {"io", "logging", "os", "pathlib", "shutil", "subprocess"}
+SOURCES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+
+
+def tree(name: str) -> ast.Module:
+    return ast.parse((PACKAGE / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", MATHEMATICS)
+def test_mathematics_imports_torch_and_itself(name: str) -> None:
+    for node in ast.walk(tree(f"{name}.py")):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert node.module in ALLOWED, f"{name} imports {node.module}"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            roots = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            assert {root.partition(".")[0] for root in roots} <= STANDARD | {"torch"}, f"{name}: {roots}"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_only_the_command_line_prints(name: str) -> None:
+    if name in {"cli.py", "terminal.py"}:
+        return
+    called = {n.func.id for n in ast.walk(tree(name)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    assert "print" not in called
+
+
+def test_everything_that_decides_the_weights_is_in_the_fingerprint() -> None:
+    from logcosh_vae.environment import EVALUATION_SOURCES, NUMERICAL_SOURCES
+
+    for name in (*NUMERICAL_SOURCES, *EVALUATION_SOURCES):
+        assert (PACKAGE / name).is_file()
+    reached = set()
+    waiting = {"build", "training"}
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        for node in ast.walk(tree(f"{module.replace('.', '/')}.py")):
+            if isinstance(node, ast.ImportFrom) and node.level and node.module:
+                waiting |= {node.module} - reached
+    assert {f"{module.replace('.', '/')}.py" for module in reached} <= {*NUMERICAL_SOURCES, "config.py"}, (
+        "the config itself stands in the digest"
+    )

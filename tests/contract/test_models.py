@@ -1,0 +1,91 @@
+"""What every model with every network keeps to."""
+
+import pytest
+import torch
+
+from logcosh_vae.losses import LOSSES, make_loss
+from logcosh_vae.models import MODELS
+from logcosh_vae.networks import NETWORKS
+from logcosh_vae.objectives import Objective
+from logcosh_vae.training import stream
+
+COMBINATIONS = [(family, network) for family in MODELS for network in NETWORKS]
+SHAPES = [(1, 28, 28), (3, 16, 20)]
+
+
+def build(family: str, network: str, shape: tuple[int, int, int] = (1, 28, 28)) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return MODELS[family].from_network(network, image_shape=shape, latent_size=4, hidden=(32, 16))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("family", "network"), COMBINATIONS)
+def test_shapes_and_range(family: str, network: str, shape: tuple[int, int, int]) -> None:
+    model = build(family, network, shape).eval()
+    x = torch.rand(6, *shape, generator=stream(0, "x"))
+    output = model(x, stream(0, "noise"))
+    for images in (output.x_hat, model.reconstruct(x), model.sample(6, stream(0, "z"))):
+        assert images.shape == x.shape
+        assert ((images >= 0) & (images <= 1)).all()
+    assert output.z.shape == (6, 4)
+    path = model.interpolate(x[:3], x[3:], steps=5)
+    assert path.shape == (3, 5, *shape)
+    torch.testing.assert_close(path[:, 0], model.reconstruct(x[:3]))
+    torch.testing.assert_close(path[:, -1], model.reconstruct(x[3:]))
+
+
+@pytest.mark.parametrize(("family", "network"), COMBINATIONS)
+def test_noise_comes_from_the_generator_alone(family: str, network: str) -> None:
+    model = build(family, network).eval()
+    x = torch.rand(2, 1, 28, 28, generator=stream(0, "x"))
+    first = model(x, stream(0, "noise")).x_hat
+    torch.manual_seed(99)
+    assert torch.equal(first, model(x, stream(0, "noise")).x_hat)
+    assert torch.equal(model.sample(3, stream(1, "z")), model.sample(3, stream(1, "z")))
+    assert not torch.equal(model.sample(3, stream(1, "z")), model.sample(3, stream(2, "z")))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(("family", "network"), COMBINATIONS)
+def test_the_objective_reaches_every_weight_and_its_cheap_form_has_its_gradient(
+    family: str, network: str, name: str
+) -> None:
+    model = build(family, network)
+    x = torch.rand(8, 1, 28, 28, generator=stream(0, "x"))
+    objective = Objective(make_loss(name, 100.0 if name == "log-cosh" else None), weight=0.5)
+    gradients = []
+    for cheap in (False, True):
+        model.zero_grad()
+        noise = stream(0, "noise")
+        output = model(x, noise)
+        value = objective.for_training(output, x, noise) if cheap else objective(output, x, noise)["objective"]
+        value.backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for exact, cheap_gradient in zip(*gradients, strict=True):
+        assert exact.abs().sum() > 0
+        torch.testing.assert_close(cheap_gradient, exact, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_terms_are_named_and_add_up(family: str) -> None:
+    model = build(family, "mlp")
+    x = torch.rand(8, 1, 28, 28, generator=stream(0, "x"))
+    noise = stream(0, "noise")
+    output = model(x, noise)
+    terms = Objective(make_loss("l2"), weight=3.0)(output, x, noise)
+    divergence = terms["kl" if family == "vae" else "mmd"]
+    torch.testing.assert_close(terms["objective"], 3.0 * terms["reconstruction"] + divergence)
+    expected = (output.x_hat - x).square().flatten(1).sum(1).mean()
+    torch.testing.assert_close(terms["reconstruction"], expected)
+    torch.testing.assert_close(terms["squared_l2"], expected)
+
+
+def test_impossible_requests_are_named() -> None:
+    with pytest.raises(ValueError, match="unknown network 'mpl'"):
+        MODELS["vae"].from_network("mpl")
+    with pytest.raises(ValueError, match="hidden must be positive"):
+        MODELS["vae"].from_network("mlp", hidden=(0,))
+    model = build("wae", "mlp")
+    x = torch.rand(1, 1, 28, 28)
+    with pytest.raises(ValueError, match="steps must be at least 2"):
+        model.interpolate(x, x, steps=1)

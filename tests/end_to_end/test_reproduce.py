@@ -1,0 +1,91 @@
+"""A comparison and a table from the command to the report, on real digits."""
+
+import html.parser
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "logcosh_vae", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=cwd)
+
+
+class _Page(html.parser.HTMLParser):
+    """Counts pictures and collects every address a page asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) -> None:
+    arguments = ("reproduce", "table1", "--profile", "smoke", "--seeds", 2, "--data-root", data_root)
+    first = run(*arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    path = tmp_path / "results" / "table1-smoke.json"
+    results = json.loads(path.read_text())
+    assert [(r["model"], r["loss"]) for r in results["rows"]] == [
+        (model, loss) for model in ("vae-mlp", "wae-mlp") for loss in ("l2", "log-cosh", "l1")
+    ]
+    for row in results["rows"]:
+        assert row["seeds"] == [0, 1]
+        for values in row["metrics"].values():
+            assert len(values["values"]) == 2
+            assert values["std"] > 0
+        assert set(row["reported"]) == set(row["metrics"])
+    assert results["features"]["test_accuracy"] >= 0.994
+    assert results["runs"] == {"total": 12, "reused": 0}
+
+    page = _Page()
+    page.feed((tmp_path / "runs" / "table1-smoke.html").read_text())
+    assert len(page.addresses) == 2 * (3 * 3 + 1)
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert "Squared L2" not in "".join(page.words)
+    assert "VAE (MLP)" in page.words
+
+    # table 3 has the same rows: nothing is trained again; and fewer seeds do not replace more
+    third = run("reproduce", "table3", *arguments[2:], cwd=tmp_path)
+    assert third.returncode == 0, third.stderr
+    again = json.loads((tmp_path / "results" / "table3-smoke.json").read_text())
+    assert again["runs"] == {"total": 12, "reused": 12}
+    assert [row["metrics"] for row in again["rows"]] == [row["metrics"] for row in results["rows"]]
+    fewer = run(*arguments[:4], "--data-root", data_root, cwd=tmp_path)
+    assert (fewer.returncode, "more seeds" in fewer.stderr) == (2, True)
+
+
+def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, data_root: Path) -> None:
+    arguments = ["compare", "--out", "c", "--loss", "l2", "--loss", "log-cosh", "--epochs", "1"]
+    arguments += ["--set", "data.limit=2000", "--set", "model.hidden=[32]", "--data-root", str(data_root)]
+    assert run(*arguments, cwd=tmp_path).returncode == 0
+    first = json.loads((tmp_path / "c" / "results.json").read_text())
+    again = run(*arguments, "--resume", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "report: c/report.html" in again.stdout
+    second = json.loads((tmp_path / "c" / "results.json").read_text())
+    assert second["runs"] == {"total": 2, "reused": 2}
+    assert [row["metrics"] for row in second["rows"]] == [row["metrics"] for row in first["rows"]]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a Linux scheduler")
+def test_results_do_not_depend_on_the_number_of_jobs(tmp_path: Path, data_root: Path) -> None:
+    base = ["compare", "--loss", "l2", "--loss", "l1", "--epochs", "1", "--data-root", str(data_root)]
+    base += ["--set", "data.limit=1000", "--set", "model.hidden=[16]"]
+    metrics = []
+    for jobs in ("1", "2"):
+        result = run(*base, "--jobs", jobs, "--out", f"j{jobs}", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        rows = json.loads((tmp_path / f"j{jobs}" / "results.json").read_text())["rows"]
+        metrics.append([row["metrics"] for row in rows])
+    assert metrics[0] == metrics[1]

@@ -1,0 +1,164 @@
+"""Training on real digits: the same bytes each time, also after a kill; what a run leaves; what it learns."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import logcosh_vae
+from logcosh_vae import build
+from logcosh_vae.autoencoders import train
+from logcosh_vae.config import TrainConfig, override
+from logcosh_vae.data import load_images
+from logcosh_vae.features import FeatureConfig, accuracy, load_extractor, train_features
+from logcosh_vae.losses import Loss
+from logcosh_vae.objectives import Objective
+from logcosh_vae.runs import RunError, RunFolder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def small(**values: object) -> TrainConfig:
+    settings = ["data.limit=1000", "model.hidden=[32,32]", "log_every=2", "picture_every=2"]
+    return override(replace(TrainConfig(epochs=4), **values), settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["vae", "wae"])
+@pytest.mark.parametrize("loss", ["l2", "l1", "log-cosh"])
+def test_the_same_config_gives_the_same_bytes_also_after_a_resume(
+    family: str, loss: str, tmp_path: Path, data_root: Path
+) -> None:
+    config = override(small(), [f"model.family={family}", f"objective.loss={loss}"])
+    whole = train(config, tmp_path / "whole", root=data_root)
+    train(replace(config, epochs=2), tmp_path / "parts", root=data_root)
+    parts = train(config, tmp_path / "parts", root=data_root, resume=True)
+    assert whole.weights_path.read_bytes() == parts.weights_path.read_bytes()
+    assert [r["train"] for r in whole.metrics()] == [r["train"] for r in parts.metrics()]
+    assert [r["validation"] for r in whole.metrics()] == [r["validation"] for r in parts.metrics()]
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, data_root: Path) -> None:
+    settings = ["--set", "model.hidden=[32]", "--set", "data.limit=20000", "--epochs", "4"]
+    command = [sys.executable, "-m", "logcosh_vae", "train", "--data-root", str(data_root), *settings, "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True, timeout=120)
+    for kind in (signal.SIGKILL, signal.SIGINT):
+        out = tmp_path / kind.name
+        process = subprocess.Popen([*command, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while len(RunFolder(out).metrics()) < 1 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(kind)
+        _, errors = process.communicate(timeout=60)
+        assert not RunFolder(out).weights_path.exists(), "the run was over before it was stopped"
+        if kind == signal.SIGINT:
+            assert process.returncode == 130
+            assert b"--resume" in errors
+            assert b"Traceback" not in errors
+        subprocess.run([*command, str(out), "--resume"], check=True, capture_output=True, timeout=120)
+        assert RunFolder(out).weights_path.read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
+
+
+def test_exact_and_gradient_only_losses_train_to_the_same_weights(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small()
+    cheap = train(config, tmp_path / "cheap", root=data_root)
+    monkeypatch.setattr(Loss, "gradient_only", Loss.value)
+    exact = train(config, tmp_path / "exact", root=data_root)
+    first, second = (safetensors.torch.load_file(folder.weights_path) for folder in (cheap, exact))
+    for name, weights in first.items():
+        torch.testing.assert_close(weights, second[name], rtol=1e-4, atol=1e-5)
+    monkeypatch.undo()
+    other = train(override(config, ["objective.a=10"]), tmp_path / "other", root=data_root)
+    different = safetensors.torch.load_file(other.weights_path)
+    assert any((first[name] - different[name]).abs().max() > 1e-3 for name in first)
+
+
+def test_what_a_run_leaves(tmp_path: Path, data_root: Path) -> None:
+    folder = train(small(), tmp_path / "run", root=data_root)
+    config = json.loads(folder.config_path.read_text())
+    assert config["train"]["objective"]["a"] == 100.0
+    records = folder.metrics()
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    for part in ("train", "validation"):
+        assert set(records[0][part]) == {"objective", "reconstruction", "kl", "squared_l2"}
+    assert records[-1]["validation"]["objective"] < records[0]["validation"]["objective"]
+    assert [p.name for p in sorted((tmp_path / "run" / "samples").iterdir())] == [
+        "epoch-0001.png",
+        "epoch-0002.png",
+        "epoch-0004.png",
+    ]
+    model = logcosh_vae.load(tmp_path / "run")
+    assert not model.training
+    with pytest.raises(RunError, match="already holds a run"):
+        train(small(), tmp_path / "run", root=data_root)
+    with pytest.raises(RunError, match="another train.seed"):
+        train(small(seed=1), tmp_path / "run", root=data_root, resume=True)
+    folder.weights_path.write_bytes(folder.weights_path.read_bytes()[:-100])
+    with pytest.raises(RunError, match=r"weights\.safetensors cannot be loaded"):
+        logcosh_vae.load(tmp_path / "run")
+
+
+def test_two_processes_do_not_train_one_run(tmp_path: Path, data_root: Path) -> None:
+    folder = train(small(), tmp_path / "run", root=data_root)
+    with folder.lock(), pytest.raises(RunError, match="another process"):
+        train(small(), tmp_path / "run", root=data_root, resume=True)
+
+
+def test_training_that_diverges_says_so(tmp_path: Path, data_root: Path) -> None:
+    from logcosh_vae.training import TrainingError
+
+    with pytest.raises(TrainingError, match=r"epoch \d+, step \d+.*lower the learning rate"):
+        train(override(small(), ["optimizer.learning_rate=1e30"]), tmp_path / "run", root=data_root)
+
+
+def test_log_cosh_is_sharper_than_l2_after_two_epochs(tmp_path: Path, data_root: Path) -> None:
+    from logcosh_vae.data.batches import to_unit
+
+    from logcosh_vae.metrics.sharpness import sharpness
+
+    images = to_unit(load_images("mnist", "test", root=data_root).images[:500])
+    values = {}
+    for loss in ("l2", "log-cosh"):
+        config = override(TrainConfig(epochs=2), [f"objective.loss={loss}", "data.limit=20000"])
+        train(config, tmp_path / loss, root=data_root)
+        with torch.inference_mode():
+            values[loss] = sharpness(logcosh_vae.load(tmp_path / loss).reconstruct(images)).mean()
+    assert values["log-cosh"] > 1.5 * values["l2"]
+
+
+def test_the_shipped_classifier_is_as_accurate_as_its_card_says(data_root: Path, tmp_path: Path) -> None:
+    extractor = load_extractor("mnist", tmp_path)
+    obtained = accuracy(extractor.classifier, load_images("mnist", "test", root=data_root))
+    assert obtained == pytest.approx(extractor.accuracy, abs=1e-9)
+    assert obtained >= 0.994
+
+
+def test_the_classifier_trains_by_the_same_loop(tmp_path: Path, data_root: Path) -> None:
+    config = FeatureConfig(epochs=1, batch_size=256)
+    folder = train_features(config, tmp_path / "run", root=data_root, on_step=None)
+    assert folder.metrics()[0]["validation"]["accuracy"] > 0.9
+
+
+def test_a_model_starts_from_its_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = build.build_model(small(), (1, 28, 28)).state_dict()
+    torch.manual_seed(2)
+    again = build.build_model(small(), (1, 28, 28)).state_dict()
+    other = build.build_model(small(seed=1), (1, 28, 28)).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["encoder.1.weight"], other["encoder.1.weight"])
+
+
+def test_objective_is_the_one_place_that_weighs() -> None:
+    objective = build.build_objective(override(small(), ["objective.weight=2.5", "objective.a=7"]))
+    assert objective == Objective(Loss("log-cosh", 7.0), 2.5)

@@ -1,0 +1,81 @@
+"""Sharpness and Frechet distance against SciPy and closed forms."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.signal
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from logcosh_vae.data.batches import to_unit
+
+from logcosh_vae.data import load_images
+from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
+from logcosh_vae.metrics.sharpness import sharpness
+from logcosh_vae.training import stream
+
+LAPLACE = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+
+
+@given(st.integers(3, 9), st.integers(3, 9), st.integers(0, 2**32))
+def test_sharpness_agrees_with_a_scipy_convolution(height: int, width: int, seed: int) -> None:
+    images = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(seed))
+    expected = [scipy.signal.convolve2d(i[0].double().numpy(), LAPLACE, mode="valid").var() for i in images]
+    np.testing.assert_allclose(sharpness(images).numpy(), expected, rtol=1e-10, atol=1e-14)
+
+
+def test_sharpness_of_colour_is_that_of_the_grey_image() -> None:
+    grey = torch.rand(3, 1, 8, 8, generator=stream(0, "grey"))
+    torch.testing.assert_close(sharpness(grey.repeat(1, 3, 1, 1)), sharpness(grey), rtol=1e-5, atol=1e-7)
+    assert sharpness(torch.zeros(1, 3, 5, 5)).item() == 0.0
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 8, 8), (1, 1, 2, 8), (8, 8)])
+def test_sharpness_names_images_it_cannot_use(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="images must be"):
+        sharpness(torch.zeros(shape))
+
+
+def test_sharpness_of_real_digits_is_the_known_value(data_root: Path) -> None:
+    images = to_unit(load_images("mnist", "test", root=data_root).images)
+    assert sharpness(images).mean().item() == pytest.approx(0.182, abs=0.001)
+
+
+def scipy_distance(x: np.ndarray, y: np.ndarray) -> float:
+    difference = x.mean(axis=0) - y.mean(axis=0)
+    first, second = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = scipy.linalg.sqrtm(first @ second)
+    return float(difference @ difference + np.trace(first + second - 2 * root.real))
+
+
+@given(st.integers(1, 4), st.floats(0.1, 3.0), st.integers(0, 2**32))
+def test_frechet_distance_agrees_with_scipy(factor: int, spread: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    d = 4 * factor
+    x = rng.normal(size=(300, d)) @ rng.normal(size=(d, d))
+    y = spread * rng.normal(size=(200, d)) @ rng.normal(size=(d, d)) + rng.normal(size=d)
+    obtained = frechet_distance(*(FeatureStatistics.of(torch.from_numpy(v)) for v in (x, y)))
+    assert obtained == pytest.approx(scipy_distance(x, y), rel=1e-6)
+
+
+def test_frechet_distance_of_degenerate_features_has_its_closed_form() -> None:
+    # all variance along one axis, as where most units of a rectified layer never fire: (s1 - s2)^2 + |m1 - m2|^2
+    x, y = torch.zeros(2, 1_000, 64, dtype=torch.float64)
+    draw = torch.randn(1_000, generator=stream(0, "degenerate"), dtype=torch.float64)
+    x[:, 0], y[:, 0] = draw, 3.0 * draw + 2.0
+    statistics = FeatureStatistics.of(x), FeatureStatistics.of(y)
+    expected = 4.0 * draw.var() + (2.0 + 2.0 * draw.mean()).square()
+    assert frechet_distance(*statistics) == pytest.approx(expected.item(), rel=1e-9)
+    assert frechet_distance(statistics[0], statistics[0]) == pytest.approx(0.0, abs=1e-9)
+
+
+@given(st.integers(1, 29))
+def test_statistics_of_parts_add_up(cut: int) -> None:
+    features = torch.randn(30, 5, generator=stream(0, "parts"))
+    whole = FeatureStatistics.of(features)
+    parts = FeatureStatistics.of(features[:cut]) + FeatureStatistics.of(features[cut:])
+    torch.testing.assert_close(parts.mean, whole.mean)
+    torch.testing.assert_close(parts.covariance, whole.covariance)
+    np.testing.assert_allclose(whole.covariance.numpy(), np.cov(features.double().numpy(), rowvar=False), atol=1e-12)

@@ -1,0 +1,65 @@
+"""Configs: strict, complete, and changed only as told."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logcosh_vae.config import (
+    ConfigError,
+    ObjectiveConfig,
+    TrainConfig,
+    digest,
+    from_dict,
+    override,
+    resolve,
+    to_dict,
+)
+
+
+@given(st.builds(TrainConfig, epochs=st.integers(1, 99), seed=st.integers(0, 2**62), threads=st.integers(1, 8)))
+def test_a_config_survives_its_file(config: TrainConfig) -> None:
+    assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_open_values_are_resolved_by_family() -> None:
+    vae, wae = resolve(TrainConfig()), resolve(override(TrainConfig(), ["model.family=wae"]))
+    assert (vae.objective.a, vae.objective.weight) == (100.0, 1.0)
+    assert wae.objective.weight == 0.005
+    assert resolve(replace(vae, objective=ObjectiveConfig(loss="l1"))).objective.a is None
+
+
+def test_every_value_changes_the_digest() -> None:
+    base = resolve(TrainConfig())
+    settings = ["seed=1", "epochs=2", "objective.a=99", "optimizer.learning_rate=0.01", "model.hidden=[500]"]
+    digests = {digest(override(base, [setting])) for setting in settings} | {digest(base), digest(base, "code")}
+    assert len(digests) == len(settings) + 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimiser.learning_rate=1", "did you mean 'optimizer'"),
+        ("optimizer.lerning_rate=1", "did you mean 'learning_rate'"),
+        ("epochs=many", "epochs must be int; got 'many'"),
+        ("epochs=true", "epochs must be int"),
+        ("epochs=1.5", "epochs must be int"),
+        ("epochs=0", "epochs must be at least 1"),
+        ("epochs.more=1", "'epochs' has no parts"),
+        ("epochs", "write it as key=value"),
+        ("model.hidden=[500, 0]", "positive sizes"),
+        ("model.hidden=500", "model.hidden must be tuple"),
+        ("model.family=vea", "did you mean 'vae'"),
+        ("optimizer.betas=[0.9]", "optimizer.betas must be tuple"),
+        ("optimizer.learning_rate=NaN", "positive and finite"),
+        ("objective.loss=huber", "unknown loss 'huber'"),
+        ("objective.a=-1", "positive finite number"),
+        ("objective.weight=0", "objective.weight must be positive"),
+        ("batch_size=1", "at least 2"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        resolve(override(TrainConfig(), [setting]))
