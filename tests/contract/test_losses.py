@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import itertools
 import math
 import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import grad, hessian, jvp, vmap
 
+from logcosh_vae import losses
 from logcosh_vae.losses import LOSSES, LogCoshLoss, Loss, LossKind, l1, log_cosh, make_loss, squared_l2
 
 A = 2.5
@@ -295,6 +298,13 @@ def test_a_new_loss_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(LOSSES, "l4", LossKind(fourth_power, curvature=lambda _: 0.0))
     loss = make_loss("l4")
     assert torch.equal(loss.gradient_only(*pair(3)), fourth_power(*pair(3)))
+
+
+def test_examples_in_docstrings_and_docs() -> None:
+    page = Path(__file__).parents[2] / "docs" / "losses.md"
+    for result in (doctest.testmod(losses), doctest.testfile(str(page), module_relative=False, encoding="utf-8")):
+        assert result.attempted > 5
+        assert result.failed == 0
 
 
 def test_the_loss_alone_imports_nothing_but_torch() -> None:
