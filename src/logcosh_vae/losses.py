@@ -109,7 +109,9 @@ class _LogCosh(torch.autograd.Function):
         # far out: |t| - (log 2 - log(1 + exp(-2|x|))) / a; exp(-40) vanishes beside log 2, subnormals are slow
         correction = magnitude.clamp(max=20.0).mul_(-2.0).exp_().log1p_().sub_(math.log(2.0)).div_(a)
         far = correction.add_(t.abs())
-        return torch.where(magnitude <= _BRANCH, near, far).to(prediction.dtype)
+        value = torch.where(magnitude <= _BRANCH, near, far)
+        # not `.to` in any case: where it does nothing, compiled code of torch 2.11 loses the gradient
+        return value if value.dtype == prediction.dtype else value.to(prediction.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
@@ -158,11 +160,11 @@ def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
     """
     a = _checked(a)
     prediction, target = _matched(prediction, target)
-    if a < _TINY_A:  # f(t; a) = 4 f(t / 4; 4 a)
-        return 4 * log_cosh(prediction / 4, target / 4, a=4 * a)
     function = _LogCosh if torch.compiler.is_compiling() else _LogCoshForwardMode
-    value: Tensor = function.apply(prediction, target, a)  # type: ignore[no-untyped-call]
-    return value
+    apply: Elementwise = function.apply
+    if a < _TINY_A and prediction.dtype == torch.float64:  # f(t; a) = 4 f(t / 4; 4 a)
+        return 4 * apply(prediction / 4, target / 4, 4 * a)
+    return apply(prediction, target, a)
 
 
 def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:

@@ -173,8 +173,8 @@ def test_traces_without_a_graph_break(loss: Loss) -> None:
     torch.compiler.reset()
     for function in (loss.value, loss.gradient_only):
         compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
-        for shape in ((4, 3), (5, 3)):
-            prediction, target = pair(*shape, dtype=torch.float32)
+        for shape, dtype in (((4, 3), torch.float32), ((5, 3), torch.float32), ((4, 3), torch.bfloat16)):
+            prediction, target = pair(*shape, dtype=dtype)
             torch.testing.assert_close(compiled(prediction, target), function(prediction, target))
             torch.testing.assert_close(gradient(compiled, prediction, target), gradient(function, prediction, target))
 

@@ -123,7 +123,7 @@ def test_no_finite_input_gives_inf_or_nan_unless_the_value_overflows(dtype: torc
                 assert relative_error(g, exact_g) <= TOLERANCE[dtype], (p, q, a)
 
 
-@pytest.mark.parametrize("a", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("a", [1e-305, 0.01, 1.0, 100.0, 1e35])
 @pytest.mark.parametrize(("dtype", "digits", "least"), [(torch.float16, 11, 2.0**-24), (torch.bfloat16, 8, 2.0**-133)])
 def test_half_formats_are_rounded_once(dtype: torch.dtype, digits: int, least: float, a: float) -> None:
     patterns = torch.arange(0, 0x7F80 if dtype == torch.bfloat16 else 0x7C00, 67, dtype=torch.int16)
