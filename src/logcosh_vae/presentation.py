@@ -62,6 +62,10 @@ class TableRow:
         return name if self.a is None else f"{name}, a = {self.a:g}"
 
     @property
+    def short_loss_text(self) -> str:
+        return "L2" if self.loss == "l2" else LOSS_NAMES.get(self.loss, self.loss)
+
+    @property
     def model_text(self) -> str:
         family, _, network = self.model.partition("-")
         return f"{family.upper()} ({'MLP' if network == 'mlp' else network.capitalize()})"

@@ -22,7 +22,7 @@ PLAIN_SECONDS = 15.0
 
 def console() -> Console:
     """Standard output; wide enough for a table where the width is not known."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
 
 
 def duration(seconds: float) -> str:
@@ -143,23 +143,24 @@ class FetchDisplay:
 
 
 def results_table(results: Mapping[str, Any]) -> Table:
-    """The rows of an experiment: obtained, change against L2, and the paper's beside it."""
+    """The rows of an experiment: obtained, change against L2, and the paper's below it."""
+    from rich import box
+
     from .presentation import METRIC_NAMES, table_rows
 
     rows = table_rows(results)
     metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
-    table = Table(title=results["title"], title_justify="left")
-    table.add_column("model")
-    table.add_column("loss")
+    table = Table(title=results["title"], title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
     for name in metrics:
-        table.add_column(METRIC_NAMES[name].replace(", ", "\n"), justify="right")
-        table.add_column("change", justify="right")
-        table.add_column("paper", justify="right")
-    table.add_column("training", justify="right")
+        table.add_column(METRIC_NAMES[name].replace(", ", "\n"), justify="right", no_wrap=True)
+    table.add_column("training", justify="right", no_wrap=True)
     for row in rows:
-        cells = [row.model_text, row.loss_text]
-        for name in metrics:
-            cell = row.cells[name]
-            cells += [cell.value_text, cell.change_text, cell.reported_text]
-        table.add_row(*cells, duration(row.seconds))
+        cells = [row.cells[name] for name in metrics]
+        changes = [f" ({cell.change_text})" if cell.change_text else "" for cell in cells]
+        values = [cell.value_text + change for cell, change in zip(cells, changes, strict=True)]
+        paper = any(cell.reported_text for cell in cells)
+        table.add_row(f"{row.model_text} {row.short_loss_text}", *values, duration(row.seconds), end_section=not paper)
+        if paper:
+            table.add_row("  the paper", *[cell.reported_text for cell in cells], "", style="dim", end_section=True)
     return table

@@ -101,7 +101,7 @@ def test_what_a_run_leaves(tmp_path: Path, data_root: Path) -> None:
     assert not model.training
     with pytest.raises(RunError, match="already holds a run"):
         train(small(), tmp_path / "run", root=data_root)
-    with pytest.raises(RunError, match="another train.seed"):
+    with pytest.raises(RunError, match=r"another train\.seed"):
         train(small(seed=1), tmp_path / "run", root=data_root, resume=True)
     folder.weights_path.write_bytes(folder.weights_path.read_bytes()[:-100])
     with pytest.raises(RunError, match=r"weights\.safetensors cannot be loaded"):
@@ -123,7 +123,6 @@ def test_training_that_diverges_says_so(tmp_path: Path, data_root: Path) -> None
 
 def test_log_cosh_is_sharper_than_l2_after_two_epochs(tmp_path: Path, data_root: Path) -> None:
     from logcosh_vae.data.batches import to_unit
-
     from logcosh_vae.metrics.sharpness import sharpness
 
     images = to_unit(load_images("mnist", "test", root=data_root).images[:500])

@@ -9,9 +9,9 @@ import scipy.signal
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from logcosh_vae.data.batches import to_unit
 
 from logcosh_vae.data import load_images
+from logcosh_vae.data.batches import to_unit
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.metrics.sharpness import sharpness
 from logcosh_vae.training import stream

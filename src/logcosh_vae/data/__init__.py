@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from . import mnist
 from .images import DataError, ImageSet
+from .mnist import FASHION_MNIST, MNIST, load
+from .sources import Progress
 
 __all__ = ["DATASETS", "DataError", "ImageSet", "data_root", "load_images"]
 
-DATASETS: dict[str, Callable[[str, Path, bool, mnist.Progress | None], ImageSet]] = {
-    "mnist": lambda split, root, fetch, progress: mnist.load(mnist.MNIST, split, root),
+DATASETS: dict[str, Callable[[str, Path, bool, Progress | None], ImageSet]] = {
+    files.name: partial(load, files) for files in (MNIST, FASHION_MNIST)
 }
 """Loaders by name: `(split, data root, whether to fetch what is missing, progress)`."""
 
@@ -36,7 +38,7 @@ def load_images(
     *,
     root: Path | None = None,
     fetch: bool = True,
-    progress: mnist.Progress | None = None,
+    progress: Progress | None = None,
 ) -> ImageSet:
     """Load a split (`train` or `test`) of an image set.
 
