@@ -356,6 +356,7 @@ def compare(
     from .config import override
     from .experiments import Experiment, Row, write_results
     from .paper.reported import reported
+    from .presentation import LOSS_NAMES, model_text
     from .report import build
     from .terminal import console, results_table
 
@@ -367,7 +368,7 @@ def compare(
         Row(override(config, settings or []), reported(data, model, name))
         for config, name in zip(configs, losses, strict=True)
     )
-    title = f"{model.upper().replace('-', ' ')} on {data}: {' against '.join(losses)}"
+    title = f"{model_text(model)} on {data}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
     experiment = Experiment("compare", title, "custom", rows, source="Tables 1 to 4")
     results = _run_experiment(experiment, seeds, jobs, out / "runs", data_root)
     write_results(results, out / "results.json")

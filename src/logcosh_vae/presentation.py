@@ -67,8 +67,13 @@ class TableRow:
 
     @property
     def model_text(self) -> str:
-        family, _, network = self.model.partition("-")
-        return f"{family.upper()} ({'MLP' if network == 'mlp' else network.capitalize()})"
+        return model_text(self.model)
+
+
+def model_text(model: str) -> str:
+    """`vae-mlp` as the paper writes it: `VAE (MLP)`."""
+    family, _, network = model.partition("-")
+    return f"{family.upper()} ({'MLP' if network == 'mlp' else network.capitalize()})"
 
 
 def format_value(metric: str, value: float) -> str:

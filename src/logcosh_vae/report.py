@@ -69,6 +69,7 @@ def curves(runs: Sequence[tuple[str, RunFolder]], title: str) -> Figure:
             colour = COLOURS[index % len(COLOURS)]
             axes.plot(range(1, len(values) + 1), values, label=label, color=colour, linewidth=1.8)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(name, fontsize=10)
         _style(axes)
         axes.legend(frameon=False, labelcolor="#888888", fontsize=9)
