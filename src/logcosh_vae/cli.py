@@ -27,6 +27,9 @@ data_app = typer.Typer(help="Image sets: where they are, and fetching them.", in
 app.add_typer(data_app, name="data")
 
 
+INTERRUPTED = 128 + signal.SIGINT
+
+
 class Profile(StrEnum):
     """How large an experiment is run."""
 
@@ -320,22 +323,25 @@ def _run_experiment(
     display = ExperimentDisplay()
     executor = local_executor(workers)
     try:
-        with executor:
-            return run_experiment(
-                experiment,
-                seeds=seeds,
-                store=store,
-                executor=executor,
-                workers=workers,
-                root=data_root,
-                watch=display,
-            )
-    except KeyboardInterrupt:
+        results = run_experiment(
+            experiment,
+            seeds=seeds,
+            store=store,
+            executor=executor,
+            workers=workers,
+            root=data_root,
+            watch=display,
+        )
+    except BaseException as error:
+        # not `with executor`, which would wait for the runs under way; they end with this process
         executor.shutdown(wait=False, cancel_futures=True)
-        print(f"\nstopped; the same command goes on with what is in {store}", file=sys.stderr)
-        raise
-    finally:
         display.close()
+        if isinstance(error, KeyboardInterrupt):
+            print(f"stopped; the same command goes on with what is in {store}", file=sys.stderr)
+        raise
+    executor.shutdown()
+    display.close()
+    return results
 
 
 @app.command()
@@ -410,9 +416,16 @@ def reproduce(
     print(f"results: {path}\nreport: {report}")
 
 
+def _leave_at_once(code: int) -> NoReturn:
+    """Leave without waiting for worker processes: they end with this one, and nothing is half-written."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(code)
+    _leave_at_once(code)
 
 
 def _known_errors() -> dict[type[BaseException], int]:
@@ -437,11 +450,12 @@ def main() -> None:
     arguments = [argument for argument in arguments if argument != "--debug"]
     usage_error = typer.BadParameter.__mro__[1]
     try:
-        app(args=arguments, prog_name="logcosh-vae", standalone_mode=False)
+        code = app(args=arguments, prog_name="logcosh-vae", standalone_mode=False)
+        if code == INTERRUPTED:
+            _leave_at_once(INTERRUPTED)
+        sys.exit(code or 0)
     except (KeyboardInterrupt, typer.Abort):
-        # what is left may be worker processes that were interrupted too: go at once, with the shell's code
-        sys.stdout.flush()
-        os._exit(128 + signal.SIGINT)
+        _leave_at_once(INTERRUPTED)
     except typer.Exit as leave:
         sys.exit(leave.exit_code)
     except BrokenPipeError:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -116,9 +118,23 @@ def run_job(job: Job) -> dict[str, Any]:
     return evaluate(job.path, job.evaluation, root=job.root) if result is None else result
 
 
+def _follow_parent() -> None:
+    """In a worker: leave Ctrl-C to the parent, and end when it has ended, however that came."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def leave_with_parent() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
 def local_executor(jobs: int) -> ProcessPoolExecutor:
     """Worker processes on this machine. They are spawned: a fork would carry over torch's threads."""
-    return ProcessPoolExecutor(max_workers=jobs, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_follow_parent)
 
 
 def default_jobs(threads: int = 1) -> int:

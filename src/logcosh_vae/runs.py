@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from .environment import describe
-from .files import read_json, write_json, write_text, written_aside
+from .files import ASIDE_PREFIX, read_json, write_json, write_text, written_aside
 from .training import Position
 
 EPOCHS = "train.epochs"
@@ -111,6 +111,8 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RunError(f"{self.path}: another process is training this run") from None
+            for left_over in self.path.rglob(f"{ASIDE_PREFIX}*"):
+                left_over.unlink()
             yield
 
     def is_finished(self, epochs: int) -> bool:

@@ -1,13 +1,18 @@
 """A comparison and a table from the command to the report, on real digits."""
 
+import contextlib
 import html.parser
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from logcosh_vae.runs import RunError, RunFolder
 
 
 def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -76,6 +81,37 @@ def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, dat
     second = json.loads((tmp_path / "c" / "results.json").read_text())
     assert second["runs"] == {"total": 2, "reused": 2}
     assert [row["metrics"] for row in second["rows"]] == [row["metrics"] for row in first["rows"]]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_comparison_leaves_no_process_and_goes_on(
+    kind: signal.Signals, tmp_path: Path, data_root: Path
+) -> None:
+    arguments = ["compare", "--out", "c", "--loss", "l2", "--loss", "l1", "--epochs", "4"]
+    arguments += ["--set", "data.limit=20000", "--set", "model.hidden=[32]", "--data-root", str(data_root)]
+    command = [sys.executable, "-m", "logcosh_vae", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    while len(list(tmp_path.glob("c/runs/*/metrics.jsonl"))) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    if kind == signal.SIGINT:  # as a terminal does, to the whole group
+        os.killpg(process.pid, kind)
+    else:
+        process.kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if kind == signal.SIGINT else -9)
+    assert b"Traceback" not in errors
+    folders = [RunFolder(path) for path in (tmp_path / "c" / "runs").iterdir()]
+    deadline = time.monotonic() + 20
+    for folder in folders:
+        while True:  # a worker that lived on would keep its lock to the end of its training
+            with contextlib.suppress(RunError), folder.lock():
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not folder.weights_path.exists()
+    again = run(*arguments, "--resume", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert all(folder.weights_path.is_file() and not list(folder.path.rglob(".aside-*")) for folder in folders)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a Linux scheduler")
