@@ -133,7 +133,8 @@ def train(
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
     if len(train_set.images) < config.batch_size:
         raise ConfigError(f"batch_size {config.batch_size} is more than the {len(train_set.images)} images")
-    folder = RunFolder.create(path, run_config(config, train_set, test_set), resume=resume)
+    values = run_config(config, train_set, test_set)
+    folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
     with folder.lock():
         if folder.is_finished(config.epochs):
             return folder

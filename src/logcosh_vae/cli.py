@@ -272,7 +272,7 @@ def train_features(
         Path | None,
         typer.Option("--install", help="Where the weights go; the data root by default.", show_default=False),
     ] = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 14,
+    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 16,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     data_root: DataRoot = None,

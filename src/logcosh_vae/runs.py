@@ -27,9 +27,6 @@ from .environment import describe
 from .files import ASIDE_PREFIX, read_json, write_json, write_text, written_aside
 from .training import Position
 
-EPOCHS = "train.epochs"
-"""The one key of a config that may grow when a run is resumed."""
-
 
 class RunError(Exception):
     """A run folder cannot be used as asked; the message names it and says what to do."""
@@ -43,13 +40,14 @@ class RunFolder:
         self._shown = 0.0
 
     @classmethod
-    def create(cls, path: Path, config: Mapping[str, Any], *, resume: bool) -> RunFolder:
+    def create(cls, path: Path, config: Mapping[str, Any], *, resume: bool, may_grow: str | None = None) -> RunFolder:
         """Start a run, or go on with it.
 
         Args:
             path: a folder that is missing or empty, unless `resume`.
             config: plain JSON values that decide the run.
-            resume: go on if a run of the same config stands there; only `train.epochs` may have grown.
+            resume: go on if a run of the same config stands there.
+            may_grow: the dotted key of a number that may be larger than it was.
 
         Raises:
             RunError: a run stands there and `resume` is false, or its config differs.
@@ -60,7 +58,7 @@ class RunFolder:
         if folder.config_path.exists():
             if not resume:
                 raise RunError(f"{path} already holds a run; add --resume to go on, or choose another --out")
-            folder._check_same(config)
+            folder._check_same(config, may_grow)
         elif path.exists() and any(path.iterdir()):
             raise RunError(f"{path} is not empty and holds no run; choose another --out")
         write_json(folder.config_path, config)
@@ -91,11 +89,11 @@ class RunFolder:
             raise RunError(f"{self.config_path} must hold an object")
         return config
 
-    def _check_same(self, config: Mapping[str, Any]) -> None:
+    def _check_same(self, config: Mapping[str, Any], may_grow: str | None) -> None:
         there, here = _flat(self.config()), _flat(config)
         changed = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
-        if EPOCHS in changed and here[EPOCHS] > there[EPOCHS]:
-            changed.remove(EPOCHS)
+        if may_grow in changed and here[may_grow] > there[may_grow]:
+            changed.remove(may_grow)
         if changed:
             key = changed[0]
             raise RunError(

@@ -143,9 +143,11 @@ def test_the_shipped_classifier_is_as_accurate_as_its_card_says(data_root: Path,
 
 
 def test_the_classifier_trains_by_the_same_loop(tmp_path: Path, data_root: Path) -> None:
-    config = FeatureConfig(epochs=1, batch_size=256)
-    folder = train_features(config, tmp_path / "run", root=data_root, on_step=None)
-    assert folder.metrics()[0]["validation"]["accuracy"] > 0.9
+    config = FeatureConfig(epochs=2, limit=6_000, log_every=5)
+    whole = train_features(config, tmp_path / "whole", root=data_root)
+    assert whole.metrics()[-1]["validation"]["accuracy"] > 0.9
+    with pytest.raises(RunError, match="already holds a run"):
+        train_features(config, tmp_path / "whole", root=data_root)
 
 
 def test_a_model_starts_from_its_seed_alone() -> None:
