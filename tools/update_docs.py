@@ -61,8 +61,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
 }
 
 
-def update(page: Path) -> None:
-    """Replace every known block of a page."""
+def updated(text: str) -> str:
+    """A page's text with every known block made anew."""
 
     def made(match: re.Match[str]) -> str:
         name = match[1]
@@ -72,10 +72,7 @@ def update(page: Path) -> None:
         results = json.loads((ROOT / "results" / f"{file}.json").read_text(encoding="utf-8"))
         return f"<!-- begin: {name} -->\n{make(results)}<!-- end: {name} -->"
 
-    text = page.read_text(encoding="utf-8")
-    new = re.sub(r"<!-- begin: (\S+) -->\n.*?<!-- end: \1 -->", made, text, flags=re.S)
-    if new != text:
-        page.write_text(new, encoding="utf-8")
+    return re.sub(r"<!-- begin: (\S+) -->\n.*?<!-- end: \1 -->", made, text, flags=re.S)
 
 
 def labelled(rows: list[tuple[str, Image.Image]], width: int) -> Image.Image:
@@ -120,8 +117,9 @@ def main() -> None:
         print(f"no runs in {arguments.runs}: pictures left as they are", file=sys.stderr)
     else:
         images.save(picture, ROOT / "docs" / "images" / "vae-mlp.png")
-    for page in PAGES:
-        update(ROOT / page)
+    for name in PAGES:
+        page = ROOT / name
+        page.write_text(updated(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
