@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,14 @@ from .build import autoencoding_step, build_model, build_objective, build_optimi
 from .config import ConfigError, TrainConfig, digest, from_dict, resolve, to_dict
 from .data import ImageSet, load_images
 from .data.batches import evaluation_batches, training_batches
+from .data.sources import Progress
 from .environment import code_fingerprint
 from .models import VAE, WAE
 from .networks import ImageShape
 from .objectives import Objective
+from .running import Training, Watch, carry_out
 from .runs import RunError, RunFolder
-from .training import EpochReport, Position, Schedule, fit, stream, use_threads
+from .training import Schedule, stream, use_threads
 
 PICTURE_IMAGES = 64
 """Samples in the picture of an epoch."""
@@ -75,32 +75,15 @@ def picture_samples(model: VAE | WAE, path: Path, seed: int) -> None:
     pictures.save(pictures.grid(samples, columns=math.isqrt(PICTURE_IMAGES)), path)
 
 
-@dataclass
-class _Recorder:
-    """Validation, record, state and picture after each epoch."""
-
-    config: TrainConfig
-    folder: RunFolder
-    model: VAE | WAE
-    objective: Objective
-    optimizer: torch.optim.Optimizer
-    test: Tensor
-    on_epoch: Callable[[dict[str, Any]], None] | None
-
-    def __call__(self, report: EpochReport) -> None:
-        record = {
-            "epoch": report.epoch,
-            "train": report.terms,
-            "validation": validate(self.model, self.objective, self.test, self.config),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "seconds": round(report.seconds, 3),
-        }
-        if report.epoch % self.config.picture_every == 0 or report.epoch in (1, self.config.epochs):
-            path = self.folder.path / "samples" / f"epoch-{report.epoch:04d}.png"
-            picture_samples(self.model, path, self.config.seed)
-        self.folder.add_epoch(record, self.model, self.optimizer)
-        if self.on_epoch is not None:
-            self.on_epoch(record)
+def find_device(name: str) -> torch.device:
+    """The device called `name`; `ConfigError` where there is none."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used ({reason}); use cpu, cuda or cuda:N") from None
+    return device
 
 
 def train(
@@ -109,9 +92,8 @@ def train(
     *,
     resume: bool = False,
     root: Path | None = None,
-    on_step: Callable[[Position], None] | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
-    fetch_progress: Any = None,
+    watch: Watch | None = None,
+    fetch_progress: Progress | None = None,
 ) -> RunFolder:
     """Train the config's auto-encoder into the run folder `path`, or finish what was begun there.
 
@@ -120,8 +102,7 @@ def train(
         path: see `RunFolder.create`.
         resume: go on from the last finished epoch; a finished run is left as it is.
         root: data root.
-        on_step: called at every logged step.
-        on_epoch: called with every epoch's record.
+        watch: told of steps and epochs.
         fetch_progress: passed to `load_images`.
 
     Raises:
@@ -129,40 +110,30 @@ def train(
     """
     config = resolve(config)
     use_threads(config.threads)
-    device = torch.device(config.device)
+    device = find_device(config.device)
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
     if len(train_set.images) < config.batch_size:
         raise ConfigError(f"batch_size {config.batch_size} is more than the {len(train_set.images)} images")
     values = run_config(config, train_set, test_set)
     folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
-    with folder.lock():
-        if folder.is_finished(config.epochs):
-            return folder
-        folder.weights_path.unlink(missing_ok=True)
-        shape = train_set.images.shape[1:]
-        model = build_model(config, (shape[0], shape[1], shape[2])).to(device)
-        objective, optimizer = build_objective(config), build_optimizer(config, model)
-        done = folder.restore(model, optimizer)
 
-        def report(position: Position) -> None:
-            folder.show_progress(position)
-            if on_step is not None:
-                on_step(position)
-
-        images = train_set.images.to(device)
-        test = test_set.images.to(device)
-        schedule = Schedule(config.epochs, len(images) // config.batch_size, config.seed, config.log_every)
-        fit(
+    def prepare() -> Training:
+        images, test = train_set.images.to(device), test_set.images.to(device)
+        channels, height, width = images.shape[1:]
+        model = build_model(config, (channels, height, width)).to(device)
+        objective = build_objective(config)
+        return Training(
             model,
+            build_optimizer(config, model),
             autoencoding_step(model, objective),
             lambda generator: training_batches(images, config.batch_size, generator),
-            optimizer,
-            schedule,
-            first_epoch=done + 1,
-            on_step=report,
-            on_epoch=_Recorder(config, folder, model, objective, optimizer, test, on_epoch),
+            Schedule(config.epochs, len(images) // config.batch_size, config.seed, config.log_every),
+            validate=lambda: validate(model, objective, test, config),
+            draw=lambda target: picture_samples(model, target, config.seed),
+            draw_every=config.picture_every,
         )
-        folder.finish(model)
+
+    carry_out(folder, config.epochs, prepare, watch or Watch())
     return folder
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,14 @@ from torch import Tensor
 
 from .data import ImageSet, data_root, load_images
 from .data.batches import Batch, evaluation_batches, training_batches
+from .data.sources import Progress
 from .environment import code_fingerprint
-from .files import read_json, write_json, written_aside
+from .files import brief, read_json, write_json, written_aside
 from .metrics.classifier import FeatureClassifier
 from .objectives import Terms
+from .running import Training, Watch, carry_out
 from .runs import RunError, RunFolder
-from .training import EpochReport, Position, Schedule, fit, stream, use_threads
+from .training import Schedule, Step, stream, use_threads
 
 SHIPPED = Path(__file__).parent / "metrics" / "weights"
 
@@ -104,15 +105,31 @@ class Extractor:
         return {"name": self.name, "fingerprint": self.fingerprint, "test_accuracy": self.accuracy}
 
 
+def classifying_step(classifier: FeatureClassifier, config: FeatureConfig) -> Step:
+    """Cross entropy on shifted images, with part of the coding layer hidden; all noise from the generator."""
+
+    def step(batch: Batch, generator: torch.Generator, exact: bool) -> Terms:
+        if batch.labels is None:
+            raise ValueError("a classifier needs labels")
+        features = classifier.features(random_shift(batch.images, config.shift, generator))
+        kept = torch.rand(features.shape, generator=generator).to(features) >= config.dropout
+        logits = classifier.output(features * kept / (1.0 - config.dropout))
+        terms = {"objective": F.cross_entropy(logits, batch.labels)}
+        if exact:
+            terms["accuracy"] = (logits.argmax(dim=1) == batch.labels).float().mean()
+        return terms
+
+    return step
+
+
 def train_features(
     config: FeatureConfig,
     path: Path,
     *,
     resume: bool = False,
     root: Path | None = None,
-    on_step: Callable[[Position], None] | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
-    fetch_progress: Any = None,
+    watch: Watch | None = None,
+    fetch_progress: Progress | None = None,
 ) -> RunFolder:
     """Train a feature classifier into the run folder `path`; the last epoch's weights are kept, not the best's.
 
@@ -123,7 +140,8 @@ def train_features(
     train, test = (load_images(config.data, name, root=root, progress=fetch_progress) for name in ("train", "test"))
     if config.limit is not None:
         train = train.first(config.limit)
-    if train.labels is None or train.images.shape[1:] != (1, 28, 28):
+    images, labels = train.images, train.labels
+    if labels is None or images.shape[1:] != (1, 28, 28):
         raise RunError(f"{config.data}: the feature classifier needs labelled grey images of 28 by 28")
     values = {
         "kind": "features",
@@ -133,58 +151,22 @@ def train_features(
         "torch": torch.__version__,
     }
     folder = RunFolder.create(path, values, resume=resume)
-    with folder.lock():
-        if folder.is_finished(config.epochs):
-            return folder
+
+    def prepare() -> Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(config.seed, "weights").initial_seed())
-            classifier = FeatureClassifier(int(train.labels.max()) + 1)
-        optimizer = torch.optim.Adam(classifier.parameters(), lr=config.learning_rate, fused=True)
-        done = folder.restore(classifier, optimizer)
-
-        def step(batch: Batch, generator: torch.Generator, exact: bool) -> Terms:
-            features = classifier.features(random_shift(batch.images, config.shift, generator))
-            kept = torch.rand(features.shape, generator=generator).to(features) >= config.dropout
-            logits = classifier.output(features * kept / (1.0 - config.dropout))
-            assert batch.labels is not None
-            terms = {"objective": F.cross_entropy(logits, batch.labels)}
-            if exact:
-                terms["accuracy"] = (logits.argmax(dim=1) == batch.labels).float().mean()
-            return terms
-
-        def finish_epoch(report: EpochReport) -> None:
-            record = {
-                "epoch": report.epoch,
-                "train": report.terms,
-                "validation": {"accuracy": accuracy(classifier, test)},
-                "seconds": round(report.seconds, 3),
-            }
-            folder.add_epoch(record, classifier, optimizer)
-            if on_epoch is not None:
-                on_epoch(record)
-
-        def report_step(position: Position) -> None:
-            folder.show_progress(position)
-            if on_step is not None:
-                on_step(position)
-
-        fit(
+            classifier = FeatureClassifier(int(labels.max()) + 1)
+        steps = len(images) // config.batch_size
+        return Training(
             classifier,
-            step,
-            lambda generator: training_batches(train.images, config.batch_size, generator, train.labels),
-            optimizer,
-            Schedule(
-                config.epochs,
-                len(train.images) // config.batch_size,
-                config.seed,
-                config.log_every,
-                learning_rate=one_cycle,
-            ),
-            first_epoch=done + 1,
-            on_step=report_step,
-            on_epoch=finish_epoch,
+            torch.optim.Adam(classifier.parameters(), lr=config.learning_rate, fused=True),
+            classifying_step(classifier, config),
+            lambda generator: training_batches(images, config.batch_size, generator, labels),
+            Schedule(config.epochs, steps, config.seed, config.log_every, learning_rate=one_cycle),
+            validate=lambda: {"accuracy": accuracy(classifier, test)},
         )
-        folder.finish(classifier)
+
+    carry_out(folder, config.epochs, prepare, watch or Watch())
     return folder
 
 
@@ -236,5 +218,5 @@ def load_extractor(data: str, root: Path | None = None) -> Extractor:
                 raise ValueError(f"fingerprint is {found}, its card says {card['fingerprint']}")
             return Extractor(card["name"], classifier.eval(), found, card["test_accuracy"])
         except Exception as error:
-            raise RunError(f"{weights} cannot be used: {error}") from error
+            raise RunError(f"{weights} cannot be used: {brief(error)}") from error
     raise RunError(f"no feature classifier for {data}: train one with 'logcosh-vae train-features {data}' (minutes)")

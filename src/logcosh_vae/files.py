@@ -14,6 +14,12 @@ ASIDE_PREFIX = ".aside-"
 """Names of files being written; one that stays was left by a process that was killed."""
 
 
+def brief(error: BaseException, limit: int = 200) -> str:
+    """An error's text on one line of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it over `path` when the block ends without an error."""

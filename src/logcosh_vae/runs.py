@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from .environment import describe
-from .files import ASIDE_PREFIX, read_json, write_json, write_text, written_aside
+from .files import ASIDE_PREFIX, brief, read_json, write_json, write_text, written_aside
 from .training import Position
 
 
@@ -145,7 +145,9 @@ class RunFolder:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
         except Exception as error:
-            raise RunError(f"{self.state_path} cannot be read ({error}); delete it to start this run again") from error
+            raise RunError(
+                f"{self.state_path} cannot be read ({brief(error)}); delete it to start this run again"
+            ) from error
         return int(state["epoch"])
 
     def finish(self, model: nn.Module) -> None:
@@ -161,7 +163,7 @@ class RunFolder:
         try:
             model.load_state_dict(safetensors.torch.load_file(self.weights_path))
         except Exception as error:
-            raise RunError(f"{self.weights_path} cannot be loaded: {error}") from error
+            raise RunError(f"{self.weights_path} cannot be loaded: {brief(error)}") from error
 
     def show_progress(self, position: Position) -> None:
         """Leave a note of how far the run is, at most one a second."""

@@ -1,0 +1,91 @@
+"""The entry point: errors in one line, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from ..files import brief
+from . import data, experiments, runs
+from .options import UsageError, app
+
+__all__ = ["data", "experiments", "main", "runs"]
+
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def _version(show: bool) -> None:
+    if show:
+        from importlib.metadata import version
+
+        print(f"logcosh-vae {version('logcosh-vae')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")] = False,
+) -> None:
+    """What every verb understands; `main` takes `--debug` out before it comes here, wherever it stands."""
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """Leave without waiting for worker processes: they end with this one, and nothing is half-written."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    _leave_at_once(code)
+
+
+def _known_errors() -> dict[type[BaseException], int]:
+    """Errors whose text is written for the user, with their exit codes; only of modules that were reached."""
+    codes: dict[type[BaseException], int] = {UsageError: 2}
+    for module, name, code in (
+        ("config", "ConfigError", 2),
+        ("runs", "RunError", 1),
+        ("data", "DataError", 1),
+        ("training", "TrainingError", 1),
+    ):
+        loaded = sys.modules.get(f"logcosh_vae.{module}")
+        if loaded is not None and hasattr(loaded, name):
+            codes[getattr(loaded, name)] = code
+    return codes
+
+
+def main() -> None:
+    """Entry point: one line for an error, a traceback only with `--debug`; 2 for usage, 1 for failure."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    usage_error = typer.BadParameter.__mro__[1]
+    try:
+        code = app(args=arguments, prog_name="logcosh-vae", standalone_mode=False)
+        if code == INTERRUPTED:
+            _leave_at_once(INTERRUPTED)
+        sys.exit(code or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        _leave_at_once(INTERRUPTED)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except BrokenPipeError:
+        os._exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, usage_error):
+            _fail(f"{error.format_message()} (see 'logcosh-vae --help')", 2)  # type: ignore[attr-defined]
+        for kind, code in _known_errors().items():
+            if isinstance(error, kind):
+                _fail(str(error), code)
+        _fail(f"{type(error).__name__}: {brief(error)} (add --debug for where)", 1)

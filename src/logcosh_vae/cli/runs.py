@@ -1,0 +1,173 @@
+"""Verbs about one run: train, evaluate, sample, reconstruct, interpolate, train-features."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Data, DataRoot, Model, Overwrite, Run, Seed, Settings, UsageError, app, train_config
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Run folder to make.", show_default=False)],
+    data: Data = "mnist",
+    model: Model = "vae-mlp",
+    loss: Annotated[str, typer.Option("--loss", help="l2 | l1 | log-cosh")] = "log-cosh",
+    a: Annotated[float | None, typer.Option("--a", help="a of log-cosh; 100 by default.")] = None,
+    epochs: Annotated[int, typer.Option("--epochs")] = 40,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    settings: Settings = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Train an auto-encoder; leaves a run folder with config, metrics, weights and pictures."""
+    from ..autoencoders import train as run
+    from ..config import override
+    from ..running import Watch
+    from ..terminal import FetchDisplay, TrainingDisplay
+
+    config = override(train_config(data, model, loss, a, epochs=epochs, seed=seed), settings or [])
+    display = TrainingDisplay()
+    try:
+        run(
+            config,
+            out,
+            resume=resume,
+            root=data_root,
+            watch=Watch(display.step, display.epoch),
+            fetch_progress=FetchDisplay(),
+        )
+    except KeyboardInterrupt:
+        display.line.close()
+        print(f"stopped; go on with the same command and --resume ({out})", file=sys.stderr)
+        raise
+    print(f"run: {out}\nmeasure it: logcosh-vae evaluate {out}")
+
+
+@app.command()
+def evaluate(run: Run, data_root: DataRoot = None) -> None:
+    """Measure a finished run: sharpness, FID, every term of the objective; draws its pictures."""
+    from ..evaluation import evaluate as measure
+    from ..presentation import METRIC_NAMES
+
+    result = measure(run, root=data_root)
+    for name, value in result["metrics"].items():
+        print(f"{METRIC_NAMES[name]}: {value:.4g}")
+    print("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items()))
+    features = result["features"]
+    print(f"features: {features['name']} {features['fingerprint']}; {result['seconds']:.1f} s")
+    print(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
+
+
+def _picture_path(out: Path | None, default: Path, overwrite: bool) -> Path:
+    if out is None:
+        return default
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists; add --overwrite or choose another --out")
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out}: pictures are written as PNG; end the name in .png")
+    return out
+
+
+Out = Annotated[
+    Path | None, typer.Option("--out", help="PNG to write; in the run folder by default.", show_default=False)
+]
+
+
+@app.command()
+def sample(
+    run: Run,
+    count: Annotated[int, typer.Option("--count", min=1, max=10_000)] = 100,
+    seed: Seed = 0,
+    out: Out = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw images from the prior with a trained model."""
+    from .. import images as pictures
+    from ..autoencoders import load
+    from ..evaluation import generate
+
+    path = _picture_path(out, run / f"sample-seed{seed}-{count}.png", overwrite)
+    pictures.save(pictures.grid(generate(load(run), count, seed), columns=round(count**0.5) or 1), path)
+    print(f"written: {path}")
+
+
+@app.command()
+def reconstruct(
+    run: Run,
+    count: Annotated[int, typer.Option("--count", min=1, max=10_000)] = 40,
+    seed: Seed = 0,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Draw test images over what a trained model makes of them."""
+    from .. import images as pictures
+    from ..autoencoders import load
+    from ..evaluation import paired_reconstructions, random_test_images
+
+    path = _picture_path(out, run / f"reconstruct-seed{seed}-{count}.png", overwrite)
+    pairs = paired_reconstructions(load(run), random_test_images(run, count, seed, data_root), columns=10)
+    pictures.save(pictures.grid(pairs, columns=10), path)
+    print(f"written: {path}")
+
+
+@app.command()
+def interpolate(
+    run: Run,
+    pairs: Annotated[int, typer.Option("--pairs", min=1, max=1_000)] = 8,
+    steps: Annotated[int, typer.Option("--steps", min=2, max=100)] = 12,
+    seed: Seed = 0,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Draw the way between two test images in the latent space, a pair a row."""
+    from .. import images as pictures
+    from ..autoencoders import load
+    from ..evaluation import interpolations, random_test_images
+
+    path = _picture_path(out, run / f"interpolate-seed{seed}-{pairs}x{steps}.png", overwrite)
+    real = random_test_images(run, 2 * pairs, seed, data_root)
+    pictures.save(pictures.grid(interpolations(load(run), real, steps), columns=steps), path)
+    print(f"written: {path}")
+
+
+@app.command("train-features")
+def train_features(
+    data: Annotated[str, typer.Argument(help="mnist | fashion-mnist")],
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default=False)] = None,
+    install: Annotated[
+        Path | None,
+        typer.Option("--install", help="Where the weights go; the data root by default.", show_default=False),
+    ] = None,
+    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 16,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Train the classifier whose coding layer gives the features of the FID."""
+    from ..config import choose
+    from ..data import DATASETS
+    from ..features import FeatureConfig, feature_folder
+    from ..features import install as install_weights
+    from ..features import train_features as run
+    from ..running import Watch
+    from ..terminal import FetchDisplay, TrainingDisplay
+
+    choose("image set", data, list(DATASETS))
+    display = TrainingDisplay()
+    folder = run(
+        FeatureConfig(data=data, epochs=epochs, seed=seed),
+        out or Path("runs") / f"features-{data}",
+        resume=resume,
+        root=data_root,
+        watch=Watch(display.step, display.epoch),
+        fetch_progress=FetchDisplay(),
+    )
+    weights = install_weights(folder, install or feature_folder(data_root))
+    print(f"test accuracy {100 * folder.metrics()[-1]['validation']['accuracy']:.2f}%\nwritten: {weights}")

@@ -1,0 +1,90 @@
+"""Carrying out a training in a run folder: the same for auto-encoders and for the feature classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .data.batches import Batch
+from .runs import RunFolder
+from .training import EpochReport, Position, Schedule, Step, fit
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that decides a training.
+
+    Attributes:
+        model: fresh, on its device.
+        optimizer: over its parameters.
+        step, batches, schedule: see `fit`.
+        validate: named measures of the model as it stands.
+        draw: writes a picture of the model as it stands to a path, or None.
+        draw_every: epochs between pictures; the first and the last epoch have one, too.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: Step
+    batches: Callable[[torch.Generator], Iterable[Batch]]
+    schedule: Schedule
+    validate: Callable[[], dict[str, float]]
+    draw: Callable[[Path], None] | None = None
+    draw_every: int = 10
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who wants to know: called at every logged step, and with every epoch's record."""
+
+    step: Callable[[Position], None] = lambda _: None
+    epoch: Callable[[dict[str, Any]], None] = lambda _: None
+
+
+def carry_out(folder: RunFolder, epochs: int, prepare: Callable[[], Training], watch: Watch) -> None:
+    """Train in `folder` from where it stands to `epochs`; nothing is prepared for a run that is finished.
+
+    Raises:
+        RunError: another process trains in the folder, or its state cannot be read.
+        TrainingError: training diverged.
+    """
+    with folder.lock():
+        if folder.is_finished(epochs):
+            return
+        folder.weights_path.unlink(missing_ok=True)
+        training = prepare()
+        done = folder.restore(training.model, training.optimizer)
+
+        def after_step(position: Position) -> None:
+            folder.show_progress(position)
+            watch.step(position)
+
+        def after_epoch(report: EpochReport) -> None:
+            record = {
+                "epoch": report.epoch,
+                "train": report.terms,
+                "validation": training.validate(),
+                "seconds": round(report.seconds, 3),
+            }
+            due = report.epoch % training.draw_every == 0 or report.epoch in (1, epochs)
+            if training.draw is not None and due:
+                training.draw(folder.path / "samples" / f"epoch-{report.epoch:04d}.png")
+            folder.add_epoch(record, training.model, training.optimizer)
+            watch.epoch(record)
+
+        fit(
+            training.model,
+            training.step,
+            training.batches,
+            training.optimizer,
+            training.schedule,
+            first_epoch=done + 1,
+            on_step=after_step,
+            on_epoch=after_epoch,
+        )
+        folder.finish(training.model)
