@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from logcosh_vae import images, load
 from logcosh_vae.evaluation import generate, random_test_images, reconstruct
-from logcosh_vae.presentation import findings, format_value, markdown_table
+from logcosh_vae.presentation import findings, format_change, format_value, markdown_table, model_text
 from logcosh_vae.terminal import duration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,9 +55,28 @@ def sentences(results: Mapping[str, Any]) -> str:
     return "".join(f"- {sentence}\n" for sentence in findings(results))
 
 
+def study(results: Mapping[str, Any]) -> str:
+    """What log-cosh changes in the FID, by features and by where the images come from."""
+    kinds = ["samples", "samples from codes of images", "reconstructions"]
+    measured = {(row["features"], row["model"], row["loss"]): row["fid"] for row in results["rows"] if "fid" in row}
+    lines = ["| features | test accuracy | model | " + " | ".join(kinds) + " |", "|" + "---|" * (3 + len(kinds))]
+    for row in (row for row in results["rows"] if "fingerprint" in row):
+        for model in dict.fromkeys(key[1] for key in measured):
+            l2, log_cosh = (measured[row["features"], model, loss] for loss in ("l2", "log-cosh"))
+            cells = [
+                f"{format_value('fid', l2[kind])} to {format_value('fid', log_cosh[kind])} "
+                f"({format_change(100 * (log_cosh[kind] / l2[kind] - 1))})"
+                for kind in kinds
+            ]
+            accuracy = f"{100 * row['test_accuracy']:.2f}%"
+            lines.append(f"| {row['features']} | {accuracy} | {model_text(model)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "table1-paper": ("table1-paper", table),
     "table1-paper-findings": ("table1-paper", sentences),
+    "fid-study": ("fid-study-paper", study),
 }
 
 
