@@ -118,39 +118,44 @@ def table_rows(results: Mapping[str, Any]) -> list[TableRow]:
 
 
 def markdown_table(results: Mapping[str, Any]) -> str:
-    """The table in Markdown: a line a row, obtained, change and reported for each metric."""
+    """The table in Markdown: a line a row; in each cell obtained and change, over reported."""
     rows = table_rows(results)
     metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
-    head = ["model", "loss"]
-    for name in metrics:
-        head += [METRIC_NAMES[name], "change", "paper"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    head = ["model", "loss", *[METRIC_NAMES[name] for name in metrics]]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "--:|" * len(metrics)]
     for row in rows:
         cells = [row.model_text, row.loss_text]
-        for name in metrics:
-            cell = row.cells[name]
-            cells += [cell.value_text, cell.change_text, cell.reported_text]
+        for cell in (row.cells[name] for name in metrics):
+            change = f" ({cell.change_text})" if cell.change_text else ""
+            paper = f"<br>paper {cell.reported_text}" if cell.reported_text else ""
+            cells.append(f"**{cell.value_text}**{change}{paper}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
+def _comparison(row: TableRow) -> str:
+    changes = []
+    agreement = []
+    better = 0
+    compared = [cell for cell in row.cells.values() if cell.change is not None]
+    for cell in compared:
+        change = cell.change or 0.0
+        better += (change > 0) == LARGER_IS_BETTER[cell.metric]
+        text = f"{METRIC_NAMES[cell.metric]} {format_change(change)}"
+        if cell.reported_change is not None:
+            text += f" (paper {format_change(cell.reported_change)})"
+            agreement.append((cell.reported_change > 0) == (change > 0))
+        changes.append(text)
+    if not compared:
+        return f"{row.model_text}, {row.loss_text}: no squared L2 beside it to compare with."
+    verdict = f"better than squared L2 in {better} of {len(compared)}"
+    if agreement:
+        verdict += f"; the sign agrees with the paper in {sum(agreement)} of {len(agreement)}"
+    return f"{row.model_text}, {row.loss_text}: {', '.join(changes)}. {verdict[0].upper()}{verdict[1:]}."
+
+
 def findings(results: Mapping[str, Any]) -> list[str]:
-    """Sentences on what agrees with the paper and what does not, each computed from the numbers."""
-    sentences = []
-    for row in table_rows(results):
-        if row.loss == BASELINE:
-            continue
-        for metric, cell in row.cells.items():
-            if cell.change is None:
-                continue
-            better = (cell.change > 0) == LARGER_IS_BETTER[metric]
-            text = (
-                f"{row.model_text}, {row.loss_text}: {METRIC_NAMES[metric]} {format_change(cell.change)} "
-                f"against squared L2, {'better' if better else 'worse'}"
-            )
-            if cell.reported_change is not None:
-                same = (cell.reported_change > 0) == (cell.change > 0)
-                verdict = "same sign" if same else "the other sign"
-                text += f"; the paper reports {format_change(cell.reported_change)}: {verdict}"
-            sentences.append(text + ".")
-    return sentences
+    """A sentence a row on what agrees with the paper and what does not, computed from the numbers."""
+    return [
+        _comparison(row) for row in table_rows(results) if any(cell.change is not None for cell in row.cells.values())
+    ]
