@@ -19,9 +19,9 @@ from .environment import code_fingerprint
 from .models import VAE, WAE
 from .networks import ImageShape
 from .objectives import Objective
-from .running import Training, Watch, carry_out
+from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
-from .training import Schedule, stream, use_threads
+from .training import Schedule, stream
 
 PICTURE_IMAGES = 64
 """Samples in the picture of an epoch."""
@@ -109,7 +109,6 @@ def train(
         RunError, ConfigError, DataError, TrainingError: with one line for the user.
     """
     config = resolve(config)
-    use_threads(config.threads)
     device = find_device(config.device)
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
     if len(train_set.images) < config.batch_size:
@@ -133,7 +132,8 @@ def train(
             draw_every=config.picture_every,
         )
 
-    carry_out(folder, config.epochs, prepare, watch or Watch())
+    with on_threads(config.threads):
+        carry_out(folder, config.epochs, prepare, watch or Watch())
     return folder
 
 

@@ -27,8 +27,9 @@ from .metrics.classifier import feature_statistics
 from .metrics.frechet import FeatureStatistics, frechet_distance
 from .metrics.sharpness import sharpness
 from .models import VAE, WAE
+from .running import on_threads
 from .runs import RunFolder
-from .training import stream, use_threads
+from .training import stream
 
 
 @dataclass(frozen=True)
@@ -135,22 +136,22 @@ def evaluate(path: Path, config: EvaluationConfig | None = None, *, root: Path |
     config = config or EvaluationConfig()
     folder = RunFolder(path)
     train_config, _ = config_of(folder)
-    use_threads(train_config.threads)
     started = time.perf_counter()
     model = load(path)
     test = split(train_config, "test", root)
     extractor = load_extractor(train_config.data.name, root)
-    result = {
-        "metrics": measure(model, test, extractor, config),
-        "test": validate(model, build_objective(train_config), test.images, train_config),
-        "features": extractor.describe(),
-        "evaluation": asdict(config),
-        "real": {"split": "test", "count": len(test.images), "fingerprint": test.fingerprint},
-        "training_seconds": round(sum(record["seconds"] for record in folder.metrics()), 1),
-        "code": evaluation_fingerprint(),
-        "environment": describe(),
-    }
-    draw(model, test, path, config.seed)
+    with on_threads(train_config.threads):
+        result = {
+            "metrics": measure(model, test, extractor, config),
+            "test": validate(model, build_objective(train_config), test.images, train_config),
+            "features": extractor.describe(),
+            "evaluation": asdict(config),
+            "real": {"split": "test", "count": len(test.images), "fingerprint": test.fingerprint},
+            "training_seconds": round(sum(record["seconds"] for record in folder.metrics()), 1),
+            "code": evaluation_fingerprint(),
+            "environment": describe(),
+        }
+        draw(model, test, path, config.seed)
     result["seconds"] = round(time.perf_counter() - started, 2)
     write_json(path / "evaluation.json", result)
     return result

@@ -20,9 +20,9 @@ from .environment import code_fingerprint
 from .files import brief, read_json, write_json, written_aside
 from .metrics.classifier import FeatureClassifier
 from .objectives import Terms
-from .running import Training, Watch, carry_out
+from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
-from .training import Schedule, Step, stream, use_threads
+from .training import Schedule, Step, stream
 
 SHIPPED = Path(__file__).parent / "metrics" / "weights"
 
@@ -136,7 +136,6 @@ def train_features(
     Raises:
         RunError, DataError, TrainingError: with one line for the user.
     """
-    use_threads(config.threads)
     train, test = (load_images(config.data, name, root=root, progress=fetch_progress) for name in ("train", "test"))
     if config.limit is not None:
         train = train.first(config.limit)
@@ -166,7 +165,8 @@ def train_features(
             validate=lambda: {"accuracy": accuracy(classifier, test)},
         )
 
-    carry_out(folder, config.epochs, prepare, watch or Watch())
+    with on_threads(config.threads):
+        carry_out(folder, config.epochs, prepare, watch or Watch())
     return folder
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,19 @@ from torch import nn
 
 from .data.batches import Batch
 from .runs import RunFolder
-from .training import EpochReport, Position, Schedule, Step, fit
+from .training import EpochReport, Position, Schedule, Step, fit, use_threads
+
+
+@contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """Compute on that many threads, denormals flushed, and leave torch as it was: a caller's own code is not ours."""
+    before, flushed = torch.get_num_threads(), float(torch.tensor(1e-39).mul(1.0)) == 0.0
+    use_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(flushed)
 
 
 @dataclass(frozen=True)

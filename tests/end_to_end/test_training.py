@@ -23,11 +23,6 @@ from logcosh_vae.objectives import Objective
 from logcosh_vae.runs import RunError, RunFolder
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def small(**values: object) -> TrainConfig:
     settings = ["data.limit=1000", "model.hidden=[32,32]", "log_every=2", "picture_every=2"]
     return override(replace(TrainConfig(epochs=4), **values), settings)  # type: ignore[arg-type]
@@ -81,6 +76,13 @@ def test_exact_and_gradient_only_losses_train_to_the_same_weights(
     other = train(override(config, ["objective.a=10"]), tmp_path / "other", root=data_root)
     different = safetensors.torch.load_file(other.weights_path)
     assert any((first[name] - different[name]).abs().max() > 1e-3 for name in first)
+
+
+def test_training_leaves_torch_as_it_was(tmp_path: Path, data_root: Path) -> None:
+    threads = torch.get_num_threads()
+    train(override(small(epochs=1), ["threads=1"]), tmp_path / "run", root=data_root)
+    assert torch.get_num_threads() == threads
+    assert torch.tensor(1e-39).mul(1.0).item() > 0.0, "denormals are still flushed"
 
 
 def test_what_a_run_leaves(tmp_path: Path, data_root: Path) -> None:
