@@ -21,8 +21,8 @@ PLAIN_SECONDS = 15.0
 
 
 def console() -> Console:
-    """Standard output; wide enough for a table where the width is not known."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    """Standard output; wide enough for any table where it is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def duration(seconds: float) -> str:
