@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from . import images as pictures
-from .build import autoencoding_step, build_model, build_objective, build_optimizer
-from .config import ConfigError, TrainConfig, digest, from_dict, resolve, to_dict
+from .build import autoencoding_step, build_model, build_objective, build_optimizer, build_schedule
+from .config import ConfigError, TrainConfig, digest, from_dict, required, resolve, to_dict
 from .data import ImageSet, load_images
 from .data.batches import evaluation_batches, training_batches
 from .data.sources import Progress
@@ -21,7 +21,7 @@ from .networks import ImageShape
 from .objectives import Objective
 from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
-from .training import Schedule, stream
+from .training import stream
 
 PICTURE_IMAGES = 64
 """Samples in the picture of an epoch."""
@@ -126,14 +126,14 @@ def train(
             build_optimizer(config, model),
             autoencoding_step(model, objective),
             lambda generator: training_batches(images, config.batch_size, generator),
-            Schedule(config.epochs, len(images) // config.batch_size, config.seed, config.log_every),
+            build_schedule(config, len(images) // config.batch_size),
             validate=lambda: validate(model, objective, test, config),
             draw=lambda target: picture_samples(model, target, config.seed),
             draw_every=config.picture_every,
         )
 
     with on_threads(config.threads):
-        carry_out(folder, config.epochs, prepare, watch or Watch())
+        carry_out(folder, required(config.epochs, "epochs"), prepare, watch or Watch())
     return folder
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from .config import ConfigError, TrainConfig
+from .config import TrainConfig, required
 from .data.batches import Batch
 from .losses import make_loss
 from .models import MODELS, VAE, WAE
-from .networks import ImageShape
+from .networks import HIDDEN, ImageShape, Size
 from .objectives import Objective, Terms
-from .training import Step, stream
+from .training import Schedule, Step, stream
 
 
 def build_model(config: TrainConfig, image_shape: ImageShape) -> VAE | WAE:
@@ -20,17 +22,15 @@ def build_model(config: TrainConfig, image_shape: ImageShape) -> VAE | WAE:
         return MODELS[config.model.family].from_network(
             config.model.network,
             image_shape=image_shape,
-            latent_size=config.model.latent_size,
-            hidden=config.model.hidden,
+            latent_size=required(config.model.latent_size, "model.latent_size"),
+            size=Size(config.model.hidden or HIDDEN, config.model.width or 1.0),
         )
 
 
 def build_objective(config: TrainConfig) -> Objective:
     """The config's objective; the config must be resolved."""
-    if config.objective.weight is None:
-        raise ConfigError("objective.weight is open: resolve() the config first")
     loss = make_loss(config.objective.loss, config.objective.a)
-    return Objective(loss, config.objective.weight, config.objective.mmd_scales)
+    return Objective(loss, required(config.objective.weight, "objective.weight"), config.objective.mmd_scales)
 
 
 def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -39,6 +39,18 @@ def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.
     return torch.optim.Adam(
         model.parameters(), lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, fused=True
     )
+
+
+def build_schedule(config: TrainConfig, steps: int) -> Schedule:
+    """The config's epochs of `steps` each, the learning rate multiplied after the epochs it names."""
+    epochs, drops = required(config.epochs, "epochs"), config.optimizer.drops or ()
+
+    def factor(share: float) -> float:
+        # the last step of an epoch still belongs to it, whichever way its share was rounded
+        done = share * epochs - 1e-6
+        return math.prod(by for after, by in drops if done > after)
+
+    return Schedule(epochs, steps, config.seed, config.log_every, factor)
 
 
 def autoencoding_step(model: VAE | WAE, objective: Objective) -> Step:

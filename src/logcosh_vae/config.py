@@ -16,16 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from .defaults import setting_of
 from .latent import MMD_SCALES
 from .losses import make_loss
 from .models import MODELS
 from .networks import HIDDEN, NETWORKS
-
-PAPER_A = 100.0
-"""`a` of the log-cosh loss on MNIST (paper, A.2)."""
-
-WAE_WEIGHT = 0.005
-"""`lambda` of a WAE on MNIST: `0.05 |t|^2 + 10 MMD` on pixels in [-1, 1], in the form of Eq. 8 on [0, 1]."""
 
 T = TypeVar("T")
 
@@ -44,17 +39,21 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Family (`vae`, `wae`), network (`mlp`) and sizes (paper, A.2)."""
+    """Family (`vae`, `wae`), network (`mlp`, `conv`) and sizes (paper, A.2 and A.3).
+
+    `hidden` layers are the MLP's; `width` is a factor on the channels of convolutions.
+    """
 
     family: str = "vae"
     network: str = "mlp"
-    latent_size: int = 8
-    hidden: tuple[int, ...] = HIDDEN
+    latent_size: int | None = None
+    hidden: tuple[int, ...] | None = None
+    width: float | None = None
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Reconstruction loss and its weight `lambda` (Eq. 8); None is resolved to the family's default."""
+    """Reconstruction loss and its weight `lambda` (Eq. 8)."""
 
     loss: str = "log-cosh"
     a: float | None = None
@@ -64,17 +63,22 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam (paper, A.2), with the framework's defaults where the paper is silent."""
+    """Adam (paper, A.2), with the framework's defaults where the paper is silent.
+
+    `drops` are pairs `(epoch, factor)`: after that epoch the learning rate is multiplied by the factor (A.3).
+    """
 
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
+    drops: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides the weights of a run, and what it records on the way.
 
+    A value left at None is open: `resolve` fills it with the paper's for the image set and the family, if it has one.
     `threads` is part of it because sums are grouped by thread; two runs on a thread each beat one on two.
     """
 
@@ -82,7 +86,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    epochs: int = 40
+    epochs: int | None = None
     batch_size: int = 100
     seed: int = 0
     device: str = "cpu"
@@ -95,18 +99,41 @@ class TrainConfig:
         return f"{self.model.family}-{self.model.network}"
 
 
+D = TypeVar("D", ModelConfig, ObjectiveConfig, OptimizerConfig, TrainConfig)
+
+
+def required(value: T | None, key: str) -> T:
+    """A value of a resolved config; `ConfigError` where it was left open."""
+    if value is None:
+        raise ConfigError(f"{key} is open: resolve() the config first")
+    return value
+
+
 def resolve(config: TrainConfig) -> TrainConfig:
-    """Fill what is open and check every value; raises `ConfigError` naming the key."""
-    loss_name, a = config.objective.loss, config.objective.a
-    if loss_name == "log-cosh" and a is None:
-        a = PAPER_A
-    weight = config.objective.weight
-    if weight is None:
-        weight = WAE_WEIGHT if config.model.family == "wae" else 1.0
-    objective = dataclasses.replace(config.objective, a=a, weight=weight)
-    config = dataclasses.replace(config, objective=objective)
+    """Fill what is open and check every value; raises `ConfigError` naming the key.
+
+    Example:
+        >>> resolve(TrainConfig(DataConfig("celeba"), ModelConfig("wae", "conv"))).epochs
+        55
+    """
+    family = choose("model.family", config.model.family, MODELS)
+    network = choose("model.network", config.model.network, NETWORKS)
+    paper = setting_of(config.data.name)
+    model = _filled(config.model, latent_size=paper.latent_size)
+    model = _filled(model, hidden=HIDDEN) if network == "mlp" else _filled(model, width=1.0)
+    objective = _filled(config.objective, weight=paper.weight[family])
+    if objective.loss == "log-cosh":
+        objective = _filled(objective, a=paper.a[family])
+    optimizer = _filled(config.optimizer, drops=paper.drops)
+    config = dataclasses.replace(config, model=model, objective=objective, optimizer=optimizer)
+    config = _filled(config, epochs=paper.epochs[family])
     _check(config)
     return config
+
+
+def _filled(part: D, **values: Any) -> D:
+    """`part` with those of its fields that are None set to `values`."""
+    return dataclasses.replace(part, **{key: v for key, v in values.items() if getattr(part, key) is None})
 
 
 def _check(config: TrainConfig) -> None:
@@ -114,20 +141,21 @@ def _check(config: TrainConfig) -> None:
         make_loss(config.objective.loss, config.objective.a)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"objective: {error}") from None
-    choose("model.family", config.model.family, MODELS)
-    choose("model.network", config.model.network, NETWORKS)
-    weight = config.objective.weight
-    rate = config.optimizer.learning_rate
+    model, weight, rate = config.model, config.objective.weight, config.optimizer.learning_rate
+    for key, given, network in (("hidden", model.hidden, "mlp"), ("width", model.width, "conv")):
+        if given is not None and model.network != network:
+            raise ConfigError(f"model.{key} belongs to the network {network!r}; this is {model.network!r}")
     rules: list[tuple[str, object, bool, str]] = [
-        ("epochs", config.epochs, config.epochs >= 1, "at least 1"),
+        ("epochs", config.epochs, required(config.epochs, "epochs") >= 1, "at least 1"),
         ("batch_size", config.batch_size, config.batch_size >= 2, "at least 2"),
         ("threads", config.threads, config.threads >= 1, "at least 1"),
         ("log_every", config.log_every, config.log_every >= 1, "at least 1"),
         ("picture_every", config.picture_every, config.picture_every >= 1, "at least 1"),
         ("seed", config.seed, 0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
         ("data.limit", config.data.limit, config.data.limit is None or config.data.limit >= 2, "at least 2"),
-        ("model.latent_size", config.model.latent_size, config.model.latent_size >= 1, "at least 1"),
-        ("model.hidden", config.model.hidden, all(h >= 1 for h in config.model.hidden), "positive sizes"),
+        ("model.latent_size", model.latent_size, required(model.latent_size, "latent_size") >= 1, "at least 1"),
+        ("model.hidden", model.hidden, all(h >= 1 for h in model.hidden or ()), "positive sizes"),
+        ("model.width", model.width, model.width is None or 0 < model.width < float("inf"), "positive and finite"),
         ("objective.weight", weight, weight is not None and 0 < weight < float("inf"), "positive, finite"),
         ("optimizer.learning_rate", rate, 0 < rate < float("inf"), "positive and finite"),
         ("optimizer.epsilon", config.optimizer.epsilon, config.optimizer.epsilon > 0, "positive"),
@@ -136,6 +164,12 @@ def _check(config: TrainConfig) -> None:
             config.optimizer.betas,
             all(0 <= b < 1 for b in config.optimizer.betas),
             "in [0, 1)",
+        ),
+        (
+            "optimizer.drops",
+            config.optimizer.drops,
+            all(len(drop) == 2 and 0 < drop[1] < float("inf") for drop in config.optimizer.drops or ()),
+            "pairs of an epoch and a positive factor",
         ),
         (
             "objective.mmd_scales",
@@ -165,9 +199,20 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def digest(config: TrainConfig, *extra: str) -> str:
-    """A short name of the config's content, with anything else that decides the weights."""
-    text = json.dumps([to_dict(config), *extra], sort_keys=True)
+    """A short name of the config's content, with anything else that decides the weights.
+
+    What is None does not enter it, so that an option which is added later leaves the names of older runs as they are.
+    """
+    text = json.dumps([_without_none(to_dict(config)), *extra], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
@@ -197,10 +242,8 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
             return None
         return _convert(next(part for part in parts if part is not type(None)), value, path)
     elif origin is tuple:
-        if isinstance(value, list | tuple):
-            items = [_convert(parts[0], item, path) for item in value]
-            if parts[-1] is Ellipsis or len(items) == len(parts):
-                return tuple(items)
+        if isinstance(value, list | tuple) and (parts[-1] is Ellipsis or len(value) == len(parts)):
+            return tuple(_convert(parts[0], item, path) for item in value)
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .autoencoders import run_name, train
-from .config import TrainConfig, resolve, to_dict
+from .config import TrainConfig, required, resolve, to_dict
 from .environment import describe, evaluation_fingerprint
 from .evaluation import EvaluationConfig, evaluate, floor
 from .features import load_extractor
@@ -99,7 +99,7 @@ def plan(experiment: Experiment, seeds: int, store: Path, root: Path | None = No
 def evaluation_of(job: Job) -> dict[str, Any] | None:
     """The job's evaluation if it was made by this code with these features and settings, else None."""
     path = job.path / "evaluation.json"
-    if not path.is_file() or not RunFolder(job.path).is_finished(job.config.epochs):
+    if not path.is_file() or not RunFolder(job.path).is_finished(required(job.config.epochs, "epochs")):
         return None
     result: dict[str, Any] = read_json(path)
     features = load_extractor(job.config.data.name, job.root).describe()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from .latent import DiagonalGaussian, standard_normal
-from .networks import HIDDEN, NETWORKS, ImageShape
+from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
 
 
 class Output(NamedTuple):
@@ -51,7 +50,7 @@ class AutoEncoder(nn.Module, ABC):
         *,
         image_shape: ImageShape = (1, 28, 28),
         latent_size: int = 8,
-        hidden: Sequence[int] = HIDDEN,
+        size: Size = PAPER_SIZE,
     ) -> Self:
         """Build with one of the paper's networks; weights come from torch's global generator.
 
@@ -63,8 +62,8 @@ class AutoEncoder(nn.Module, ABC):
         if name not in NETWORKS:
             raise ValueError(f"unknown network {name!r}; known: {', '.join(NETWORKS)}")
         network = NETWORKS[name]
-        encoder = network.encoder(image_shape, cls.parameters_per_latent * latent_size, hidden)
-        return cls(encoder, network.decoder(image_shape, latent_size, hidden), latent_size)
+        encoder = network.encoder(image_shape, cls.parameters_per_latent * latent_size, size)
+        return cls(encoder, network.decoder(image_shape, latent_size, size), latent_size)
 
     @abstractmethod
     def code(self, x: Tensor) -> Tensor:

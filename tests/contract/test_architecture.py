@@ -51,6 +51,8 @@ def test_everything_that_decides_the_weights_is_in_the_fingerprint() -> None:
         for node in ast.walk(tree(f"{module.replace('.', '/')}.py")):
             if isinstance(node, ast.ImportFrom) and node.level and node.module:
                 waiting |= {node.module} - reached
-    assert {f"{module.replace('.', '/')}.py" for module in reached} <= {*NUMERICAL_SOURCES, "config.py"}, (
-        "the config itself stands in the digest"
-    )
+    assert {f"{module.replace('.', '/')}.py" for module in reached} <= {
+        *NUMERICAL_SOURCES,
+        "config.py",
+        "defaults.py",
+    }, "the resolved config itself stands in the digest"

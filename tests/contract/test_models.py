@@ -5,17 +5,18 @@ import torch
 
 from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.models import MODELS
-from logcosh_vae.networks import NETWORKS
+from logcosh_vae.networks import NETWORKS, PAPER_SIZE, Size
 from logcosh_vae.objectives import Objective
 from logcosh_vae.training import stream
 
 COMBINATIONS = [(family, network) for family in MODELS for network in NETWORKS]
-SHAPES = [(1, 28, 28), (3, 16, 20)]
+SHAPES = [(1, 28, 28), (3, 16, 20), (4, 9, 33)]
+SIZE = Size(hidden=(32, 16), width=1 / 32)
 
 
 def build(family: str, network: str, shape: tuple[int, int, int] = (1, 28, 28)) -> torch.nn.Module:
     torch.manual_seed(0)
-    return MODELS[family].from_network(network, image_shape=shape, latent_size=4, hidden=(32, 16))
+    return MODELS[family].from_network(network, image_shape=shape, latent_size=4, size=SIZE)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -43,6 +44,30 @@ def test_noise_comes_from_the_generator_alone(family: str, network: str) -> None
     assert torch.equal(first, model(x, stream(0, "noise")).x_hat)
     assert torch.equal(model.sample(3, stream(1, "z")), model.sample(3, stream(1, "z")))
     assert not torch.equal(model.sample(3, stream(1, "z")), model.sample(3, stream(2, "z")))
+
+
+@pytest.mark.parametrize(
+    ("shape", "maps", "start"),
+    [((1, 28, 28), [28, 14, 7, 4, 2], (7, [512, 256])), ((3, 64, 64), [64, 32, 16, 8, 4], (8, [512, 256, 128]))],
+)
+def test_convolutions_are_those_of_the_paper(
+    shape: tuple[int, int, int], maps: list[int], start: tuple[int, list[int]]
+) -> None:
+    network = NETWORKS["conv"]
+    encoder, decoder = network.encoder(shape, 8, PAPER_SIZE), network.decoder(shape, 8, PAPER_SIZE)
+    convolutions = [layer for layer in encoder if isinstance(layer, torch.nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [128, 256, 512, 1024]
+    x, seen = torch.rand(2, *shape), [shape[1]]
+    for layer in encoder[:-2]:
+        x = layer(x)
+        if isinstance(layer, torch.nn.ReLU):
+            seen.append(x.shape[-1])
+    assert seen == maps
+    upward = [layer for layer in decoder if isinstance(layer, torch.nn.ConvTranspose2d)]
+    assert decoder[2](decoder[0](torch.rand(2, 8))).shape == (2, 1024, start[0], start[0])
+    assert [layer.out_channels for layer in upward] == [*start[1], shape[0]]
+    assert [layer.stride[0] for layer in upward] == [2] * len(start[1]) + [1]
+    assert {layer.kernel_size for layer in [*convolutions, *upward]} == {(4, 4)}
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -84,7 +109,9 @@ def test_impossible_requests_are_named() -> None:
     with pytest.raises(ValueError, match="unknown network 'mpl'"):
         MODELS["vae"].from_network("mpl")
     with pytest.raises(ValueError, match="hidden must be positive"):
-        MODELS["vae"].from_network("mlp", hidden=(0,))
+        MODELS["vae"].from_network("mlp", size=Size(hidden=(0,)))
+    with pytest.raises(ValueError, match=r"8 by 64 pixels are too small .* needs at least 9"):
+        MODELS["vae"].from_network("conv", image_shape=(1, 8, 64))
     model = build("wae", "mlp")
     x = torch.rand(1, 1, 28, 28)
     with pytest.raises(ValueError, match="steps must be at least 2"):

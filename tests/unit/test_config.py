@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logcosh_vae.build import build_schedule
 from logcosh_vae.config import (
     ConfigError,
     ObjectiveConfig,
@@ -17,6 +18,7 @@ from logcosh_vae.config import (
     resolve,
     to_dict,
 )
+from logcosh_vae.training import Position
 
 
 @given(st.builds(TrainConfig, epochs=st.integers(1, 99), seed=st.integers(0, 2**62), threads=st.integers(1, 8)))
@@ -29,6 +31,18 @@ def test_open_values_are_resolved_by_family() -> None:
     assert (vae.objective.a, vae.objective.weight) == (100.0, 1.0)
     assert wae.objective.weight == 0.005
     assert resolve(replace(vae, objective=ObjectiveConfig(loss="l1"))).objective.a is None
+    faces = resolve(override(TrainConfig(), ["data.name=celeba", "model.family=wae", "model.network=conv"]))
+    assert (faces.objective.a, faces.objective.weight, faces.epochs, faces.model.latent_size) == (2.5, 0.002, 55, 64)
+    assert faces.optimizer.drops == ((30.0, 0.5), (50.0, 0.2))
+    assert resolve(override(faces, ["optimizer.drops=[]", "epochs=3"])).optimizer.drops == ()
+
+
+def test_the_learning_rate_drops_after_the_epochs_it_names() -> None:
+    schedule = build_schedule(resolve(override(TrainConfig(), ["data.name=celeba"])), steps=7)
+    last = [schedule.learning_rate(Position(epoch, 68, 7, 7).share) for epoch in (1, 30, 50, 68)]
+    first = [schedule.learning_rate(Position(epoch, 68, 1, 7).share) for epoch in (1, 31, 51)]
+    assert last == pytest.approx([1.0, 1.0, 0.5, 0.1])
+    assert first == pytest.approx([1.0, 0.5, 0.1])
 
 
 def test_every_value_changes_the_digest() -> None:
@@ -56,6 +70,9 @@ def test_every_value_changes_the_digest() -> None:
         ("optimizer.learning_rate=NaN", "positive and finite"),
         ("objective.loss=huber", "unknown loss 'huber'"),
         ("objective.a=-1", "positive finite number"),
+        ("model.width=0.5", "belongs to the network 'conv'"),
+        ("optimizer.drops=[[30]]", "optimizer.drops must be tuple"),
+        ("optimizer.drops=[[30, 0]]", "an epoch and a positive factor"),
         ("objective.weight=0", "objective.weight must be positive"),
         ("batch_size=1", "at least 2"),
     ],

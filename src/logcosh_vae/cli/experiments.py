@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Data, DataRoot, Jobs, Model, Overwrite, Profile, Settings, UsageError, app, train_config
+from .options import Data, DataRoot, Epochs, Jobs, Model, Overwrite, Profile, Settings, UsageError, app, train_config
 
 if TYPE_CHECKING:
     from ..experiments import Experiment
@@ -68,8 +68,8 @@ def compare(
     data: Data = "mnist",
     model: Model = "vae-mlp",
     loss: Annotated[list[str] | None, typer.Option("--loss", help="Repeat for each loss.")] = None,
-    a: Annotated[float | None, typer.Option("--a", help="a of log-cosh.")] = None,
-    epochs: Annotated[int, typer.Option("--epochs")] = 40,
+    a: Annotated[float | None, typer.Option("--a", help="a of log-cosh; the paper's by default.")] = None,
+    epochs: Epochs = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 1,
     jobs: Jobs = None,
     resume: Annotated[bool, typer.Option("--resume", help="Use what --out holds; train what is missing.")] = False,

@@ -38,12 +38,13 @@ DataRoot = Annotated[
     typer.Option("--data-root", help="Folder of image sets; else LOGCOSH_VAE_DATA, else the user's cache."),
 ]
 Data = Annotated[str, typer.Option("--data", help="mnist | fashion-mnist")]
-Model = Annotated[str, typer.Option("--model", help="vae-mlp | wae-mlp")]
+Model = Annotated[str, typer.Option("--model", help="vae-mlp | vae-conv | wae-mlp | wae-conv")]
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any config value, dotted; repeatable.")
 ]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="The paper's number by default.", show_default=False)]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Runs at once; all cores by default.", show_default=False)

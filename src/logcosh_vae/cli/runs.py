@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Data, DataRoot, Model, Overwrite, Run, Seed, Settings, UsageError, app, train_config
+from .options import Data, DataRoot, Epochs, Model, Overwrite, Run, Seed, Settings, UsageError, app, train_config
 
 
 @app.command()
@@ -17,8 +17,8 @@ def train(
     data: Data = "mnist",
     model: Model = "vae-mlp",
     loss: Annotated[str, typer.Option("--loss", help="l2 | l1 | log-cosh")] = "log-cosh",
-    a: Annotated[float | None, typer.Option("--a", help="a of log-cosh; 100 by default.")] = None,
-    epochs: Annotated[int, typer.Option("--epochs")] = 40,
+    a: Annotated[float | None, typer.Option("--a", help="a of log-cosh; the paper's by default.")] = None,
+    epochs: Epochs = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     settings: Settings = None,

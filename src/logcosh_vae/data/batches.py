@@ -40,10 +40,20 @@ def check_unit_range(images: Tensor, name: str) -> Tensor:
     """
     if not images.is_floating_point():
         raise ValueError(f"{name} must be floating-point in [0, 1]; got {images.dtype}")
-    if images.numel() and not bool(((images >= 0.0) & (images <= 1.0)).all()):
-        low, high = images.min().item(), images.max().item()
-        raise ValueError(f"{name} must be in [0, 1]; got values from {low:g} to {high:g}")
+    outside = ~((images >= 0.0) & (images <= 1.0))
+    if bool(outside.any()):
+        missing = int(images.isnan().sum())
+        low, high = images.nan_to_num(nan=0.5).aminmax()
+        found = f"{missing:,} of {images.numel():,} are NaN" if missing else f"got values from {low:g} to {high:g}"
+        raise ValueError(f"{name} must be in [0, 1]; {found}")
     return images
+
+
+def _check_batches(count: int, batch_size: int) -> None:
+    if count < 1:
+        raise ValueError("there are no images to take batches of")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
 
 
 def training_batches(
@@ -59,8 +69,12 @@ def training_batches(
         batch_size: `B`.
         generator: on the CPU, so that the order does not depend on the device.
         labels: `(N,)` on the same device.
+
+    Raises:
+        ValueError: there are no images, or `batch_size` is below 1.
     """
     count = len(images)
+    _check_batches(count, batch_size)
     order = torch.randperm(count, generator=generator).to(images.device)
     size = min(batch_size, count)
     for start in range(0, count - size + 1, size):
@@ -71,7 +85,8 @@ def training_batches(
 def evaluation_batches(images: Tensor, batch_size: int, labels: Tensor | None = None) -> Iterator[Batch]:
     """All images once, in order, in the fewest batches of at most `batch_size`; their sizes differ by at most one."""
     count = len(images)
+    _check_batches(count, batch_size)
     parts = -(-count // batch_size)
-    bounds = [part * count // parts for part in range(parts + 1)] if parts else []
+    bounds = [part * count // parts for part in range(parts + 1)]
     for start, end in pairwise(bounds):
         yield Batch(to_unit(images[start:end]), None if labels is None else labels[start:end])
