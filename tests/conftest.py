@@ -1,13 +1,14 @@
 """Where the tests find real images."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from logcosh_vae.data import DataError, count_images, load_images
 from logcosh_vae.data import data_root as find_root
-from logcosh_vae.data import load_images
 
 # times here are noisy, and CI must not fail by the luck of a draw
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
@@ -23,3 +24,15 @@ def data_root() -> Path:
     for split in ("train", "test"):
         load_images("mnist", split, root=root)
     return root
+
+
+@pytest.fixture(scope="session")
+def celeba_root(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data root that also has CelebA, which is never fetched; images are prepared in a cache of the tests."""
+    try:
+        count_images("celeba", data_root)
+    except DataError as error:
+        pytest.skip(str(error))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path_factory.mktemp("prepared")))
+        yield data_root

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from logcosh_vae import images, load
 from logcosh_vae.evaluation import generate, random_test_images, reconstruct
-from logcosh_vae.presentation import findings, format_change, format_value, markdown_table, model_text
+from logcosh_vae.presentation import epochs_text, findings, format_change, format_value, markdown_table, model_text
 from logcosh_vae.terminal import duration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def provenance(results: Mapping[str, Any]) -> str:
     seeds = len(results["rows"][0]["seeds"])
     training = sum(sum(row["training_seconds"]["values"]) for row in results["rows"])
     return (
-        f"Profile `{results['profile']}`: {results['rows'][0]['config']['epochs']} epochs, {seeds} "
+        f"Profile `{results['profile']}`: {epochs_text(results)}, {seeds} "
         f"seed{'s' if seeds > 1 else ''}, mean ± standard deviation. Changes are against squared L2 of the same "
         f"model. FID in the features of `{features['name']}` ({features['fingerprint']}, test accuracy "
         f"{100 * features['test_accuracy']:.2f}%), {results['evaluation']['fid_images']:,} samples against the "

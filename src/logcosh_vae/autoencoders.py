@@ -29,8 +29,11 @@ PICTURE_IMAGES = 64
 
 def split(config: TrainConfig, name: str, root: Path | None = None, **options: Any) -> ImageSet:
     """The `train` or `test` images of a config."""
-    images = load_images(config.data.name, name, root=root, **options)
-    return images if config.data.limit is None else images.first(config.data.limit)
+    data = config.data
+    images = load_images(
+        data.name, name, size=data.size, channels=data.channels, strict=bool(data.strict), root=root, **options
+    )
+    return images if data.limit is None else images.first(data.limit)
 
 
 def run_config(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def run_name(config: TrainConfig) -> str:
     """A readable name, unique for the config and the code: the same name never means different weights."""
     objective = config.objective
     loss = objective.loss if objective.a is None else f"{objective.loss}-a{objective.a:g}"
-    parts = (config.data.name, config.model_name, loss, f"e{config.epochs}", f"s{config.seed}")
+    parts = (Path(config.data.name).stem, config.model_name, loss, f"e{config.epochs}", f"s{config.seed}")
     return "_".join([*parts, digest(config, code_fingerprint(), torch.__version__)])
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .defaults import setting_of
+from .defaults import FIXED_SIZE, PICTURE_SIZE, setting_of
 from .latent import MMD_SCALES
 from .losses import make_loss
 from .models import MODELS
@@ -31,10 +31,21 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images. `limit` takes the first images of each split only (quick checks)."""
+    """Which images.
+
+    Attributes:
+        name: a known set, or the path of a folder or zip file.
+        limit: take the first images of each split only (quick checks).
+        size: height and width, or one number for both, that pictures are brought to; not for MNIST.
+        channels: 3, or 1 for grey; not for MNIST.
+        strict: refuse a set with pictures that cannot be used, instead of leaving them out.
+    """
 
     name: str = "mnist"
     limit: int | None = None
+    size: tuple[int, ...] | None = None
+    channels: int | None = None
+    strict: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ class TrainConfig:
         return f"{self.model.family}-{self.model.network}"
 
 
-D = TypeVar("D", ModelConfig, ObjectiveConfig, OptimizerConfig, TrainConfig)
+D = TypeVar("D", DataConfig, ModelConfig, ObjectiveConfig, OptimizerConfig, TrainConfig)
 
 
 def required(value: T | None, key: str) -> T:
@@ -125,7 +136,10 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if objective.loss == "log-cosh":
         objective = _filled(objective, a=paper.a[family])
     optimizer = _filled(config.optimizer, drops=paper.drops)
-    config = dataclasses.replace(config, model=model, objective=objective, optimizer=optimizer)
+    data = config.data
+    if data.name not in FIXED_SIZE:
+        data = _filled(data, size=PICTURE_SIZE, channels=3)
+    config = dataclasses.replace(config, data=data, model=model, objective=objective, optimizer=optimizer)
     config = _filled(config, epochs=paper.epochs[family])
     _check(config)
     return config
@@ -145,6 +159,9 @@ def _check(config: TrainConfig) -> None:
     for key, given, network in (("hidden", model.hidden, "mlp"), ("width", model.width, "conv")):
         if given is not None and model.network != network:
             raise ConfigError(f"model.{key} belongs to the network {network!r}; this is {model.network!r}")
+    data = config.data
+    if data.name in FIXED_SIZE and (data.size, data.channels) != (None, None):
+        raise ConfigError(f"data.size and data.channels belong to pictures; {data.name} has a size of its own")
     rules: list[tuple[str, object, bool, str]] = [
         ("epochs", config.epochs, required(config.epochs, "epochs") >= 1, "at least 1"),
         ("batch_size", config.batch_size, config.batch_size >= 2, "at least 2"),
@@ -153,6 +170,8 @@ def _check(config: TrainConfig) -> None:
         ("picture_every", config.picture_every, config.picture_every >= 1, "at least 1"),
         ("seed", config.seed, 0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
         ("data.limit", config.data.limit, config.data.limit is None or config.data.limit >= 2, "at least 2"),
+        ("data.size", data.size, len(data.size or (1,)) in (1, 2) and min(data.size or (1,)) >= 1, "1 or 2 sizes"),
+        ("data.channels", data.channels, data.channels in (None, 1, 3), "1 or 3"),
         ("model.latent_size", model.latent_size, required(model.latent_size, "latent_size") >= 1, "at least 1"),
         ("model.hidden", model.hidden, all(h >= 1 for h in model.hidden or ()), "positive sizes"),
         ("model.width", model.width, model.width is None or 0 < model.width < float("inf"), "positive and finite"),
@@ -198,7 +217,7 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain
 
 
-def digest(config: TrainConfig, *extra: str) -> str:
+def digest(config: Any, *extra: str) -> str:
     """A short name of the config's content, with anything else that decides the weights.
 
     What is None does not enter it, so that an option which is added later leaves the names of older runs as they are.

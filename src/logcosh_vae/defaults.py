@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+FIXED_SIZE = ("mnist", "fashion-mnist")
+"""Sets whose images are not prepared from pictures: they have a size of their own."""
+
+PICTURE_SIZE = (64, 64)
+"""Height and width that pictures are brought to (A.3)."""
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .autoencoders import run_name, train
+from .autoencoders import config_of, run_name, train
 from .config import TrainConfig, required, resolve, to_dict
 from .environment import describe, evaluation_fingerprint
 from .evaluation import EvaluationConfig, evaluate, floor
@@ -54,6 +54,7 @@ class Experiment:
         title: for the report.
         profile: how the rows were scaled.
         source: where the reported numbers stand.
+        features: changes of the feature classifiers' training, for checks that need no good ones.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Experiment:
     rows: tuple[Row, ...]
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     source: str = ""
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,12 @@ def evaluation_of(job: Job) -> dict[str, Any] | None:
     if not path.is_file() or not RunFolder(job.path).is_finished(required(job.config.epochs, "epochs")):
         return None
     result: dict[str, Any] = read_json(path)
-    features = load_extractor(job.config.data.name, job.root).describe()
-    same = (
-        result.get("evaluation") == asdict(job.evaluation)
-        and result.get("features") == features
-        and result.get("code") == evaluation_fingerprint()
-    )
-    return result if same else None
+    if result.get("evaluation") != asdict(job.evaluation) or result.get("code") != evaluation_fingerprint():
+        return None
+    _, image_shape = config_of(RunFolder(job.path))
+    folder = Path(job.evaluation.features) if job.evaluation.features else None
+    features = load_extractor(job.config.data.name, image_shape, job.root, folder).describe()
+    return result if result.get("features") == features else None
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -200,6 +201,11 @@ def _row_result(jobs: Sequence[Job], results: Mapping[Path, Mapping[str, Any]], 
     }
 
 
+def jobs_of(experiment: Experiment, seeds: int, store: Path, root: Path | None = None) -> list[Job]:
+    """All jobs of an experiment, the first seed of every row before the second of any."""
+    return [job for row in zip(*plan(experiment, seeds, store, root), strict=True) for job in row]
+
+
 def run_experiment(
     experiment: Experiment,
     *,
@@ -210,23 +216,27 @@ def run_experiment(
     root: Path | None = None,
     watch: Watcher | None = None,
 ) -> dict[str, Any]:
-    """Train and measure every row over `seeds` seeds; the result is what `results/*.json` holds."""
+    """Train and measure every row over `seeds` seeds; the result is what `results/*.json` holds.
+
+    An experiment without rows (a figure that needs no training) gives a result without measures.
+    """
     started = time.perf_counter()
     plans = plan(experiment, seeds, store, root)
-    jobs = [job for row in zip(*plans, strict=True) for job in row]
+    jobs = jobs_of(experiment, seeds, store, root)
     reused = sum(evaluation_of(job) is not None for job in jobs)
     results = run_jobs(jobs, executor, watch)
-    first = jobs[0]
+    measured: dict[str, Any] = {}
+    if jobs:
+        first = results[jobs[0].path]
+        measured = {name: first[name] for name in ("features", "evaluation", "real")}
+        measured["floor"] = floor(jobs[0].config, experiment.evaluation, root=root)
     return {
         "experiment": experiment.name,
         "title": experiment.title,
         "profile": experiment.profile,
         "source": experiment.source,
         "rows": [_row_result(row_jobs, results, row) for row_jobs, row in zip(plans, experiment.rows, strict=True)],
-        "features": results[first.path]["features"],
-        "evaluation": results[first.path]["evaluation"],
-        "real": results[first.path]["real"],
-        "floor": floor(first.config, experiment.evaluation.fid_images, root=root),
+        **measured,
         "environment": describe(),
         "workers": workers,
         "runs": {"total": len(jobs), "reused": reused},

@@ -31,7 +31,7 @@ class Cell:
     def value_text(self) -> str:
         """Mean, with the spread where there are several seeds."""
         text = format_value(self.metric, self.mean)
-        return text if self.std is None else f"{text} ± {format_value(self.metric, self.std)}"
+        return text if self.std is None else f"{text} ± {format_value(self.metric, self.std, self.mean)}"
 
     @property
     def change_text(self) -> str:
@@ -76,11 +76,18 @@ def model_text(model: str) -> str:
     return f"{family.upper()} ({'MLP' if network == 'mlp' else network.capitalize()})"
 
 
-def format_value(metric: str, value: float) -> str:
-    """As the paper prints it: sharpness with three places (1e-3 units when small), FID with three digits."""
+def format_value(metric: str, value: float, like: float | None = None) -> str:
+    """Sharpness with three places (faces with four), FID with three digits; a spread with the places of its mean."""
+    size = abs(value if like is None else like)
     if metric.startswith("sharpness"):
-        return f"{value:.3f}"
-    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+        return f"{value:.3f}" if size >= 0.02 else f"{value:.4f}"
+    return f"{value:.1f}" if size < 100 else f"{value:.0f}"
+
+
+def epochs_text(results: Mapping[str, Any]) -> str:
+    """`40 epochs`, or `5 to 24 epochs` where rows differ."""
+    epochs = sorted({row["config"]["epochs"] for row in results["rows"]})
+    return f"{epochs[0]} epochs" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
 
 
 def format_change(percent: float) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image
 
 from .files import write_text
-from .presentation import METRIC_NAMES, TableRow, findings, table_rows
+from .presentation import METRIC_NAMES, TableRow, epochs_text, format_value, table_rows
 from .runs import RunFolder
 
 PICTURES = {
@@ -36,6 +37,13 @@ class Figure:
 def data_address(content: bytes, kind: str) -> str:
     """Bytes as an address that stands inside the page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as PNG bytes."""
+    content = io.BytesIO()
+    image.save(content, format="PNG", optimize=True)
+    return content.getvalue()
 
 
 def _style(axes: Any) -> None:
@@ -92,10 +100,25 @@ def _shared(values: Sequence[Any]) -> Any:
     return values[0] if all(value == values[0] for value in values) else list(values)
 
 
-def build(results: Mapping[str, Any], store: Path, target: Path) -> Path:
-    """Write the report of `results`, whose runs stand in `store`, to `target`."""
-    rows = table_rows(results)
-    folders = [store / row["runs"][0] for row in results["rows"]]
+@dataclass(frozen=True)
+class Part:
+    """An experiment in a report.
+
+    Attributes:
+        results: of `run_experiment`.
+        findings: what they say, in words.
+        picture: of a figure, as PNG bytes.
+        store: folder of the runs, whose own pictures and curves are then shown.
+    """
+
+    results: Mapping[str, Any]
+    findings: Sequence[str] = ()
+    picture: bytes | None = None
+    store: Path | None = None
+
+
+def _sections(rows: Sequence[TableRow], folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """For each model the pictures and curves of its runs."""
     sections = []
     for model, members in _groups(rows).items():
         figures = {
@@ -107,6 +130,34 @@ def build(results: Mapping[str, Any], store: Path, target: Path) -> Path:
         }
         lines = [(rows[i].loss_text, RunFolder(folders[i])) for i in members]
         sections.append({"model": model, "pictures": figures, "curves": curves(lines, f"{model}: along training")})
+    return sections
+
+
+def _part(part: Part) -> dict[str, Any]:
+    """What the template is given of a part."""
+    results = part.results
+    rows = table_rows(results)
+    shown: dict[str, Any] = {
+        "results": results,
+        "rows": rows,
+        "table": part.picture is None,
+        "picture": data_address(part.picture, "image/png") if part.picture else None,
+        "findings": part.findings,
+        "sections": [],
+        "configuration": None,
+    }
+    if rows:
+        shown["epochs"] = epochs_text(results)
+        shown["metrics"] = {k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells}
+        shown["real_sharpness"] = format_value("sharpness", results["floor"]["sharpness"])
+        shown["configuration"] = json.dumps(_shared([row["config"] for row in results["rows"]]), indent=2)
+    if part.store is not None and rows:
+        shown["sections"] = _sections(rows, [part.store / row["runs"][0] for row in results["rows"]])
+    return shown
+
+
+def build(parts: Sequence[Part], target: Path, title: str | None = None) -> Path:
+    """Write one page of the parts to `target`; titled by the first unless `title` is given."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -115,13 +166,9 @@ def build(results: Mapping[str, Any], store: Path, target: Path) -> Path:
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.jinja").render(
-        results=results,
-        rows=rows,
-        metrics={k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells},
-        findings=findings(results),
-        sections=sections,
-        configuration=json.dumps(_shared([row["config"] for row in results["rows"]]), indent=2),
-        environment=json.dumps(results["environment"], indent=2),
+        title=title or parts[0].results["title"],
+        parts=[_part(part) for part in parts],
+        environment=json.dumps(parts[0].results["environment"], indent=2),
     )
     write_text(target, page)
     return target

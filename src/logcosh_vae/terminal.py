@@ -129,14 +129,19 @@ class ExperimentDisplay:
 
 
 class FetchDisplay:
-    """Progress of a download."""
+    """Progress of a download, or of preparing pictures."""
 
     def __init__(self) -> None:
-        self.line = Line()
+        self.line, self.clock = Line(), Clock()
 
-    def __call__(self, name: str, done: int, total: int | None) -> None:
-        size = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
-        self.line.update(f"fetching {name}: {size}", force=total == done)
+    def __call__(self, name: str, done: int, total: int | None, unit: str) -> None:
+        if unit == "images":
+            left = self.clock.left(done / total) if total else ""
+            text = f"preparing {name}: {done:,} of {total or 0:,} pictures{', ' + left if left else ''}"
+        else:
+            size = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
+            text = f"fetching {name}: {size}"
+        self.line.update(text, force=total == done)
 
     def close(self) -> None:
         self.line.close()

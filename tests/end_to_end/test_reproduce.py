@@ -3,6 +3,7 @@
 import contextlib
 import html.parser
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,7 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from logcosh_vae.paper.figures import CURVATURES, FIGURES
+from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.runs import RunError, RunFolder
 
 
@@ -36,7 +40,8 @@ class _Page(html.parser.HTMLParser):
 
 
 def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) -> None:
-    arguments = ("reproduce", "table1", "--profile", "smoke", "--seeds", 2, "--data-root", data_root)
+    models = ("--model", "vae-mlp", "--model", "wae-mlp")
+    arguments = ("reproduce", "table1", "--profile", "smoke", "--seeds", 2, *models, "--data-root", data_root)
     first = run(*arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     path = tmp_path / "results" / "table1-smoke.json"
@@ -65,8 +70,31 @@ def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) 
     again = json.loads((tmp_path / "results" / "table3-smoke.json").read_text())
     assert again["runs"] == {"total": 12, "reused": 12}
     assert [row["metrics"] for row in again["rows"]] == [row["metrics"] for row in results["rows"]]
-    fewer = run(*arguments[:4], "--data-root", data_root, cwd=tmp_path)
+    fewer = run(*arguments[:4], *models, "--data-root", data_root, cwd=tmp_path)
     assert (fewer.returncode, "more seeds" in fewer.stderr) == (2, True)
+
+
+def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root: Path) -> None:
+    result = run("reproduce", "all", "--profile", "smoke", "--data-root", celeba_root, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    trained = set()
+    for name in EXPERIMENTS:
+        results = json.loads((tmp_path / "results" / f"{name}-smoke.json").read_text())
+        trained |= {run for row in results["rows"] for run in row["runs"]}
+        assert results["rows"] or name == "figure1"
+        for row in results["rows"]:
+            assert all(math.isfinite(value["mean"]) for value in row["metrics"].values())
+        if name in FIGURES:
+            with Image.open(tmp_path / "runs" / f"{name}-smoke.png") as picture:
+                assert len(set(picture.convert("L").resize((99, 99)).tobytes())) > 20, f"{name} is empty"
+    # what tables and figures share is trained once: 12 + 6 rows of the tables, and 14 more curvatures
+    runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir() and not path.name.startswith("features")]
+    assert {path.name for path in runs} == trained
+    assert len(trained) == 12 + 6 + 2 * (len(CURVATURES) - 1)
+    page = _Page()
+    page.feed((tmp_path / "runs" / "all-smoke.html").read_text())
+    assert {f"#{name}" for name in EXPERIMENTS} <= set(page.addresses)
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
 
 
 def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, data_root: Path) -> None:

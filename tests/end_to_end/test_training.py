@@ -15,9 +15,10 @@ import torch
 import logcosh_vae
 from logcosh_vae import build
 from logcosh_vae.autoencoders import train
-from logcosh_vae.config import TrainConfig, override
+from logcosh_vae.classifiers import FeatureConfig, accuracy, ensure_features, feature_config, train_features
+from logcosh_vae.config import TrainConfig, override, resolve
 from logcosh_vae.data import load_images
-from logcosh_vae.features import FeatureConfig, accuracy, load_extractor, train_features
+from logcosh_vae.features import load_classifier
 from logcosh_vae.losses import Loss
 from logcosh_vae.objectives import Objective
 from logcosh_vae.runs import RunError, RunFolder
@@ -138,9 +139,9 @@ def test_log_cosh_is_sharper_than_l2_after_two_epochs(tmp_path: Path, data_root:
 
 
 def test_the_shipped_classifier_is_as_accurate_as_its_card_says(data_root: Path, tmp_path: Path) -> None:
-    extractor = load_extractor("mnist", tmp_path)
-    obtained = accuracy(extractor.classifier, load_images("mnist", "test", root=data_root))
-    assert obtained == pytest.approx(extractor.accuracy, abs=1e-9)
+    classifier, card = load_classifier("mnist", (1, 28, 28), tmp_path)
+    obtained = accuracy(classifier, load_images("mnist", "test", root=data_root))
+    assert obtained == pytest.approx(card["test_accuracy"], abs=1e-9)
     assert obtained >= 0.994
 
 
@@ -152,12 +153,24 @@ def test_the_classifier_trains_by_the_same_loop(tmp_path: Path, data_root: Path)
         train_features(config, tmp_path / "whole", root=data_root)
 
 
+def test_the_features_of_faces_are_their_attributes(celeba_root: Path, tmp_path: Path) -> None:
+    config = feature_config("celeba", size=(32, 32), epochs=2, limit=1_500, log_every=5, learning_rate=1e-3)
+    ensure_features(config, (3, 32, 32), tmp_path, tmp_path / "installed", root=celeba_root)
+    classifier, card = load_classifier("celeba", (3, 32, 32), celeba_root, tmp_path / "installed")
+    test = load_images("celeba", "test", size=(32, 32), root=celeba_root)
+    assert test.labels is not None
+    assert accuracy(classifier, test) == pytest.approx(card["test_accuracy"], abs=1e-6)
+    always_the_commoner = torch.stack([test.labels.float().mean(0), 1 - test.labels.float().mean(0)]).amax(0).mean()
+    assert card["test_accuracy"] > float(always_the_commoner) - 0.03
+    assert classifier.features(torch.rand(2, 3, 32, 32)).shape == (2, 128)
+
+
 def test_a_model_starts_from_its_seed_alone() -> None:
     torch.manual_seed(1)
-    first = build.build_model(small(), (1, 28, 28)).state_dict()
+    first = build.build_model(resolve(small()), (1, 28, 28)).state_dict()
     torch.manual_seed(2)
-    again = build.build_model(small(), (1, 28, 28)).state_dict()
-    other = build.build_model(small(seed=1), (1, 28, 28)).state_dict()
+    again = build.build_model(resolve(small()), (1, 28, 28)).state_dict()
+    other = build.build_model(resolve(small(seed=1)), (1, 28, 28)).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["encoder.1.weight"], other["encoder.1.weight"])
 

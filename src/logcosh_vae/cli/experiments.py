@@ -3,63 +3,120 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Data, DataRoot, Epochs, Jobs, Model, Overwrite, Profile, Settings, UsageError, app, train_config
+from .options import (
+    Data,
+    DataRoot,
+    Device,
+    Epochs,
+    Jobs,
+    Model,
+    Overwrite,
+    Profile,
+    Settings,
+    Size,
+    UsageError,
+    app,
+    train_config,
+)
 
 if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
     from ..experiments import Experiment
 
 
-def _fetch(names: set[str], data_root: Path | None) -> None:
-    """Fetch once, with progress, before worker processes each look for the images."""
-    from ..data import load_images
-    from ..terminal import FetchDisplay
+def _prepare(experiment: Experiment, store: Path, data_root: Path | None) -> Experiment:
+    """Fetch and prepare images once, with progress, before worker processes look for them; train missing features.
 
-    display = FetchDisplay()
-    for name in sorted(names):
-        load_images(name, "train", root=data_root, progress=display)
-        load_images(name, "test", root=data_root, progress=display)
-    display.close()
+    Features that are only good for a check are kept beside the runs, so that nothing else is measured in them.
+    """
+    from ..autoencoders import split
+    from ..classifiers import FeatureConfig, ensure_features, feature_config
+    from ..config import TrainConfig, resolve
+    from ..data import DATASETS
+    from ..running import Watch
+    from ..terminal import FetchDisplay, TrainingDisplay
+
+    fetching, training = FetchDisplay(), TrainingDisplay()
+
+    def watch(config: FeatureConfig) -> Watch:
+        print(f"{config.data}: training the classifier whose features the FID is measured in", flush=True)
+        return Watch(training.step, training.epoch)
+
+    target = store / "features" if experiment.features else None
+    for data in dict.fromkeys(resolve(row.config).data for row in experiment.rows):
+        config = TrainConfig(data)
+        images = [split(config, name, data_root, progress=fetching) for name in ("train", "test")]
+        fetching.close()
+        if data.name in DATASETS:
+            channels, height, width = images[0].images.shape[1:]
+            features = feature_config(data.name, size=data.size, **experiment.features)
+            shape = (channels, height, width)
+            ensure_features(features, shape, store, target, root=data_root, watch=watch)
+    evaluation = replace(experiment.evaluation, features=str(target) if target else None)
+    return replace(experiment, evaluation=evaluation)
 
 
-def _run_experiment(
-    experiment: Experiment, seeds: int, jobs: int | None, store: Path, data_root: Path | None
-) -> dict[str, Any]:
-    from ..experiments import default_jobs, local_executor, run_experiment
-    from ..features import load_extractor
-    from ..terminal import ExperimentDisplay
+def on_device(experiment: Experiment, device: str | None) -> Experiment:
+    """The experiment with every run on `device`."""
+    rows = tuple(
+        replace(row, config=replace(row.config, device=device or row.config.device)) for row in experiment.rows
+    )
+    return replace(experiment, rows=rows)
 
-    names = {row.config.data.name for row in experiment.rows}
-    _fetch(names, data_root)
-    for name in names:
-        load_extractor(name, data_root)  # say what is missing before training, not after
-    workers = min(jobs or default_jobs(), len(experiment.rows) * seeds)
-    display = ExperimentDisplay()
-    executor = local_executor(workers)
+
+@contextmanager
+def _workers(count: int, store: Path) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that end at once when something goes wrong or the user stops."""
+    from ..experiments import local_executor
+
+    executor = local_executor(count)
     try:
-        results = run_experiment(
-            experiment,
-            seeds=seeds,
-            store=store,
-            executor=executor,
-            workers=workers,
-            root=data_root,
-            watch=display,
-        )
+        yield executor
     except BaseException as error:
         # not `with executor`, which would wait for the runs under way; they end with this process
         executor.shutdown(wait=False, cancel_futures=True)
-        display.close()
         if isinstance(error, KeyboardInterrupt):
             print(f"stopped; the same command goes on with what is in {store}", file=sys.stderr)
         raise
     executor.shutdown()
-    display.close()
-    return results
+
+
+def _run(
+    experiments: Sequence[Experiment], seeds: int, jobs: int | None, store: Path, data_root: Path | None
+) -> Iterator[dict[str, Any]]:
+    """The results of experiments, whose runs are all done first, several at a time and none twice."""
+    from ..experiments import default_jobs, jobs_of, run_experiment, run_jobs
+    from ..terminal import ExperimentDisplay
+
+    ready = [_prepare(experiment, store, data_root) for experiment in experiments]
+    wanted = [job for experiment in ready for job in jobs_of(experiment, seeds, store, data_root)]
+    count = min(jobs or default_jobs(), max(1, len(wanted)))
+    display = ExperimentDisplay()
+    with _workers(count, store) as executor:
+        try:
+            if len(ready) > 1:
+                run_jobs(wanted, executor, display)
+            for experiment in ready:
+                yield run_experiment(
+                    experiment,
+                    seeds=seeds,
+                    store=store,
+                    executor=executor,
+                    workers=count,
+                    root=data_root,
+                    watch=display,
+                )
+        finally:
+            display.close()
 
 
 @app.command()
@@ -71,7 +128,9 @@ def compare(
     a: Annotated[float | None, typer.Option("--a", help="a of log-cosh; the paper's by default.")] = None,
     epochs: Epochs = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 1,
+    size: Size = None,
     jobs: Jobs = None,
+    device: Device = None,
     resume: Annotated[bool, typer.Option("--resume", help="Use what --out holds; train what is missing.")] = False,
     settings: Settings = None,
     data_root: DataRoot = None,
@@ -80,55 +139,93 @@ def compare(
     from ..config import override
     from ..experiments import Experiment, Row, write_results
     from ..paper.reported import reported
-    from ..presentation import LOSS_NAMES, model_text
-    from ..report import build
+    from ..presentation import LOSS_NAMES, findings, model_text
+    from ..report import Part, build
     from ..terminal import console, results_table
 
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to use what it holds, or choose another --out")
     losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
-    configs = [train_config(data, model, name, a if name == "log-cosh" else None, epochs=epochs) for name in losses]
+    configs = [
+        train_config(data, model, name, a if name == "log-cosh" else None, size=size, device=device, epochs=epochs)
+        for name in losses
+    ]
     rows = tuple(
         Row(override(config, settings or []), reported(data, model, name))
         for config, name in zip(configs, losses, strict=True)
     )
     title = f"{model_text(model)} on {data}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
     experiment = Experiment("compare", title, "custom", rows, source="Tables 1 to 4")
-    results = _run_experiment(experiment, seeds, jobs, out / "runs", data_root)
+    (results,) = _run([experiment], seeds, jobs, out / "runs", data_root)
     write_results(results, out / "results.json")
-    report = build(results, out / "runs", out / "report.html")
+    report = build([Part(results, findings(results), store=out / "runs")], out / "report.html")
     console().print(results_table(results))
     print(f"report: {report}")
 
 
 @app.command()
 def reproduce(
-    name: Annotated[str, typer.Argument(help="table1 | table3")],
+    name: Annotated[str, typer.Argument(help="table1 ... table4 | figure1 ... figure9 | all")],
     profile: Annotated[Profile, typer.Option("--profile")] = Profile.laptop,
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 1,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Only the rows of this model; repeatable.", show_default=False)
+    ] = None,
     jobs: Jobs = None,
+    device: Device = None,
     runs: Annotated[Path, typer.Option("--runs", help="Where runs are kept and found again.")] = Path("runs"),
     results: Annotated[Path, typer.Option("--results", help="Where NAME-PROFILE.json goes.")] = Path("results"),
     overwrite: Overwrite = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Run a table of the paper; writes results/NAME-PROFILE.json and a report."""
+    """Run a table or a figure of the paper, or all; writes results/NAME-PROFILE.json and a report."""
+    from .. import images as pictures
     from ..config import choose
     from ..experiments import write_results
-    from ..files import read_json
-    from ..paper.tables import EXPERIMENTS
-    from ..presentation import findings
-    from ..report import build
+    from ..paper.registry import EXPERIMENTS, experiment, picture, sentences
+    from ..report import Part, build, png
     from ..terminal import console, results_table
 
-    choose("experiment", name, list(EXPERIMENTS))
-    path = results / f"{name}-{profile}.json"
-    if path.exists() and not overwrite and len(read_json(path)["rows"][0]["seeds"]) > seeds:
-        raise UsageError(f"{path} holds more seeds than {seeds}; add --overwrite or choose another --results")
-    obtained = _run_experiment(EXPERIMENTS[name](profile), seeds, jobs, runs, data_root)
-    write_results(obtained, path)
-    report = build(obtained, runs, runs / f"{name}-{profile}.html")
-    console().print(results_table(obtained))
-    for sentence in findings(obtained):
-        print(f"- {sentence}")
-    print(f"results: {path}\nreport: {report}")
+    choose("experiment", name, (*EXPERIMENTS, "all"))
+    names = EXPERIMENTS if name == "all" else (name,)
+    wanted = [on_device(_only(experiment(each, profile), model), device) for each in names]
+    for each in wanted:
+        _check_smaller(results / f"{each.name}-{profile}.json", each, seeds, overwrite)
+    parts = []
+    for obtained in _run(wanted, seeds, jobs, runs, data_root):
+        path = results / f"{obtained['experiment']}-{profile}.json"
+        write_results(obtained, path)
+        drawn = picture(obtained["experiment"], obtained, runs, data_root)
+        if drawn is not None:
+            pictures.save(drawn, runs / f"{obtained['experiment']}-{profile}.png")
+        said = sentences(obtained["experiment"], obtained)
+        parts.append(Part(obtained, said, png(drawn) if drawn else None, None if drawn or name == "all" else runs))
+        if drawn is None:
+            console().print(results_table(obtained))
+        for sentence in said:
+            print(f"- {sentence}")
+        print(f"results: {path}" + (f"\npicture: {runs / path.stem}.png" if drawn else ""), flush=True)
+    title = f"Every table and figure of the paper, profile “{profile}”" if name == "all" else None
+    print(f"report: {build(parts, runs / f'{name}-{profile}.html', title)}")
+
+
+def _only(experiment: Experiment, models: list[str] | None) -> Experiment:
+    """The experiment with the rows of some models only."""
+    from ..config import choose
+
+    if not models:
+        return experiment
+    for wanted in models:
+        choose(f"--model for {experiment.name}", wanted, [row.config.model_name for row in experiment.rows])
+    return replace(experiment, rows=tuple(row for row in experiment.rows if row.config.model_name in models))
+
+
+def _check_smaller(path: Path, experiment: Experiment, seeds: int, overwrite: bool) -> None:
+    """Refuse to replace results by fewer rows or seeds."""
+    from ..files import read_json
+
+    if overwrite or not path.exists():
+        return
+    there = read_json(path)["rows"]
+    if len(there) > len(experiment.rows) or (there and len(there[0]["seeds"]) > seeds):
+        raise UsageError(f"{path} holds more rows or more seeds than this gives; add --overwrite or use --results")

@@ -37,7 +37,9 @@ DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", help="Folder of image sets; else LOGCOSH_VAE_DATA, else the user's cache."),
 ]
-Data = Annotated[str, typer.Option("--data", help="mnist | fashion-mnist")]
+Data = Annotated[
+    str, typer.Option("--data", help="mnist | fashion-mnist | celeba | PATH of a folder or zip file of images")
+]
 Model = Annotated[str, typer.Option("--model", help="vae-mlp | vae-conv | wae-mlp | wae-conv")]
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -45,23 +47,53 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any config value, dotted; repeatable.")
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="The paper's number by default.", show_default=False)]
+Size = Annotated[
+    str | None,
+    typer.Option("--size", help="HEIGHTxWIDTH, or one number, that pictures are brought to; 64.", show_default=False),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu | cuda | cuda:N; cpu by default.", show_default=False)
+]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Runs at once; all cores by default.", show_default=False)
 ]
 
 
-def train_config(data: str, model: str, loss: str, a: float | None, **values: Any) -> TrainConfig:
+def parse_size(text: str) -> tuple[int, ...]:
+    """`64` or `96x64` (height by width) as numbers."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"--size {text}: write it as 64 or as 96x64, height by width")
+    return tuple(int(part) for part in parts)
+
+
+def image_set(name: str) -> str:
+    """A known set's name, or the full path of the pictures, which a run finds again from anywhere."""
+    from ..config import choose
+    from ..data import DATASETS, is_path
+
+    return str(Path(name).resolve()) if is_path(name) else choose("--data", name, DATASETS)
+
+
+def train_config(
+    data: str,
+    model: str,
+    loss: str,
+    a: float | None,
+    *,
+    size: str | None = None,
+    device: str | None = None,
+    **values: Any,
+) -> TrainConfig:
     """The config that the options name; `ConfigError` with the nearest name for one that is unknown."""
     from ..config import ConfigError, DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, choose
-    from ..data import DATASETS
     from ..losses import LOSSES
     from ..models import MODELS
     from ..networks import NETWORKS
 
     names = [f"{family}-{network}" for family in MODELS for network in NETWORKS]
     for key, value, known in (
-        ("--data", data, list(DATASETS)),
         ("--model", model, names),
         ("--loss", loss, list(LOSSES)),
     ):
@@ -70,8 +102,9 @@ def train_config(data: str, model: str, loss: str, a: float | None, **values: An
         raise ConfigError(f"--a belongs to log-cosh; --loss is {loss}")
     family, _, network = model.partition("-")
     return TrainConfig(
-        data=DataConfig(data),
+        data=DataConfig(image_set(data), size=parse_size(size) if size else None),
         model=ModelConfig(family, network),
         objective=ObjectiveConfig(loss, a),
+        device=device or "cpu",
         **values,
     )

@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from .options import Data, DataRoot, Epochs, Model, Overwrite, Run, Seed, Settings, UsageError, app, train_config
+from .options import (
+    Data,
+    DataRoot,
+    Device,
+    Epochs,
+    Model,
+    Overwrite,
+    Run,
+    Seed,
+    Settings,
+    Size,
+    UsageError,
+    app,
+    parse_size,
+    train_config,
+)
 
 
 @app.command()
@@ -20,6 +35,8 @@ def train(
     a: Annotated[float | None, typer.Option("--a", help="a of log-cosh; the paper's by default.")] = None,
     epochs: Epochs = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    size: Size = None,
+    device: Device = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     settings: Settings = None,
     data_root: DataRoot = None,
@@ -30,7 +47,9 @@ def train(
     from ..running import Watch
     from ..terminal import FetchDisplay, TrainingDisplay
 
-    config = override(train_config(data, model, loss, a, epochs=epochs, seed=seed), settings or [])
+    config = override(
+        train_config(data, model, loss, a, size=size, device=device, epochs=epochs, seed=seed), settings or []
+    )
     display = TrainingDisplay()
     try:
         run(
@@ -139,30 +158,31 @@ def interpolate(
 
 @app.command("train-features")
 def train_features(
-    data: Annotated[str, typer.Argument(help="mnist | fashion-mnist")],
+    data: Annotated[str, typer.Argument(help="mnist | fashion-mnist | celeba")],
     out: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default=False)] = None,
     install: Annotated[
         Path | None,
         typer.Option("--install", help="Where the weights go; the data root by default.", show_default=False),
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 16,
+    size: Size = None,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     data_root: DataRoot = None,
 ) -> None:
     """Train the classifier whose coding layer gives the features of the FID."""
+    from ..classifiers import feature_config, feature_folder
+    from ..classifiers import install as install_weights
+    from ..classifiers import train_features as run
     from ..config import choose
     from ..data import DATASETS
-    from ..features import FeatureConfig, feature_folder
-    from ..features import install as install_weights
-    from ..features import train_features as run
     from ..running import Watch
     from ..terminal import FetchDisplay, TrainingDisplay
 
     choose("image set", data, list(DATASETS))
     display = TrainingDisplay()
     folder = run(
-        FeatureConfig(data=data, epochs=epochs, seed=seed),
+        feature_config(data, epochs=epochs, seed=seed, **({"size": parse_size(size)} if size else {})),
         out or Path("runs") / f"features-{data}",
         resume=resume,
         root=data_root,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -19,8 +20,11 @@ class ImageSet:
         name: of the set, as in `--data`.
         split: `train` or `test`.
         images: `(N, C, H, W)`, uint8.
-        labels: `(N,)`, int64, or None.
+        labels: `(N,)`, int64, the class of each image; or `(N, A)`, uint8, which of `A` attributes it has; or None.
         fingerprint: digest of the content; two splits with the same one hold the same images.
+        label_names: of the attributes.
+        left_out: files of the set that could not be used, and why.
+        sizes: how many of the set's pictures have which `WIDTHxHEIGHT`; modes: which pixel format.
     """
 
     name: str
@@ -28,6 +32,10 @@ class ImageSet:
     images: Tensor
     labels: Tensor | None
     fingerprint: str
+    label_names: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
 
     def first(self, count: int) -> ImageSet:
         """The first `count` images, under a fingerprint of their own."""

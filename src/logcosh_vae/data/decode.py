@@ -1,0 +1,89 @@
+"""From the bytes of a picture file to an image of a set: upright, 8 bit, cropped and shrunk."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+BACKGROUND = 255
+"""Transparent pixels are laid on white."""
+
+ORIENTATION = 0x0112
+LYING = (5, 6, 7, 8)
+"""EXIF's tag, and its values for a picture whose rows are columns."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture becomes an image.
+
+    Attributes:
+        height, width: of the image, in pixels.
+        channels: 3 (red, green, blue) or 1 (grey).
+        crop: side of the central part that is kept, as a share of the largest part with the image's proportions.
+    """
+
+    height: int
+    width: int
+    channels: int = 3
+    crop: float = 1.0
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Grey or colour of 8 bits a channel, transparency laid on white."""
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise ValueError("its pixels are neither 8 nor 16 bit")
+        return Image.fromarray(np.round(values / 257.0).astype(np.uint8))
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits")
+    if picture.has_transparency_data:
+        ground = Image.new("RGBA", picture.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
+        return Image.alpha_composite(ground, picture.convert("RGBA")).convert("RGB")
+    return picture if picture.mode in ("L", "RGB") else picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def box(size: tuple[int, int], preparation: Preparation) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the central part of a picture of `(width, height)` that is kept."""
+    width, height = size
+    scale = min(width / preparation.width, height / preparation.height) * preparation.crop
+    kept = scale * preparation.width, scale * preparation.height
+    left, top = (width - kept[0]) / 2, (height - kept[1]) / 2
+    return left, top, left + kept[0], top + kept[1]
+
+
+def decode(content: bytes, preparation: Preparation) -> tuple[NDArray[np.uint8], tuple[int, int], str]:
+    """Decode a picture file.
+
+    Turned upright as its EXIF says, cropped in the middle, and resized bicubically with antialiasing.
+
+    Returns:
+        The image `(C, H, W)`, uint8; the picture's `(width, height)` when upright; its mode in the file.
+
+    Raises:
+        Exception: whatever the decoder raises for a file that is none, or damaged; ValueError for pixels that are
+            neither 8 nor 16 bit.
+    """
+    with Image.open(io.BytesIO(content)) as picture:
+        mode, size = picture.mode, picture.size
+        if picture.getexif().get(ORIENTATION, 1) in LYING:
+            size = size[1], size[0]
+        # a JPEG can be decoded smaller; twice the size that is kept leaves the antialiasing to the resize below
+        left, _, right, _ = box(size, preparation)
+        shrink = (right - left) / preparation.width
+        if shrink > 4:
+            picture.draft(None, (int(2 * picture.width / shrink), int(2 * picture.height / shrink)))
+        upright = ImageOps.exif_transpose(picture)
+        image = _eight_bit(upright).convert("L" if preparation.channels == 1 else "RGB")
+        image = image.resize(
+            (preparation.width, preparation.height),
+            Image.Resampling.BICUBIC,
+            box=box(image.size, preparation),
+        )
+    values = np.asarray(image)
+    return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1)), size, mode

@@ -1,0 +1,216 @@
+"""Pictures decoded once into a memory-mapped file of bytes, kept under a name of what went into it.
+
+images.npy     `(N, C, H, W)`, uint8
+index.json     names, broken files, sizes and modes of the pictures, digest of the pixels
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import ASIDE_PREFIX, brief, read_json, write_json
+from .collection import Collection, Member
+from .decode import Preparation, decode
+from .images import DataError
+from .sources import Progress, locked
+
+VERSION = 1
+"""Counted up when pictures are prepared in another way: what was kept before is made anew."""
+
+CHUNK = 64
+SHOWN = 3
+"""Broken files named in a message."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was made of a collection.
+
+    Attributes:
+        images: `(N, C, H, W)`, uint8, mapped from its file.
+        names: of the pictures, in the images' order.
+        broken: names of files that could not be used, and why.
+        sizes: how many pictures have which `WIDTHxHEIGHT`; modes: which pixel format.
+        fingerprint: digest of the pixels.
+    """
+
+    images: NDArray[np.uint8]
+    names: list[str]
+    broken: list[tuple[str, str]]
+    sizes: dict[str, int]
+    modes: dict[str, int]
+    fingerprint: str
+
+
+@dataclass
+class _Chunk:
+    """Members decoded by one task."""
+
+    images: NDArray[np.uint8]
+    names: list[str]
+    broken: list[tuple[str, str]]
+    sizes: Counter[str]
+    modes: Counter[str]
+
+
+def key(members: Sequence[Member], preparation: Preparation) -> str:
+    """A name for what `prepared` makes of these pictures."""
+    content = hashlib.sha256(json.dumps([VERSION, asdict(preparation)]).encode())
+    for member in members:
+        content.update(f"\n{member.name}\0{member.stamp}".encode("utf-8", "surrogateescape"))
+    return content.hexdigest()[:16]
+
+
+def prepared(
+    collection: Collection,
+    members: Sequence[Member],
+    preparation: Preparation,
+    cache: Path,
+    *,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Prepared:
+    """The members as images, made now or taken from `cache`.
+
+    Decoding runs on all cores and memory does not grow with the collection. Of two processes that ask for the same, one
+    makes it and the other waits; one that is killed leaves nothing that would be taken for a whole.
+
+    Args:
+        collection: where the members are read.
+        members: pictures to use, in the order of the images.
+        preparation: size, channels, crop.
+        cache: folder of what was prepared.
+        strict: a broken file is an error; else it is left out and named in the result.
+        progress: called with the number of pictures done.
+
+    Raises:
+        DataError: no picture can be used; or one cannot, with `strict`; or the cache cannot be written.
+    """
+    if not members:
+        raise DataError(f"{collection.path} holds no pictures")
+    folder = cache / key(members, preparation)
+    try:
+        with locked(cache / f".{folder.name}.lock"):
+            if not (folder / "index.json").is_file():
+                _build(collection, members, preparation, folder, progress)
+    except OSError as error:
+        raise DataError(
+            f"{cache}: prepared images cannot be kept there ({error.strerror or error}); "
+            "set LOGCOSH_VAE_CACHE to a folder that can be written and has space"
+        ) from None
+    index = read_json(folder / "index.json")
+    broken = [(name, why) for name, why in index["broken"]]
+    if (broken and strict) or not index["names"]:
+        shown = "; ".join(f"{name}: {why}" for name, why in broken[:SHOWN])
+        more = f"; and {len(broken) - SHOWN:,} more" if len(broken) > SHOWN else ""
+        raise DataError(f"{collection.path}: {len(broken):,} pictures cannot be used: {shown}{more}")
+    # copy on write: nobody writes, but torch warns of arrays that cannot be written
+    images = np.load(folder / "images.npy", mmap_mode="c")
+    return Prepared(images, index["names"], broken, index["sizes"], index["modes"], index["fingerprint"])
+
+
+def _decode_chunk(collection: Collection, members: Iterable[Member], preparation: Preparation) -> _Chunk:
+    images, chunk = [], _Chunk(np.empty(0, np.uint8), [], [], Counter(), Counter())
+    for member in members:
+        try:
+            image, (width, height), mode = decode(collection.read(member.name), preparation)
+        except Exception as error:  # decoders raise what they like for a damaged file
+            chunk.broken.append((member.name, brief(error)))
+            continue
+        images.append(image)
+        chunk.names.append(member.name)
+        chunk.sizes[f"{width}x{height}"] += 1
+        chunk.modes[mode] += 1
+    if images:
+        chunk.images = np.stack(images)
+    return chunk
+
+
+def _build(
+    collection: Collection,
+    members: Sequence[Member],
+    preparation: Preparation,
+    folder: Path,
+    progress: Progress | None,
+) -> None:
+    for left_over in folder.parent.glob(f"{ASIDE_PREFIX}{folder.name}-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE_PREFIX}{folder.name}-", dir=folder.parent))
+    try:
+        index = _write_images(collection, members, preparation, aside / "images.npy", progress)
+        write_json(aside / "index.json", index)
+        aside.chmod(0o755)
+        aside.replace(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_images(
+    collection: Collection, members: Sequence[Member], preparation: Preparation, path: Path, progress: Progress | None
+) -> dict[str, Any]:
+    """Write the pixels in the members' order, a chunk at a time; what `index.json` holds."""
+    names: list[str] = []
+    broken: list[tuple[str, str]] = []
+    sizes: Counter[str] = Counter()
+    modes: Counter[str] = Counter()
+    shape = (preparation.channels, preparation.height, preparation.width)
+    pixels = hashlib.sha256(str(shape).encode())
+    with path.open("wb") as file:
+        _write_header(file, (0, *shape))
+        for chunk in _in_order(collection, members, preparation):
+            content = chunk.images.tobytes()
+            file.write(content)
+            pixels.update(content)
+            names += chunk.names
+            broken += chunk.broken
+            sizes += chunk.sizes
+            modes += chunk.modes
+            if progress is not None:
+                progress(collection.path.name, len(names) + len(broken), len(members), "images")
+        file.seek(0)
+        _write_header(file, (len(names), *shape))
+        file.flush()
+        os.fsync(file.fileno())
+    return {
+        "preparation": asdict(preparation),
+        "source": str(collection.path),
+        "names": names,
+        "broken": broken,
+        "sizes": dict(sizes.most_common()),
+        "modes": dict(modes.most_common()),
+        "fingerprint": pixels.hexdigest()[:12],
+    }
+
+
+def _in_order(collection: Collection, members: Sequence[Member], preparation: Preparation) -> Iterable[_Chunk]:
+    """Chunks decoded on all cores, in order; only a few wait to be written."""
+    workers = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(workers) as pool:  # the decoders run without the interpreter's lock
+        waiting: list[Future[_Chunk]] = []
+        for start in range(0, len(members), CHUNK):
+            part = members[start : start + CHUNK]
+            waiting.append(pool.submit(_decode_chunk, collection, part, preparation))
+            if len(waiting) > 2 * workers:
+                yield waiting.pop(0).result()
+        while waiting:
+            yield waiting.pop(0).result()
+
+
+def _write_header(file: Any, shape: tuple[int, ...]) -> None:
+    """The header of a .npy file, padded so that it has the same length for any number of images."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    file.write(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117).encode() + b"\n")

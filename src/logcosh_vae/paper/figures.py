@@ -1,0 +1,150 @@
+"""Figures 1 to 9 as experiments: which runs they need, and how their pictures are drawn.
+
+They share their runs with the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..config import TrainConfig
+from ..experiments import Experiment, Row
+from ..presentation import format_change, format_value
+from .drawing import curvature, curvature_figure, loss_curves, pair_of, sheet
+from .reported import reported
+from .tables import PROFILES, configuration
+
+CURVATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
+"""Second derivatives at 0 that Figure 6c compares at: `a` of log-cosh, `2 lambda` of `lambda t^2`."""
+
+MNIST_MODELS = ("vae-mlp", "vae-conv", "wae-mlp", "wae-conv")
+CELEBA_MODELS = ("vae-conv", "wae-conv")
+
+Draw = Callable[[Mapping[str, Any], Path, Path | None], Image.Image]
+"""Makes the picture from the results, the folder of runs and the data root."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the paper.
+
+    Attributes:
+        title: for reports.
+        rows: of a profile: the runs it needs, none for one that needs no training.
+        draw: makes the picture.
+        findings: what the results say, in words computed from them.
+    """
+
+    title: str
+    rows: Callable[[str], tuple[Row, ...]]
+    draw: Draw
+    findings: Callable[[Mapping[str, Any]], list[str]] = lambda _: []
+
+
+def _rows(data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Callable[[str], tuple[Row, ...]]:
+    def rows(profile: str) -> tuple[Row, ...]:
+        change = PROFILES[profile].change
+        return tuple(
+            Row(change(configuration(data, model, loss)), reported(data, model, loss))
+            for model in models
+            for loss in losses
+        )
+
+    return rows
+
+
+def _sheet(title: str, kinds: tuple[str, ...], data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Figure:
+    def draw(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:
+        return sheet(results, store, root, kinds)
+
+    return Figure(title, _rows(data, models, losses), draw)
+
+
+def with_curvature(config: TrainConfig, curvature: float) -> TrainConfig:
+    """The config with its loss's second derivative at 0 set: by `a` for log-cosh, by `lambda` for squared L2."""
+    if config.objective.loss == "log-cosh":
+        return replace(config, objective=replace(config.objective, a=curvature))
+    return replace(config, objective=replace(config.objective, weight=curvature / 2.0))
+
+
+def _curvature_rows(profile: str) -> tuple[Row, ...]:
+    change = PROFILES[profile].change
+    return tuple(
+        Row(with_curvature(change(configuration("mnist", "vae-mlp", loss)), curvature))
+        for curvature in CURVATURES
+        for loss in ("l2", "log-cosh")
+    )
+
+
+def _trend(rows: list[Mapping[str, Any]]) -> str:
+    fid = [row["metrics"]["fid"]["mean"] for row in rows]
+    first, last = rows[0], rows[-1]
+    steps = sum(after < before for before, after in pairwise(fid))
+    lowest = rows[fid.index(min(fid))]
+    change = format_change(100 * (fid[-1] / fid[0] - 1))
+    return (
+        f"FID from {format_value('fid', fid[0])} at curvature {curvature(first):g} to {format_value('fid', fid[-1])} "
+        f"at {curvature(last):g} ({change}), lower at {steps} of {len(fid) - 1} steps; "
+        f"lowest {format_value('fid', min(fid))} at {curvature(lowest):g}"
+    )
+
+
+def curvature_findings(results: Mapping[str, Any]) -> list[str]:
+    """What Figure 6 says: the paper has log-cosh's FID fall with curvature and that of scaled L2 get worse."""
+    by_loss = {loss: [row for row in results["rows"] if row["loss"] == loss] for loss in BOTH}
+    final = {
+        name: {loss: row["test"][name]["mean"] for loss, row in pair_of(results).items()}
+        for name in ("squared_l2", "kl")
+    }
+    error, kl = final["squared_l2"], final["kl"]
+    return [
+        f"(a) Squared L2 error on the test split at the end: {error['l2']:.1f} trained with squared L2, "
+        f"{error['log-cosh']:.1f} with log-cosh.",
+        f"(b) KL divergence at the end: {kl['l2']:.1f} with squared L2, {kl['log-cosh']:.1f} with log-cosh.",
+        f"(c) log-cosh: {_trend(by_loss['log-cosh'])}.",
+        f"(c) squared L2 scaled by lambda: {_trend(by_loss['l2'])}.",
+    ]
+
+
+BOTH = ("l2", "log-cosh")
+
+FIGURES: dict[str, Figure] = {
+    "figure1": Figure("Figure 1: the log-cosh loss, L1 and squared L2", lambda _: (), loss_curves),
+    "figure2": _sheet("Figure 2: random samples, MNIST", ("samples",), "mnist", MNIST_MODELS, BOTH),
+    "figure3": _sheet("Figure 3: reconstructions, MNIST", ("reconstructions",), "mnist", MNIST_MODELS, BOTH),
+    "figure4": _sheet("Figure 4: random samples, CelebA", ("samples",), "celeba", CELEBA_MODELS, BOTH),
+    "figure5": _sheet("Figure 5: reconstructions, CelebA", ("reconstructions",), "celeba", CELEBA_MODELS, BOTH),
+    "figure6": Figure(
+        "Figure 6: what log-cosh optimises, and the effect of curvature", _curvature_rows, curvature_figure
+    ),
+    "figure7": _sheet(
+        "Figure 7: samples and reconstructions with L1, MNIST",
+        ("samples", "reconstructions"),
+        "mnist",
+        MNIST_MODELS,
+        ("l1",),
+    ),
+    "figure8": _sheet(
+        "Figure 8: samples and reconstructions with L1, CelebA",
+        ("samples", "reconstructions"),
+        "celeba",
+        CELEBA_MODELS,
+        ("l1",),
+    ),
+    "figure9": _sheet(
+        "Figure 9: interpolation in the latent space", ("interpolation",), "mnist", ("vae-mlp", "vae-conv"), BOTH
+    ),
+}
+
+
+def figure(name: str, profile: str) -> Experiment:
+    """The runs a figure needs, as an experiment."""
+    scale = PROFILES[profile]
+    rows = FIGURES[name].rows(profile)
+    return Experiment(name, FIGURES[name].title, profile, rows, scale.evaluation, features=scale.features)
