@@ -40,7 +40,7 @@ class EvaluationConfig:
         sharpness_images: random images the sharpness is averaged over.
         fid_images: generated images; the real ones are the whole test split.
         seed: of the codes and of the choice of real images.
-        features: a folder of feature classifiers to look in first.
+        features: a file to take the features from, or a folder of classifiers to look in first (`load_extractor`).
     """
 
     sharpness_images: int = 1_000
@@ -49,10 +49,10 @@ class EvaluationConfig:
     features: str | None = None
 
 
-def extractor_for(data: str, shape: torch.Size, config: EvaluationConfig, root: Path | None) -> Extractor:
-    """The features that images `(C, H, W)` of a data set are measured in."""
+def extractor_for(data: str, shape: torch.Size, config: EvaluationConfig, root: Path | None) -> Extractor | None:
+    """The features that images `(C, H, W)` of a data set are measured in; None where there is no FID."""
     channels, height, width = shape
-    return load_extractor(data, (channels, height, width), root, Path(config.features) if config.features else None)
+    return load_extractor(data, (channels, height, width), root, config.features)
 
 
 def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
@@ -88,19 +88,23 @@ def real_statistics(images: ImageSet, extractor: Extractor) -> FeatureStatistics
     return known
 
 
-def measure(model: VAE | WAE, test: ImageSet, extractor: Extractor, config: EvaluationConfig) -> dict[str, float]:
-    """Sharpness of reconstructions and samples, and FID, of a trained model."""
+def measure(
+    model: VAE | WAE, test: ImageSet, extractor: Extractor | None, config: EvaluationConfig
+) -> dict[str, float]:
+    """Sharpness of reconstructions and samples, and FID where there are features, of a trained model."""
     real = choose_images(test.images, config.sharpness_images, config.seed, "sharpness")
     reconstructed = reconstruct(model, real)
     generated = generate(model, config.fid_images, config.seed)
     for name, values in (("reconstructions", reconstructed), ("samples", generated)):
         check_unit_range(values, name)
-    generated_statistics = feature_statistics(extractor.features, generated)
-    return {
+    metrics = {
         "sharpness_reconstructed": float(sharpness(reconstructed).mean()),
         "sharpness_generated": float(sharpness(generated[: config.sharpness_images]).mean()),
-        "fid": frechet_distance(generated_statistics, real_statistics(test, extractor)),
     }
+    if extractor is not None and len(test.images) > 1:
+        statistics = feature_statistics(extractor.features, generated)
+        metrics["fid"] = frechet_distance(statistics, real_statistics(test, extractor))
+    return metrics
 
 
 def random_test_images(path: Path, count: int, seed: int, root: Path | None = None) -> Tensor:
@@ -159,7 +163,7 @@ def evaluate(path: Path, config: EvaluationConfig | None = None, *, root: Path |
         result = {
             "metrics": measure(model, test, extractor, config),
             "test": validate(model, build_objective(train_config), test.images, train_config),
-            "features": extractor.describe(),
+            "features": extractor.describe() if extractor is not None else None,
             "evaluation": asdict(config),
             "real": {"split": "test", "count": len(test.images), "fingerprint": test.fingerprint},
             "training_seconds": round(sum(record["seconds"] for record in folder.metrics()), 1),
@@ -181,9 +185,8 @@ def floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path | N
     extractor = extractor_for(train_config.data.name, test.images.shape[1:], config, root)
     real = choose_images(test.images, config.sharpness_images, config.seed, "sharpness")
     chosen = choose_images(train.images, config.fid_images, config.seed, "floor")
-    statistics = feature_statistics(extractor.features, chosen)
-    return {
-        "fid": frechet_distance(statistics, real_statistics(test, extractor)),
-        "sharpness": float(sharpness(real).mean()),
-        "count": len(chosen),
-    }
+    result: dict[str, Any] = {"sharpness": float(sharpness(real).mean()), "count": len(chosen)}
+    if extractor is not None and len(test.images) > 1:
+        statistics = feature_statistics(extractor.features, chosen)
+        result["fid"] = frechet_distance(statistics, real_statistics(test, extractor))
+    return result

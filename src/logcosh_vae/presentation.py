@@ -161,8 +161,28 @@ def _comparison(row: TableRow) -> str:
     return f"{row.model_text}, {row.loss_text}: {', '.join(changes)}. {verdict[0].upper()}{verdict[1:]}."
 
 
+def advice_findings(results: Mapping[str, Any]) -> list[str]:
+    """Whether the paper's advice for these pixels holds: L1 or log-cosh, by the FID of each model."""
+    advice = results.get("advice")
+    fid = {
+        (row["model"], row["loss"]): row["metrics"]["fid"]["mean"] for row in results["rows"] if "fid" in row["metrics"]
+    }
+    models = [m for m in dict.fromkeys(model for model, _ in fid) if {(m, "l1"), (m, "log-cosh")} <= fid.keys()]
+    if advice is None or not models:
+        return []
+    other = "log-cosh" if advice["loss"] == "l1" else "l1"
+    outcomes = []
+    for model in models:
+        advised, rival = fid[model, advice["loss"]], fid[model, other]
+        outcomes.append(
+            f"{'holds' if advised <= rival else 'does not hold'} for {model_text(model)} (FID "
+            f"{format_value('fid', advised)} against {format_value('fid', rival)})"
+        )
+    near = f"{100 * advice['near_0_or_1']:.0f}% of the pixels are near 0 or 1"
+    return [f"The paper's advice, {LOSS_NAMES[advice['loss']]} here ({near}), {'; '.join(outcomes)}."]
+
+
 def findings(results: Mapping[str, Any]) -> list[str]:
     """A sentence a row on what agrees with the paper and what does not, computed from the numbers."""
-    return [
-        _comparison(row) for row in table_rows(results) if any(cell.change is not None for cell in row.cells.values())
-    ]
+    rows = [row for row in table_rows(results) if any(cell.change is not None for cell in row.cells.values())]
+    return [*map(_comparison, rows), *advice_findings(results)]

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from logcosh_vae.data import load_images
 from logcosh_vae.data.batches import to_unit
+from logcosh_vae.features import general_extractor, scripted_extractor
+from logcosh_vae.metrics.classifier import feature_statistics
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.metrics.sharpness import sharpness
+from logcosh_vae.runs import RunError
 from logcosh_vae.training import stream
 
 LAPLACE = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
@@ -79,3 +82,32 @@ def test_statistics_of_parts_add_up(cut: int) -> None:
     torch.testing.assert_close(parts.mean, whole.mean)
     torch.testing.assert_close(parts.covariance, whole.covariance)
     np.testing.assert_allclose(whole.covariance.numpy(), np.cov(features.double().numpy(), rowvar=False), atol=1e-12)
+
+
+def test_the_general_features_see_blur_and_tell_images_apart(celeba_root: Path) -> None:
+    faces = to_unit(load_images("celeba", "test", root=celeba_root).images[:60])
+    extractor = general_extractor()
+    blurred = torch.nn.functional.avg_pool2d(faces, 5, stride=1, padding=2)
+    near, far = faces[:30], torch.rand(30, 3, 64, 64, generator=stream(0, "noise"))
+    reference = feature_statistics(extractor.features, faces[30:])
+    values = [frechet_distance(feature_statistics(extractor.features, x), reference) for x in (near, blurred, far)]
+    assert values == sorted(values)
+    alone = torch.cat([extractor.features(image[None]) for image in faces[:3]])
+    torch.testing.assert_close(extractor.features(faces[:3]), alone, rtol=1e-3, atol=1e-4)
+
+
+class _Scripted(torch.nn.Module):
+    def forward(self, images: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        assert return_features
+        return images.float().mean(dim=(2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of making the file, not of using it
+def test_features_of_a_script_of_the_user_see_bytes(tmp_path: Path) -> None:
+    torch.jit.script(_Scripted()).save(tmp_path / "own.pt")
+    extractor = scripted_extractor(tmp_path / "own.pt")
+    images = torch.rand(4, 3, 8, 8, generator=stream(0, "images"))
+    torch.testing.assert_close(extractor.features(images), (images * 255).round().mean(dim=(2, 3)))
+    (tmp_path / "bad.pt").write_bytes(b"no script")
+    with pytest.raises(RunError, match=r"bad\.pt cannot be used as features"):
+        scripted_extractor(tmp_path / "bad.pt")

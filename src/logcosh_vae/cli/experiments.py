@@ -154,7 +154,7 @@ def compare(
         Row(override(config, settings or []), reported(data, model, name))
         for config, name in zip(configs, losses, strict=True)
     )
-    title = f"{model_text(model)} on {data}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
+    title = f"{model_text(model)} on {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
     experiment = Experiment("compare", title, "custom", rows, source="Tables 1 to 4")
     (results,) = _run([experiment], seeds, jobs, out / "runs", data_root)
     write_results(results, out / "results.json")

@@ -68,17 +68,31 @@ def train(
 
 
 @app.command()
-def evaluate(run: Run, data_root: DataRoot = None) -> None:
+def evaluate(
+    run: Run,
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", help="TorchScript file to take the FID's features from.", show_default=False),
+    ] = None,
+    data_root: DataRoot = None,
+) -> None:
     """Measure a finished run: sharpness, FID, every term of the objective; draws its pictures."""
+    from ..evaluation import EvaluationConfig
     from ..evaluation import evaluate as measure
     from ..presentation import METRIC_NAMES
 
-    result = measure(run, root=data_root)
+    if features is not None and not features.is_file():
+        raise UsageError(f"--features {features}: no such file")
+    chosen = EvaluationConfig(features=str(features.resolve()) if features else None)
+    result = measure(run, chosen, root=data_root)
     for name, value in result["metrics"].items():
         print(f"{METRIC_NAMES[name]}: {value:.4g}")
     print("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items()))
-    features = result["features"]
-    print(f"features: {features['name']} {features['fingerprint']}; {result['seconds']:.1f} s")
+    named = result["features"]
+    if named is None:
+        print("no FID: it needs a general image network; pip install 'logcosh-vae[features]'")
+    else:
+        print(f"features: {named['name']} {named['fingerprint']}; {result['seconds']:.1f} s")
     print(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
 
 
