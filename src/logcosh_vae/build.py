@@ -19,12 +19,16 @@ def build_model(config: TrainConfig, image_shape: ImageShape) -> VAE | WAE:
     """The config's model with fresh weights, decided by the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(config.seed, "weights").initial_seed())
-        return MODELS[config.model.family].from_network(
+        model = MODELS[config.model.family].from_network(
             config.model.network,
             image_shape=image_shape,
             latent_size=required(config.model.latent_size, "model.latent_size"),
             size=Size(config.model.hidden or HIDDEN, config.model.width or 1.0),
         )
+    # channels last: 1.2 to 1.7 times as fast on a CPU, and what tensor cores want
+    if config.model.network == "conv":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+    return model
 
 
 def build_objective(config: TrainConfig) -> Objective:

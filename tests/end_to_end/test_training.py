@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import logcosh_vae
 from logcosh_vae import build
 from logcosh_vae.autoencoders import train
 from logcosh_vae.classifiers import FeatureConfig, accuracy, ensure_features, feature_config, train_features
-from logcosh_vae.config import TrainConfig, override, resolve
+from logcosh_vae.config import ModelConfig, TrainConfig, override, resolve
 from logcosh_vae.data import load_images
 from logcosh_vae.features import load_classifier
 from logcosh_vae.losses import Loss
@@ -29,12 +30,17 @@ def small(**values: object) -> TrainConfig:
     return override(replace(TrainConfig(epochs=4), **values), settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("family", ["vae", "wae"])
-@pytest.mark.parametrize("loss", ["l2", "l1", "log-cosh"])
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [*product(["vae-mlp", "wae-mlp"], ["l2", "l1", "log-cosh"]), ("vae-conv", "log-cosh"), ("wae-conv", "l2")],
+)
 def test_the_same_config_gives_the_same_bytes_also_after_a_resume(
-    family: str, loss: str, tmp_path: Path, data_root: Path
+    model: str, loss: str, tmp_path: Path, data_root: Path
 ) -> None:
+    family, _, network = model.partition("-")
     config = override(small(), [f"model.family={family}", f"objective.loss={loss}"])
+    if network == "conv":
+        config = replace(config, model=ModelConfig(family, network, width=1 / 32))
     whole = train(config, tmp_path / "whole", root=data_root)
     train(replace(config, epochs=2), tmp_path / "parts", root=data_root)
     parts = train(config, tmp_path / "parts", root=data_root, resume=True)
