@@ -15,8 +15,9 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from .data.describe import summarise
 from .environment import describe, evaluation_fingerprint
 from .evaluation import EvaluationConfig, evaluate, floor
 from .features import load_extractor
-from .files import read_json, write_json
-from .runs import RunFolder
+from .files import brief, read_json, write_json
+from .runs import RunError, RunFolder
 from .training import Position
 
 POLL_SECONDS = 0.5
+WORKER_DEATHS = 3
+"""How often workers may die in one command before it gives up."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,60 @@ def _follow_parent() -> None:
         threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
-def local_executor(jobs: int) -> ProcessPoolExecutor:
-    """Worker processes on this machine. They are spawned: a fork would carry over torch's threads."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_follow_parent)
+class Workers:
+    """Where jobs run: an executor that is started when it is needed, and again when its workers have died.
+
+    Attributes:
+        count: jobs that run at once.
+    """
+
+    def __init__(self, start: Callable[[], Executor], count: int) -> None:
+        self.count = count
+        self._start = start
+        self._executor: Executor | None = None
+
+    @classmethod
+    def local(cls, count: int) -> Workers:
+        """Processes on this machine. They are spawned: a fork would carry over torch's threads."""
+        context = multiprocessing.get_context("spawn")
+        return cls(lambda: ProcessPoolExecutor(count, mp_context=context, initializer=_follow_parent), count)
+
+    @classmethod
+    def cluster(cls, scheduler: str) -> Workers:
+        """The workers of a Dask cluster, which see the same files under the same paths.
+
+        Raises:
+            RunError: Dask is not installed, or no scheduler answers at that address.
+        """
+        try:
+            distributed = import_module("distributed")
+        except ImportError:
+            raise RunError("--scheduler needs Dask: pip install 'logcosh-vae[cluster]'") from None
+        try:
+            client = distributed.Client(scheduler, timeout=10, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise RunError(f"no Dask scheduler answers at {scheduler} ({brief(error)})") from None
+        count = len(client.scheduler_info()["workers"])
+        if count == 0:
+            raise RunError(f"the Dask scheduler at {scheduler} has no workers")
+        # a run computes on threads of its own, so a worker gets one at a time
+        return cls(lambda: client.get_executor(pure=False, retries=WORKER_DEATHS), count)
+
+    def submit(self, job: Job) -> Future[dict[str, Any]]:
+        """Give a job to a worker."""
+        if self._executor is None:
+            self._executor = self._start()
+        return self._executor.submit(run_job, job)
+
+    def restart(self) -> None:
+        """Leave the workers that are left, and start new ones for the next job."""
+        self.stop()
+
+    def stop(self, *, wait_for_them: bool = False) -> None:
+        """Take no more jobs; without waiting, jobs under way end with this process."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=wait_for_them)  # what waits in it was cancelled by `run_jobs`
+            self._executor = None
 
 
 def default_jobs(threads: int = 1) -> int:
@@ -144,28 +197,42 @@ def default_jobs(threads: int = 1) -> int:
     return max(1, len(os.sched_getaffinity(0)) // threads)
 
 
-def run_jobs(jobs: Sequence[Job], executor: Executor, watch: Watcher | None = None) -> dict[Path, dict[str, Any]]:
+def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None) -> dict[Path, dict[str, Any]]:
     """Run jobs to the end and return their evaluations by folder.
 
-    The first failure stops the rest that has not begun and is raised; finished runs stay and are reused.
+    A worker process that dies (killed, or out of memory) is replaced, and its run goes on where it was. The first
+    failure of a run stops the rest that has not begun and is raised; finished runs stay and are reused.
+
+    Raises:
+        RunError: workers died again and again.
     """
     states = {job.path: JobState(job) for job in jobs}
     results: dict[Path, dict[str, Any]] = {}
     pending: dict[Future[dict[str, Any]], Job] = {}
+    deaths = 0
     for job in {job.path: job for job in jobs}.values():
         done = evaluation_of(job)
         if done is not None:
             results[job.path] = done
             states[job.path].finished = states[job.path].reused = True
         else:
-            pending[executor.submit(run_job, job)] = job
+            pending[workers.submit(job)] = job
     try:
         while pending:
             ended, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in ended:
-                job = pending.pop(future)
-                results[job.path] = future.result()
-                states[job.path].finished = True
+            try:
+                for future in ended:
+                    results[pending[future].path] = future.result()
+                    states[pending.pop(future).path].finished = True
+            except BrokenExecutor:
+                deaths += 1
+                if deaths > WORKER_DEATHS:
+                    raise RunError(
+                        f"worker processes died {deaths} times; is there memory for {workers.count} runs at once? "
+                        "Try fewer with --jobs"
+                    ) from None
+                workers.restart()
+                pending = {workers.submit(job): job for job in pending.values()}
             for state in states.values():
                 if not state.finished:
                     state.position = RunFolder(state.job.path).progress()
@@ -218,8 +285,7 @@ def run_experiment(
     *,
     seeds: int,
     store: Path,
-    executor: Executor,
-    workers: int,
+    workers: Workers,
     root: Path | None = None,
     watch: Watcher | None = None,
 ) -> dict[str, Any]:
@@ -231,7 +297,7 @@ def run_experiment(
     plans = plan(experiment, seeds, store, root)
     jobs = jobs_of(experiment, seeds, store, root)
     reused = sum(evaluation_of(job) is not None for job in jobs)
-    results = run_jobs(jobs, executor, watch)
+    results = run_jobs(jobs, workers, watch)
     measured: dict[str, Any] = {}
     if jobs:
         first = results[jobs[0].path]
@@ -246,7 +312,7 @@ def run_experiment(
         "rows": [_row_result(row_jobs, results, row) for row_jobs, row in zip(plans, experiment.rows, strict=True)],
         **measured,
         "environment": describe(),
-        "workers": workers,
+        "workers": workers.count,
         "runs": {"total": len(jobs), "reused": reused},
         "seconds": round(time.perf_counter() - started, 1),
     }

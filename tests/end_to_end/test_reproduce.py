@@ -152,3 +152,42 @@ def test_results_do_not_depend_on_the_number_of_jobs(tmp_path: Path, data_root: 
         rows = json.loads((tmp_path / f"j{jobs}" / "results.json").read_text())["rows"]
         metrics.append([row["metrics"] for row in rows])
     assert metrics[0] == metrics[1]
+
+
+def _table(tmp_path: Path, name: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "logcosh_vae", "reproduce", "table1", "--profile", "smoke", "--model", "vae-mlp"]
+    command += ["--runs", str(tmp_path / name), "--results", str(tmp_path / name), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+
+
+def _metrics(process: subprocess.Popen[str], path: Path) -> list[dict[str, object]]:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return [row["metrics"] for row in json.loads((path / "table1-smoke.json").read_text())["rows"]]
+
+
+def _children(pid: int) -> list[int]:
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_runs_survive_the_death_of_a_worker_and_a_cluster_gives_the_same(tmp_path: Path, data_root: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    local = _table(tmp_path, "local", "--data-root", data_root)
+    while not (workers := _children(local.pid)) and local.poll() is None:
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    expected = _metrics(local, tmp_path / "local")
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    try:
+        remote = _table(tmp_path, "remote", "--data-root", data_root, "--scheduler", cluster.scheduler_address)
+        while not list(tmp_path.glob("remote/*/config.json")) and remote.poll() is None:
+            time.sleep(0.01)
+        os.kill(next(iter(cluster.workers.values())).process.pid, signal.SIGKILL)
+        assert _metrics(remote, tmp_path / "remote") == expected
+    finally:
+        cluster.close()
+    absent = _table(tmp_path, "absent", "--data-root", data_root, "--scheduler", "tcp://127.0.0.1:9")
+    _, errors = absent.communicate(timeout=120)
+    assert (absent.returncode, "no Dask scheduler answers" in errors.splitlines()[-1]) == (1, True)

@@ -28,9 +28,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
-
-    from ..experiments import Experiment
+    from ..classifiers import FeatureConfig
+    from ..experiments import Experiment, Workers
 
 
 def _prepare(experiment: Experiment, store: Path, data_root: Path | None) -> Experiment:
@@ -39,7 +38,7 @@ def _prepare(experiment: Experiment, store: Path, data_root: Path | None) -> Exp
     Features that are only good for a check are kept beside the runs, so that nothing else is measured in them.
     """
     from ..autoencoders import split
-    from ..classifiers import FeatureConfig, ensure_features, feature_config
+    from ..classifiers import ensure_features, feature_config
     from ..config import TrainConfig, resolve
     from ..data import DATASETS
     from ..running import Watch
@@ -74,46 +73,46 @@ def on_device(experiment: Experiment, device: str | None) -> Experiment:
 
 
 @contextmanager
-def _workers(count: int, store: Path) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that end at once when something goes wrong or the user stops."""
-    from ..experiments import local_executor
+def _workers(jobs: int | None, scheduler: str | None, wanted: int, store: Path) -> Iterator[Workers]:
+    """Workers that end at once when something goes wrong or the user stops."""
+    from ..experiments import Workers, default_jobs
 
-    executor = local_executor(count)
+    workers = Workers.cluster(scheduler) if scheduler else Workers.local(min(jobs or default_jobs(), max(1, wanted)))
     try:
-        yield executor
+        yield workers
     except BaseException as error:
-        # not `with executor`, which would wait for the runs under way; they end with this process
-        executor.shutdown(wait=False, cancel_futures=True)
+        workers.stop()
         if isinstance(error, KeyboardInterrupt):
             print(f"stopped; the same command goes on with what is in {store}", file=sys.stderr)
         raise
-    executor.shutdown()
+    workers.stop(wait_for_them=True)
 
 
 def _run(
-    experiments: Sequence[Experiment], seeds: int, jobs: int | None, store: Path, data_root: Path | None
+    experiments: Sequence[Experiment],
+    seeds: int,
+    store: Path,
+    data_root: Path | None,
+    jobs: int | None,
+    scheduler: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The results of experiments, whose runs are all done first, several at a time and none twice."""
-    from ..experiments import default_jobs, jobs_of, run_experiment, run_jobs
+    from ..data import data_root as find_root
+    from ..experiments import jobs_of, run_experiment, run_jobs
     from ..terminal import ExperimentDisplay
 
+    # workers on other machines have another folder and environment
+    store, data_root = store.resolve(), find_root(data_root).resolve()
     ready = [_prepare(experiment, store, data_root) for experiment in experiments]
     wanted = [job for experiment in ready for job in jobs_of(experiment, seeds, store, data_root)]
-    count = min(jobs or default_jobs(), max(1, len(wanted)))
     display = ExperimentDisplay()
-    with _workers(count, store) as executor:
+    with _workers(jobs, scheduler, len(wanted), store) as workers:
         try:
             if len(ready) > 1:
-                run_jobs(wanted, executor, display)
+                run_jobs(wanted, workers, display)
             for experiment in ready:
                 yield run_experiment(
-                    experiment,
-                    seeds=seeds,
-                    store=store,
-                    executor=executor,
-                    workers=count,
-                    root=data_root,
-                    watch=display,
+                    experiment, seeds=seeds, store=store, workers=workers, root=data_root, watch=display
                 )
         finally:
             display.close()
@@ -156,7 +155,7 @@ def compare(
     )
     title = f"{model_text(model)} on {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
     experiment = Experiment("compare", title, "custom", rows, source="Tables 1 to 4")
-    (results,) = _run([experiment], seeds, jobs, out / "runs", data_root)
+    (results,) = _run([experiment], seeds, out / "runs", data_root, jobs)
     write_results(results, out / "results.json")
     report = build([Part(results, findings(results), store=out / "runs")], out / "report.html")
     console().print(results_table(results))
@@ -172,6 +171,10 @@ def reproduce(
         list[str] | None, typer.Option("--model", help="Only the rows of this model; repeatable.", show_default=False)
     ] = None,
     jobs: Jobs = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Run on a Dask cluster, e.g. tcp://HOST:8786.", show_default=False),
+    ] = None,
     device: Device = None,
     runs: Annotated[Path, typer.Option("--runs", help="Where runs are kept and found again.")] = Path("runs"),
     results: Annotated[Path, typer.Option("--results", help="Where NAME-PROFILE.json goes.")] = Path("results"),
@@ -192,7 +195,7 @@ def reproduce(
     for each in wanted:
         _check_smaller(results / f"{each.name}-{profile}.json", each, seeds, overwrite)
     parts = []
-    for obtained in _run(wanted, seeds, jobs, runs, data_root):
+    for obtained in _run(wanted, seeds, runs, data_root, jobs, scheduler):
         path = results / f"{obtained['experiment']}-{profile}.json"
         write_results(obtained, path)
         drawn = picture(obtained["experiment"], obtained, runs, data_root)
