@@ -148,7 +148,9 @@ def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:
     try:
         channels, height, width = values["image_shape"]
         return from_dict(TrainConfig, values["train"]), (channels, height, width)
-    except (KeyError, ValueError, TypeError) as error:
+    except KeyError as error:
+        raise RunError(f"{folder.config_path} is damaged: it lacks {error}") from None
+    except (ValueError, TypeError) as error:
         raise RunError(f"{folder.config_path}: {error}") from None
 
 

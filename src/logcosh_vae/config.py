@@ -22,6 +22,9 @@ from .losses import make_loss
 from .models import MODELS
 from .networks import HIDDEN, NETWORKS
 
+MOST_THREADS = 1024
+"""Far more than any machine's cores; a number out of all proportion would end the process."""
+
 T = TypeVar("T")
 
 
@@ -165,7 +168,7 @@ def _check(config: TrainConfig) -> None:
     rules: list[tuple[str, object, bool, str]] = [
         ("epochs", config.epochs, required(config.epochs, "epochs") >= 1, "at least 1"),
         ("batch_size", config.batch_size, config.batch_size >= 2, "at least 2"),
-        ("threads", config.threads, config.threads >= 1, "at least 1"),
+        ("threads", config.threads, 1 <= config.threads <= MOST_THREADS, f"from 1 to {MOST_THREADS}"),
         ("log_every", config.log_every, config.log_every >= 1, "at least 1"),
         ("picture_every", config.picture_every, config.picture_every >= 1, "at least 1"),
         ("seed", config.seed, 0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
@@ -207,7 +210,7 @@ def choose(key: str, value: str, known: Mapping[str, object] | Sequence[str]) ->
     if value in known:
         return value
     near = difflib.get_close_matches(value, list(known), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ConfigError(f"{key}: unknown {value!r}{hint} Known: {', '.join(known)}")
 
 

@@ -27,7 +27,7 @@ from .data.describe import summarise
 from .environment import describe, evaluation_fingerprint
 from .evaluation import EvaluationConfig, evaluate, floor
 from .features import load_extractor
-from .files import brief, read_json, write_json
+from .files import DamagedJsonError, brief, read_json, write_json
 from .runs import RunError, RunFolder
 from .training import Position
 
@@ -107,7 +107,10 @@ def evaluation_of(job: Job) -> dict[str, Any] | None:
     path = job.path / "evaluation.json"
     if not path.is_file() or not RunFolder(job.path).is_finished(required(job.config.epochs, "epochs")):
         return None
-    result: dict[str, Any] = read_json(path)
+    try:
+        result: dict[str, Any] = read_json(path)
+    except DamagedJsonError:
+        return None  # it is measured anew
     if result.get("evaluation") != asdict(job.evaluation) or result.get("code") != evaluation_fingerprint():
         return None
     _, image_shape = config_of(RunFolder(job.path))

@@ -48,9 +48,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The JSON value in `path`; a file that is no JSON is a ValueError that names it."""
+class DamagedJsonError(ValueError):
+    """A file that should hold JSON does not; the message names it."""
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """The JSON value in `text`, which stands in `path`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DamagedJsonError(f"{path} is damaged: it is not valid JSON ({error})") from None
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`; a file that is no JSON is a `DamagedJsonError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DamagedJsonError(f"{path} is damaged: it is not text ({error})") from None
+    return parse_json(text, path)

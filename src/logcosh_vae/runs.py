@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ import torch
 from torch import nn
 
 from .environment import describe
-from .files import ASIDE_PREFIX, brief, read_json, write_json, write_text, written_aside
+from .files import ASIDE_PREFIX, brief, parse_json, read_json, write_json, write_text, written_aside
 from .training import Position
 
 
@@ -122,7 +123,7 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        return [parse_json(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
     def add_epoch(self, record: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write an epoch's record and the state after it; both or neither count when the run is resumed."""
@@ -141,14 +142,16 @@ class RunFolder:
         if not self.state_path.is_file():
             return 0
         try:
-            state = torch.load(self.state_path, weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of formats that are then refused
+                state = torch.load(self.state_path, weights_only=True)
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
+            return int(state["epoch"])
         except Exception as error:
             raise RunError(
-                f"{self.state_path} cannot be read ({brief(error)}); delete it to start this run again"
+                f"{self.state_path} is damaged, or no state of this run; delete it to start the run again"
             ) from error
-        return int(state["epoch"])
 
     def finish(self, model: nn.Module) -> None:
         """Write the final weights."""

@@ -218,17 +218,21 @@ def _only(experiment: Experiment, models: list[str] | None) -> Experiment:
 
     if not models:
         return experiment
+    known = list(dict.fromkeys(row.config.model_name for row in experiment.rows))
     for wanted in models:
-        choose(f"--model for {experiment.name}", wanted, [row.config.model_name for row in experiment.rows])
+        choose(f"--model for {experiment.name}", wanted, known or ["none, it needs no training"])
     return replace(experiment, rows=tuple(row for row in experiment.rows if row.config.model_name in models))
 
 
 def _check_smaller(path: Path, experiment: Experiment, seeds: int, overwrite: bool) -> None:
     """Refuse to replace results by fewer rows or seeds."""
-    from ..files import read_json
+    from ..files import DamagedJsonError, read_json
 
     if overwrite or not path.exists():
         return
-    there = read_json(path)["rows"]
-    if len(there) > len(experiment.rows) or (there and len(there[0]["seeds"]) > seeds):
+    try:
+        there = read_json(path)["rows"]
+    except (DamagedJsonError, KeyError, TypeError):
+        raise UsageError(f"{path} is damaged; add --overwrite or use --results") from None
+    if len(there) > len(experiment.rows) or (there and len(there[0].get("seeds", ())) > seeds):
         raise UsageError(f"{path} holds more rows or more seeds than this gives; add --overwrite or use --results")

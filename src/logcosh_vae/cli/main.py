@@ -56,6 +56,7 @@ def _known_errors() -> dict[type[BaseException], int]:
         ("runs", "RunError", 1),
         ("data", "DataError", 1),
         ("training", "TrainingError", 1),
+        ("files", "DamagedJsonError", 1),
     ):
         loaded = sys.modules.get(f"logcosh_vae.{module}")
         if loaded is not None and hasattr(loaded, name):
@@ -83,9 +84,14 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())  # type: ignore[attr-defined]
+            _leave_at_once(2)
         if isinstance(error, usage_error):
             _fail(f"{error.format_message()} (see 'logcosh-vae --help')", 2)  # type: ignore[attr-defined]
         for kind, code in _known_errors().items():
             if isinstance(error, kind):
                 _fail(str(error), code)
+        if isinstance(error, OSError) and error.filename is not None:
+            _fail(f"{error.filename}: {error.strerror}", 1)
         _fail(f"{type(error).__name__}: {brief(error)} (add --debug for where)", 1)

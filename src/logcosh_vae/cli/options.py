@@ -73,7 +73,7 @@ def image_set(name: str) -> str:
     from ..config import choose
     from ..data import DATASETS, is_path
 
-    return str(Path(name).resolve()) if is_path(name) else choose("--data", name, DATASETS)
+    return str(Path(name).resolve()) if is_path(name) else choose("--data", name, (*DATASETS, "a folder or zip file"))
 
 
 def train_config(

@@ -54,7 +54,7 @@ def cache_root() -> Path:
 
 def is_path(name: str) -> bool:
     """Whether `--data` names a folder or a file rather than a known set."""
-    return name not in DATASETS and (os.sep in name or name.startswith(".") or Path(name).exists())
+    return name not in ("", *DATASETS) and (os.sep in name or name.startswith(".") or Path(name).exists())
 
 
 def count_images(name: str, root: Path | None = None) -> int:
@@ -110,7 +110,7 @@ def load_images(
         return load_celeba(data_root(root), split, preparation, cache_root(), strict=strict, progress=progress)
     if not is_path(name):
         near = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise DataError(
             f"no image set {name!r}{hint} Known: {', '.join(DATASETS)}, or the path of a folder or zip file"
         )
