@@ -89,6 +89,15 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
+    """Raise `ConfigError` where the config's network cannot take such images; no weights are made."""
+    try:
+        with torch.device("meta"):
+            build_model(config, image_shape)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def train(
     config: TrainConfig,
     path: Path,
@@ -116,12 +125,13 @@ def train(
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
     if len(train_set.images) < config.batch_size:
         raise ConfigError(f"batch_size {config.batch_size} is more than the {len(train_set.images)} images")
+    channels, height, width = train_set.images.shape[1:]
+    check_network(config, (channels, height, width))
     values = run_config(config, train_set, test_set)
     folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
 
     def prepare() -> Training:
         images, test = train_set.images.to(device), test_set.images.to(device)
-        channels, height, width = images.shape[1:]
         model = build_model(config, (channels, height, width)).to(device)
         objective = build_objective(config)
         return Training(

@@ -173,7 +173,12 @@ def _check(config: TrainConfig) -> None:
         ("picture_every", config.picture_every, config.picture_every >= 1, "at least 1"),
         ("seed", config.seed, 0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
         ("data.limit", config.data.limit, config.data.limit is None or config.data.limit >= 2, "at least 2"),
-        ("data.size", data.size, len(data.size or (1,)) in (1, 2) and min(data.size or (1,)) >= 1, "1 or 2 sizes"),
+        (
+            "data.size",
+            data.size,
+            len(data.size or (3,)) in (1, 2) and min(data.size or (3,)) >= 3,
+            "1 or 2 sizes of at least 3",
+        ),
         ("data.channels", data.channels, data.channels in (None, 1, 3), "1 or 3"),
         ("model.latent_size", model.latent_size, required(model.latent_size, "latent_size") >= 1, "at least 1"),
         ("model.hidden", model.hidden, all(h >= 1 for h in model.hidden or ()), "positive sizes"),

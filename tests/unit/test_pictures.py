@@ -123,6 +123,11 @@ def test_what_was_prepared_is_used_until_the_content_changes(tmp_path: Path, cac
     again = load_images(str(tmp_path / "set"), "train", progress=progress)
     assert calls
     assert again.fingerprint != first.fingerprint
+    for damaged, content in (("images.npy", b"\x93NUMPY"), ("index.json", b"{")):
+        for folder in cache.iterdir():
+            if folder.is_dir():
+                (folder / damaged).write_bytes(content)
+        assert load_images(str(tmp_path / "set"), "train").fingerprint == again.fingerprint
     assert not list(cache.glob(".aside-*"))
 
 

@@ -136,6 +136,7 @@ def compare(
 ) -> None:
     """Train one model with several losses and compare them in a table and a report."""
     from ..config import override
+    from ..evaluation import evaluation_for
     from ..experiments import Experiment, Row, write_results
     from ..paper.reported import reported
     from ..presentation import LOSS_NAMES, findings, model_text
@@ -154,7 +155,7 @@ def compare(
         for config, name in zip(configs, losses, strict=True)
     )
     title = f"{model_text(model)} on {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
-    experiment = Experiment("compare", title, "custom", rows, source="Tables 1 to 4")
+    experiment = Experiment("compare", title, "custom", rows, evaluation_for(configs[0].data.name), "Tables 1 to 4")
     (results,) = _run([experiment], seeds, out / "runs", data_root, jobs)
     write_results(results, out / "results.json")
     report = build([Part(results, findings(results), store=out / "runs")], out / "report.html")

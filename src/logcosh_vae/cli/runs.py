@@ -77,13 +77,16 @@ def evaluate(
     data_root: DataRoot = None,
 ) -> None:
     """Measure a finished run: sharpness, FID, every term of the objective; draws its pictures."""
-    from ..evaluation import EvaluationConfig
+    from ..autoencoders import config_of
     from ..evaluation import evaluate as measure
+    from ..evaluation import evaluation_for
     from ..presentation import METRIC_NAMES
+    from ..runs import RunFolder
 
     if features is not None and not features.is_file():
         raise UsageError(f"--features {features}: no such file")
-    chosen = EvaluationConfig(features=str(features.resolve()) if features else None)
+    config, _ = config_of(RunFolder(run))
+    chosen = evaluation_for(config.data.name, features=str(features.resolve()) if features else None)
     result = measure(run, chosen, root=data_root)
     for name, value in result["metrics"].items():
         print(f"{METRIC_NAMES[name]}: {value:.4g}")

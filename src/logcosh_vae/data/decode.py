@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 BACKGROUND = 255
 """Transparent pixels are laid on white."""
@@ -69,7 +69,11 @@ def decode(content: bytes, preparation: Preparation) -> tuple[NDArray[np.uint8],
         Exception: whatever the decoder raises for a file that is none, or damaged; ValueError for pixels that are
             neither 8 nor 16 bit.
     """
-    with Image.open(io.BytesIO(content)) as picture:
+    try:
+        opened = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise ValueError("it is no picture" if content else "it is empty") from None
+    with opened as picture:
         mode, size = picture.mode, picture.size
         if picture.getexif().get(ORIENTATION, 1) in LYING:
             size = size[1], size[0]

@@ -42,7 +42,8 @@ def part(name: str, split: str, whole: Prepared, members: Sequence[Member]) -> I
     wanted = {member.name for member in members}
     places = [index for index, found in enumerate(whole.names) if found in wanted]
     if not places:
-        raise DataError(f"{name}: none of the {len(members)} {split} pictures can be used")
+        reason = next((f" ({file}: {why})" for file, why in whole.broken if file in wanted), "")
+        raise DataError(f"{name}: none of the {len(members):,} pictures for the {split} split can be used{reason}")
     start, end = places[0], places[-1] + 1
     images = torch.from_numpy(whole.images[start:end])
     digest = hashlib.sha256(f"{whole.fingerprint}/{start}/{end}".encode()).hexdigest()[:12]

@@ -30,6 +30,9 @@ from .sources import Progress, locked
 VERSION = 1
 """Counted up when pictures are prepared in another way: what was kept before is made anew."""
 
+HEADER = 128
+"""Bytes before the pixels in `images.npy`."""
+
 CHUNK = 64
 SHOWN = 3
 """Broken files named in a message."""
@@ -104,7 +107,7 @@ def prepared(
     folder = cache / key(members, preparation)
     try:
         with locked(cache / f".{folder.name}.lock"):
-            if not (folder / "index.json").is_file():
+            if not _is_whole(folder, preparation):
                 _build(collection, members, preparation, folder, progress)
     except OSError as error:
         raise DataError(
@@ -120,6 +123,16 @@ def prepared(
     # copy on write: nobody writes, but torch warns of arrays that cannot be written
     images = np.load(folder / "images.npy", mmap_mode="c")
     return Prepared(images, index["names"], broken, index["sizes"], index["modes"], index["fingerprint"])
+
+
+def _is_whole(folder: Path, preparation: Preparation) -> bool:
+    """Whether what was prepared is there, with all its pixels."""
+    try:
+        count = len(read_json(folder / "index.json")["names"])
+        size = (folder / "images.npy").stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return size == HEADER + count * preparation.channels * preparation.height * preparation.width
 
 
 def _decode_chunk(collection: Collection, members: Iterable[Member], preparation: Preparation) -> _Chunk:
@@ -213,4 +226,4 @@ def _in_order(collection: Collection, members: Sequence[Member], preparation: Pr
 def _write_header(file: Any, shape: tuple[int, ...]) -> None:
     """The header of a .npy file, padded so that it has the same length for any number of images."""
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
-    file.write(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117).encode() + b"\n")
+    file.write(b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + header.ljust(HEADER - 11).encode() + b"\n")
