@@ -132,6 +132,7 @@ def train(
 
     def prepare() -> Training:
         images, test = train_set.images.to(device), test_set.images.to(device)
+        few = test[: config.track_images]
         model = build_model(config, (channels, height, width)).to(device)
         objective = build_objective(config)
         return Training(
@@ -141,6 +142,7 @@ def train(
             lambda generator: training_batches(images, config.batch_size, generator),
             build_schedule(config, len(images) // config.batch_size),
             validate=lambda: validate(model, objective, test, config),
+            track=(lambda: validate(model, objective, few, config)) if len(few) > 0 else None,
             draw=lambda target: picture_samples(model, target, config.seed),
             draw_every=config.picture_every,
         )

@@ -94,6 +94,7 @@ class TrainConfig:
 
     A value left at None is open: `resolve` fills it with the paper's for the image set and the family, if it has one.
     `threads` is part of it because sums are grouped by thread; two runs on a thread each beat one on two.
+    At every `log_every`-th step the terms of the objective are recorded, also for the first `track_images` test images.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -106,6 +107,7 @@ class TrainConfig:
     device: str = "cpu"
     threads: int = 1
     log_every: int = 50
+    track_images: int = 250
     picture_every: int = 10
 
     @property
@@ -170,6 +172,7 @@ def _check(config: TrainConfig) -> None:
         ("batch_size", config.batch_size, config.batch_size >= 2, "at least 2"),
         ("threads", config.threads, 1 <= config.threads <= MOST_THREADS, f"from 1 to {MOST_THREADS}"),
         ("log_every", config.log_every, config.log_every >= 1, "at least 1"),
+        ("track_images", config.track_images, config.track_images >= 0, "at least 0"),
         ("picture_every", config.picture_every, config.picture_every >= 1, "at least 1"),
         ("seed", config.seed, 0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
         ("data.limit", config.data.limit, config.data.limit is None or config.data.limit >= 2, "at least 2"),

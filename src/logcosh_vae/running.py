@@ -37,6 +37,7 @@ class Training:
         optimizer: over its parameters.
         step, batches, schedule: see `fit`.
         validate: named measures of the model as it stands.
+        track: a few quick measures, taken at every logged step, for curves finer than epochs; or None.
         draw: writes a picture of the model as it stands to a path, or None.
         draw_every: epochs between pictures; the first and the last epoch have one, too.
     """
@@ -47,6 +48,7 @@ class Training:
     batches: Callable[[torch.Generator], Iterable[Batch]]
     schedule: Schedule
     validate: Callable[[], dict[str, float]]
+    track: Callable[[], dict[str, float]] | None = None
     draw: Callable[[Path], None] | None = None
     draw_every: int = 10
 
@@ -72,8 +74,12 @@ def carry_out(folder: RunFolder, epochs: int, prepare: Callable[[], Training], w
         folder.weights_path.unlink(missing_ok=True)
         training = prepare()
         done = folder.restore(training.model, training.optimizer)
+        tracked: list[dict[str, float]] = []
 
         def after_step(position: Position) -> None:
+            if training.track is not None:
+                tracked.append({"step": (position.epoch - 1) * position.steps + position.step, **training.track()})
+                training.model.train()
             folder.show_progress(position)
             watch.step(position)
 
@@ -84,6 +90,9 @@ def carry_out(folder: RunFolder, epochs: int, prepare: Callable[[], Training], w
                 "validation": training.validate(),
                 "seconds": round(report.seconds, 3),
             }
+            if tracked:
+                record["tracked"] = tracked.copy()
+                tracked.clear()
             due = report.epoch % training.draw_every == 0 or report.epoch in (1, epochs)
             if training.draw is not None and due:
                 training.draw(folder.path / "samples" / f"epoch-{report.epoch:04d}.png")

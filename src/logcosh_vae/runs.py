@@ -2,7 +2,8 @@
 
 config.json           the resolved config, digest and code fingerprint, written before the first step
 environment.json      machine, versions, commit
-metrics.jsonl         one line an epoch: every term of the objective, training and validation, seconds
+metrics.jsonl         one line an epoch: every term of the objective, training and validation, seconds; and at the
+                      logged steps, for a few test images
 samples/              a picture every few epochs
 state.pt              what `--resume` needs: the last finished epoch, weights, optimizer
 weights.safetensors   the final weights; a run is finished when it is there

@@ -92,6 +92,20 @@ def test_training_leaves_torch_as_it_was(tmp_path: Path, data_root: Path) -> Non
     assert torch.tensor(1e-39).mul(1.0).item() > 0.0, "denormals are still flushed"
 
 
+def test_tracking_along_training_leaves_the_weights_as_they_are(tmp_path: Path, data_root: Path) -> None:
+    """Also where batch normalisation would notice that the model was looked at in another mode."""
+    conv = override(small(epochs=2), ["model.network=conv", "model.hidden=null", "model.width=0.03125", "log_every=3"])
+    weights = {}
+    for images in (0, 250):
+        run = train(override(conv, [f"track_images={images}"]), tmp_path / str(images), root=data_root)
+        weights[images] = run.weights_path.read_bytes()
+        tracked = [point for record in run.metrics() for point in record.get("tracked", [])]
+        steps = [point["step"] for point in tracked]
+        assert (steps == sorted(set(steps)) and len(steps) > 4) if images else not tracked
+    assert weights[0] == weights[250]
+    assert tracked[-1]["squared_l2"] < tracked[0]["squared_l2"]
+
+
 def test_what_a_run_leaves(tmp_path: Path, data_root: Path) -> None:
     folder = train(small(), tmp_path / "run", root=data_root)
     config = json.loads(folder.config_path.read_text())

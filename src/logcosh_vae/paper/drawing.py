@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .. import images as pictures
-from ..autoencoders import load
+from ..autoencoders import config_of, load, split
+from ..data.batches import to_unit
 from ..evaluation import generate, interpolations, random_test_images, reconstruct
 from ..losses import LOSSES, make_loss
 from ..presentation import LOSS_NAMES, model_text
@@ -149,17 +150,26 @@ def pair_of(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _along_training(axes: Any, folders: Mapping[str, RunFolder], term: str, title: str) -> None:
     for (label, folder), colour in zip(folders.items(), COLOURS, strict=False):
         records = folder.metrics()
-        axes.plot([r["epoch"] for r in records], [r["validation"][term] for r in records], color=colour, label=label)
+        few = [point for record in records for point in record["tracked"]]
+        axes.plot([point["step"] for point in few], [point[term] for point in few], color=colour, linewidth=0.9)
+        steps = [record["tracked"][-1]["step"] for record in records]
+        axes.plot(steps, [r["validation"][term] for r in records], "o", color=colour, label=label, markersize=3)
     axes.set_title(title, fontsize=10)
-    axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("steps (line: first test images; dots: all of them)")
     axes.legend(frameon=False, fontsize=9)
 
 
+def _threes(folder: Path, root: Path | None) -> Tensor:
+    """The threes of a run's test split, as the paper shows: `(N, 1, 28, 28)` in [0, 1]."""
+    test = split(config_of(RunFolder(folder))[0], "test", root)
+    assert test.labels is not None
+    return to_unit(test.images[test.labels == 3])
+
+
 def _misleading(folders: Mapping[str, Path], root: Path | None) -> list[Panel]:
-    """A test digit and its reconstructions where log-cosh has the larger squared error: the median such digit."""
+    """A three and its reconstructions where log-cosh has the larger squared error: the median such digit."""
     first, second = folders.values()
-    real = random_test_images(first, 1_000, SEED, root)
+    real = _threes(first, root)
     rebuilt = [reconstruct(load(folder), real) for folder in (first, second)]
     errors = [(images - real).square().flatten(1).sum(dim=1) for images in rebuilt]
     difference = errors[1] - errors[0]
@@ -189,7 +199,7 @@ def curvature_figure(results: Mapping[str, Any], store: Path, root: Path | None)
     axes[2].set_title("(c) FID of samples against the curvature at 0", fontsize=10)
     axes[2].set_xlabel("curvature")
     axes[2].legend(frameon=False, fontsize=9)
-    digit = random_test_images(folders["squared L2"], 1, 3, root)
+    digit = _threes(folders["squared L2"], root)[:1]
     strips: list[list[Panel]] = []
     for loss, members in by_loss.items():
         made = torch.cat([digit, *[reconstruct(load(store / row["runs"][0]), digit) for row in members]])
