@@ -61,7 +61,8 @@ class Folder:
                 except OSError:
                     continue  # a link to nothing
                 name = path.relative_to(self.path).as_posix()
-                found.append(Member(name, f"{state.st_size}-{state.st_mtime_ns}"))
+                # the time of change, which no program can set as it can the time of modification
+                found.append(Member(name, f"{state.st_size}-{state.st_ctime_ns}"))
         return sorted(found, key=lambda member: member.name)
 
     def read(self, name: str) -> bytes:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +18,32 @@ BACKGROUND = 255
 ORIENTATION = 0x0112
 LYING = (5, 6, 7, 8)
 """EXIF's tag, and its values for a picture whose rows are columns."""
+
+
+class Room:
+    """Keeps the pixels that are decoded at once, in all threads, under a limit; a larger picture is decoded alone."""
+
+    def __init__(self, pixels: int) -> None:
+        self._all = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait for room for so many pixels and keep it."""
+        pixels = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+ROOM = Room(32_000_000)
+"""A pixel takes up to 16 bytes on its way (transparency: picture, ground, both together, colours alone)."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +111,14 @@ def decode(content: bytes, preparation: Preparation) -> tuple[NDArray[np.uint8],
         shrink = (right - left) / preparation.width
         if shrink > 4:
             picture.draft(None, (int(2 * picture.width / shrink), int(2 * picture.height / shrink)))
-        upright = ImageOps.exif_transpose(picture)
-        image = _eight_bit(upright).convert("L" if preparation.channels == 1 else "RGB")
-        image = image.resize(
-            (preparation.width, preparation.height),
-            Image.Resampling.BICUBIC,
-            box=box(image.size, preparation),
-        )
+        with ROOM.taken(picture.width * picture.height):
+            upright = ImageOps.exif_transpose(picture)
+            image = _eight_bit(upright).convert("L" if preparation.channels == 1 else "RGB")
+            del upright
+            image = image.resize(
+                (preparation.width, preparation.height),
+                Image.Resampling.BICUBIC,
+                box=box(image.size, preparation),
+            )
     values = np.asarray(image)
     return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1)), size, mode

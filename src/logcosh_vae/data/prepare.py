@@ -34,6 +34,9 @@ HEADER = 128
 """Bytes before the pixels in `images.npy`."""
 
 CHUNK = 64
+CHUNK_BYTES = 1 << 24
+"""Pictures decoded by one task: so many, fewer where the images are large."""
+
 SHOWN = 3
 """Broken files named in a message."""
 
@@ -214,8 +217,10 @@ def _in_order(collection: Collection, members: Sequence[Member], preparation: Pr
     workers = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as pool:  # the decoders run without the interpreter's lock
         waiting: list[Future[_Chunk]] = []
-        for start in range(0, len(members), CHUNK):
-            part = members[start : start + CHUNK]
+        size = preparation.channels * preparation.height * preparation.width
+        count = max(1, min(CHUNK, CHUNK_BYTES // size))
+        for start in range(0, len(members), count):
+            part = members[start : start + count]
             waiting.append(pool.submit(_decode_chunk, collection, part, preparation))
             if len(waiting) > 2 * workers:
                 yield waiting.pop(0).result()

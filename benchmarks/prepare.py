@@ -1,0 +1,147 @@
+"""Memory and speed of preparing a large set of pictures.
+
+    python benchmarks/prepare.py [--work FOLDER] [--gigabytes 5]        half an hour; needs as much disk
+
+Writes `results/bench-prepare.json`. Three sets of 5 GB are made and prepared at 64x64, each in a process of its own:
+a folder of photographs of 12 megapixels, one of PNG files with transparency of that size, and a zip file of JPEGs of
+640x480. The pictures of a set are alike but for a number behind their last byte, which no decoder reads. `peak_mib`
+is the process's largest resident set above what it was after its imports, mapped files counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from logcosh_vae.environment import describe
+from logcosh_vae.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+
+CHILD = """
+import json, sys, time
+from pathlib import Path
+from logcosh_vae.data import load_images
+
+def resident(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+before, started = resident("VmRSS"), time.perf_counter()
+train = load_images(sys.argv[1], "train", size=(64, 64), channels=3)
+seconds = time.perf_counter() - started
+after = resident("VmHWM")
+print(json.dumps({"import_mib": before, "peak_mib": after - before, "seconds": seconds, "train": len(train.images)}))
+"""
+
+
+def photograph(width: int, height: int, kind: str) -> bytes:
+    """A picture file with structure at every scale, so that it decodes like a photograph."""
+    generator = np.random.default_rng(0)
+    picture = np.zeros((height, width, 3), np.float32)
+    for size in (8, 32, 128, 512):
+        coarse = generator.normal(0.0, 24.0, (max(1, height * size // width), size, 3)).astype(np.float32)
+        layers = [Image.fromarray(coarse[..., c]).resize((width, height), Image.Resampling.BICUBIC) for c in range(3)]
+        picture += np.stack([np.asarray(layer) for layer in layers], axis=-1)
+    picture += generator.normal(0.0, 4.0, picture.shape)
+    content = io.BytesIO()
+    image = Image.fromarray(np.clip(picture + 128.0, 0, 255).astype(np.uint8))
+    if kind == "png":
+        image.putalpha(image.getchannel(0))
+        image.save(content, "PNG", compress_level=1)
+    else:
+        image.save(content, "JPEG", quality=90)
+    return content.getvalue()
+
+
+def copies(content: bytes, kind: str, total: int) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of pictures that add up to `total` bytes."""
+    for number in range(total // len(content)):
+        yield f"{number % 100:02d}/{number:08d}.{kind}", content + number.to_bytes(4, "big")
+
+
+def make_folder(path: Path, content: bytes, kind: str, total: int) -> int:
+    count = 0
+    for name, picture in copies(content, kind, total):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(picture)
+        count += 1
+    return count
+
+
+def make_zip(path: Path, content: bytes, kind: str, total: int) -> int:
+    count = 0
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, picture in copies(content, kind, total):
+            archive.writestr(name, picture)
+            count += 1
+    return count
+
+
+def prepare(path: Path, cache: Path) -> dict[str, Any]:
+    """Prepare the set in a fresh process, and read the memory it took."""
+    environment = {**os.environ, "LOGCOSH_VAE_CACHE": str(cache)}
+    made = subprocess.run(
+        [sys.executable, "-c", CHILD, str(path)], check=True, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    result: dict[str, Any] = json.loads(made.stdout)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--gigabytes", type=float, default=5.0)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    total = round(arguments.gigabytes * 1e9)
+    rows = []
+    for kind, (width, height), make in (
+        ("jpg", (4000, 3000), make_folder),
+        ("png", (4000, 3000), make_folder),
+        ("jpg", (640, 480), make_zip),
+    ):
+        work = Path(tempfile.mkdtemp(dir=arguments.work))
+        try:
+            path = work / ("set.zip" if make is make_zip else "set")
+            content = photograph(width, height, kind)
+            count = make(path, content, kind, total)
+            measured = prepare(path, work / "cache")
+            row = {
+                "set": path.name,
+                "kind": kind,
+                "picture": [width, height],
+                "bytes": len(content) * count,
+                "pictures": count,
+                "pictures_per_second": count / measured["seconds"],
+                **measured,
+            }
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+        finally:
+            shutil.rmtree(work)
+    result = {
+        "experiment": "bench-prepare",
+        "rows": rows,
+        "environment": describe(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    write_json(ROOT / "results" / "bench-prepare.json", result)
+
+
+if __name__ == "__main__":
+    main()
