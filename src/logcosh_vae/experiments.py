@@ -23,6 +23,7 @@ from typing import Any
 
 from .autoencoders import config_of, run_name, split, train
 from .config import TrainConfig, required, resolve, to_dict
+from .data import whole_count
 from .data.describe import summarise
 from .environment import describe, evaluation_fingerprint
 from .evaluation import EvaluationConfig, evaluate, floor
@@ -277,6 +278,16 @@ def jobs_of(experiment: Experiment, seeds: int, store: Path, root: Path | None =
     return [job for row in zip(*plan(experiment, seeds, store, root), strict=True) for job in row]
 
 
+def _images(config: TrainConfig, root: Path | None) -> dict[str, dict[str, int]]:
+    """How many images of each split were used, and how many the complete set has where that is known."""
+    counts = {name: {"used": len(split(config, name, root).images)} for name in ("train", "test")}
+    for name, count in counts.items():
+        complete = whole_count(config.data.name, name)
+        if complete is not None:
+            count["complete"] = complete
+    return counts
+
+
 def _advice(config: TrainConfig, root: Path | None) -> dict[str, Any]:
     """What the test images' pixels speak for (paper, footnote 1 and appendix B)."""
     summary = summarise(split(config, "test", root))
@@ -305,6 +316,7 @@ def run_experiment(
     if jobs:
         first = results[jobs[0].path]
         measured = {name: first[name] for name in ("features", "evaluation", "real")}
+        measured["images"] = _images(jobs[0].config, root)
         measured["advice"] = _advice(jobs[0].config, root)
         measured["floor"] = floor(jobs[0].config, experiment.evaluation, root=root)
     return {

@@ -70,6 +70,21 @@ class TableRow:
         return model_text(self.model)
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words: `8 s`, `3 min 20 s`, `2 h 05 min`.
+
+    Example:
+        >>> duration(200)
+        '3 min 20 s'
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def model_text(model: str) -> str:
     """`vae-mlp` as the paper writes it: `VAE (MLP)`."""
     family, _, network = model.partition("-")
@@ -138,6 +153,49 @@ def markdown_table(results: Mapping[str, Any]) -> str:
             cells.append(f"**{cell.value_text}**{change}{paper}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def images_text(results: Mapping[str, Any]) -> str:
+    """`trained on 60,000 images and measured on 10,000`; and of how many, where the set was not complete."""
+    counts = results.get("images")
+    if counts is None:
+        return ""
+    parts = []
+    for name, verb in (("train", "trained on"), ("test", "measured on")):
+        used, complete = counts[name]["used"], counts[name].get("complete")
+        of = f" of the {complete:,} of the complete set" if complete is not None and complete > used else ""
+        parts.append(f"{verb} {used:,}{of or (' images' if name == 'train' else '')}")
+    return " and ".join(parts)
+
+
+def seeds_text(results: Mapping[str, Any]) -> str:
+    """`1 seed`; or `3 seeds, mean ± standard deviation`."""
+    count = len(results["rows"][0]["seeds"])
+    return "1 seed" if count == 1 else f"{count} seeds, mean ± standard deviation"
+
+
+def provenance(results: Mapping[str, Any]) -> str:
+    """One paragraph: profile, seeds, images, features, machine, time."""
+    environment, features = results["environment"], results["features"]
+    training = sum(sum(row["training_seconds"]["values"]) for row in results["rows"])
+    images = images_text(results)
+    text = f"Profile `{results['profile']}`: {epochs_text(results)}, {seeds_text(results)}. "
+    text += f"{images[0].upper()}{images[1:]}. " if images else ""
+    text += "Changes are against squared L2 of the same model. "
+    if features is not None:
+        accuracy = features["test_accuracy"]
+        measured = f", test accuracy {100 * accuracy:.2f}%" if accuracy is not None else ""
+        text += (
+            f"FID in the features of `{features['name']}` ({features['fingerprint']}{measured}), "
+            f"{results['evaluation']['fid_images']:,} samples against the {results['real']['count']:,} test images; "
+            f"floor (training images in place of samples) {format_value('fid', results['floor']['fid'])}. "
+        )
+    text += f"Real images have a sharpness of {format_value('sharpness', results['floor']['sharpness'])}. "
+    return text + (
+        f"{environment['machine']}, {environment['cores']} cores, one thread a run; "
+        f"Python {environment['versions']['python']}, torch {environment['versions']['torch']}; "
+        f"{duration(training)} of training in {results['runs']['total']} runs; commit {environment['commit']}.\n"
+    )
 
 
 def _comparison(row: TableRow) -> str:

@@ -14,7 +14,16 @@ import jinja2
 from PIL import Image
 
 from .files import write_text
-from .presentation import METRIC_NAMES, TableRow, epochs_text, format_value, table_rows
+from .presentation import (
+    METRIC_NAMES,
+    TableRow,
+    epochs_text,
+    format_value,
+    images_text,
+    markdown_table,
+    provenance,
+    table_rows,
+)
 from .runs import RunFolder
 
 PICTURES = {
@@ -148,12 +157,31 @@ def _part(part: Part) -> dict[str, Any]:
     }
     if rows:
         shown["epochs"] = epochs_text(results)
+        shown["images"] = images_text(results)
         shown["metrics"] = {k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells}
         shown["real_sharpness"] = format_value("sharpness", results["floor"]["sharpness"])
         shown["configuration"] = json.dumps(_shared([row["config"] for row in results["rows"]]), indent=2)
     if part.store is not None and rows:
         shown["sections"] = _sections(rows, [part.store / row["runs"][0] for row in results["rows"]])
     return shown
+
+
+def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None) -> Path:
+    """Write the tables, figures and findings of the parts as Markdown; figures are files beside `target`."""
+    lines = [f"# {title or parts[0].results['title']}", ""]
+    for part in parts:
+        results = part.results
+        if len(parts) > 1:
+            lines += [f"## {results['title']}", ""]
+        if part.picture is not None:
+            lines += [f"![{results['title']}]({results['experiment']}-{results['profile']}.png)", ""]
+        elif results["rows"]:
+            lines += [markdown_table(results)]
+        if results["rows"]:
+            lines += [provenance(results)]
+        lines += [f"- {sentence}" for sentence in part.findings] + [""] * bool(part.findings)
+    write_text(target, "\n".join(lines))
+    return target
 
 
 def build(parts: Sequence[Part], target: Path, title: str | None = None) -> Path:

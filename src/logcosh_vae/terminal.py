@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from .presentation import duration
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,21 +25,6 @@ PLAIN_SECONDS = 15.0
 def console() -> Console:
     """Standard output; wide enough for any table where it is no terminal."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `8 s`, `3 min 20 s`, `2 h 05 min`.
-
-    Example:
-        >>> duration(200)
-        '3 min 20 s'
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Clock:

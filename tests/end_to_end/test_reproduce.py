@@ -5,6 +5,7 @@ import html.parser
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,6 +96,11 @@ def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root
     page.feed((tmp_path / "runs" / "all-smoke.html").read_text())
     assert {f"#{name}" for name in EXPERIMENTS} <= set(page.addresses)
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    markdown = (tmp_path / "runs" / "all-smoke.md").read_text()
+    assert markdown.count("\n## ") == len(EXPERIMENTS)
+    assert markdown.count("**") == 2 * 3 * 2 * 18  # three metrics in two tables of each pair, 18 rows
+    assert {f"{name}-smoke.png" for name in FIGURES} == set(re.findall(r"\]\((.+?)\)", markdown))
+    assert "Trained on 1,000 of the 162,770 of the complete set" in markdown
 
 
 def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, data_root: Path) -> None:

@@ -140,7 +140,7 @@ def compare(
     from ..experiments import Experiment, Row, write_results
     from ..paper.reported import reported
     from ..presentation import LOSS_NAMES, findings, model_text
-    from ..report import Part, build
+    from ..report import Part, build, write_markdown
     from ..terminal import console, results_table
 
     if out.exists() and any(out.iterdir()) and not resume:
@@ -158,7 +158,9 @@ def compare(
     experiment = Experiment("compare", title, "custom", rows, evaluation_for(configs[0].data.name), "Tables 1 to 4")
     (results,) = _run([experiment], seeds, out / "runs", data_root, jobs)
     write_results(results, out / "results.json")
-    report = build([Part(results, findings(results), store=out / "runs")], out / "report.html")
+    parts = [Part(results, findings(results), store=out / "runs")]
+    report = build(parts, out / "report.html")
+    write_markdown(parts, out / "report.md")
     console().print(results_table(results))
     print(f"report: {report}")
 
@@ -187,7 +189,7 @@ def reproduce(
     from ..config import choose
     from ..experiments import write_results
     from ..paper.registry import EXPERIMENTS, experiment, picture, sentences
-    from ..report import Part, build, png
+    from ..report import Part, build, png, write_markdown
     from ..terminal import console, results_table
 
     choose("experiment", name, (*EXPERIMENTS, "all"))
@@ -210,7 +212,8 @@ def reproduce(
             print(f"- {sentence}")
         print(f"results: {path}" + (f"\npicture: {runs / path.stem}.png" if drawn else ""), flush=True)
     title = f"Every table and figure of the paper, profile “{profile}”" if name == "all" else None
-    print(f"report: {build(parts, runs / f'{name}-{profile}.html', title)}")
+    report = build(parts, runs / f"{name}-{profile}.html", title)
+    print(f"report: {report}\nthe same as Markdown: {write_markdown(parts, report.with_suffix('.md'), title)}")
 
 
 def _only(experiment: Experiment, models: list[str] | None) -> Experiment:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..defaults import PICTURE_SIZE
-from .celeba import find_celeba, load_celeba
+from .celeba import OFFICIAL, find_celeba, load_celeba
 from .decode import Preparation
 from .folder import load_folder
 from .images import DataError, ImageSet
@@ -25,6 +25,7 @@ __all__ = [
     "data_root",
     "is_path",
     "load_images",
+    "whole_count",
 ]
 
 IDX_SETS = {files.name: partial(load, files) for files in (MNIST, FASHION_MNIST)}
@@ -66,6 +67,14 @@ def count_images(name: str, root: Path | None = None) -> int:
     if name in IDX_SETS:
         return sum(len(load_images(name, split, root=root, fetch=False).images) for split in ("train", "test"))
     return len(find_celeba(data_root(root))[1].members())
+
+
+def whole_count(name: str, split: str) -> int | None:
+    """How many images a split has when the set is complete, for a set that people often have in part; else None."""
+    if name != "celeba":
+        return None
+    first, last = OFFICIAL[split]
+    return last - first + 1
 
 
 def load_images(
