@@ -2,7 +2,8 @@
 
     python benchmarks/fid_study.py [--runs runs] [--data-root FOLDER]
 
-Writes `results/fid-study-paper.json`. For each model and loss (first seed) it measures the FID of
+Writes `results/fid-study-paper.json`; a classifier once trained is kept under `RUNS/fid-study`. For each model and loss
+(first seed) it measures the FID of
 
 - samples: codes from the prior, as in the table;
 - reconstructions of the test images: no prior involved;
@@ -25,6 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,7 +38,7 @@ from logcosh_vae.data.batches import Batch, to_unit, training_batches
 from logcosh_vae.environment import describe
 from logcosh_vae.evaluation import generate, reconstruct
 from logcosh_vae.features import fingerprint, load_classifier
-from logcosh_vae.files import write_json
+from logcosh_vae.files import write_json, written_aside
 from logcosh_vae.metrics.classifier import FeatureClassifier
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.training import Schedule, fit, stream, use_threads
@@ -82,17 +84,22 @@ def trained(
     epochs: int,
     change: Callable[[Tensor, torch.Generator], Tensor],
     widths: tuple[int, ...] = (32, 64),
+    *,
     normalised: bool = False,
+    kept: Path,
 ) -> FeatureClassifier:
-    """A classifier trained on images changed by `change`."""
+    """A classifier trained on images changed by `change`, or read from `kept` where an earlier call left it."""
     torch.manual_seed(0)
     classifier = classifier_with(widths, normalised)
+    if kept.is_file():
+        classifier.load_state_dict(safetensors.torch.load_file(kept))
+        return classifier.eval()
 
     def step(batch: Batch, generator: torch.Generator, exact: bool) -> dict[str, Tensor]:  # noqa: ARG001
         features = classifier.features(change(batch.images, generator))
-        kept = torch.rand(features.shape, generator=generator) >= 0.5
+        seen = torch.rand(features.shape, generator=generator) >= 0.5
         assert batch.labels is not None
-        return {"objective": F.cross_entropy(classifier.output(features * kept * 2.0), batch.labels)}
+        return {"objective": F.cross_entropy(classifier.output(features * seen * 2.0), batch.labels)}
 
     optimizer = torch.optim.Adam(classifier.parameters(), lr=2e-3, fused=True)
     fit(
@@ -102,6 +109,8 @@ def trained(
         optimizer,
         Schedule(epochs, len(train.images) // 100, 0, learning_rate=one_cycle),
     )
+    with written_aside(kept) as aside:
+        safetensors.torch.save_file(classifier.state_dict(), aside)
     return classifier.eval()
 
 
@@ -145,21 +154,34 @@ def main() -> None:
     shipped, card = load_classifier("mnist", (1, 28, 28), arguments.data_root)
     named = card["fingerprint"], card["test_accuracy"]
     deep = (32, 32, 64, 64, 64, 64)
-    others = {
-        "two epochs": trained(train, 2, as_they_are),
-        "resampled images": trained(train, 4, rotated),
-        "batch normalisation": trained(train, 2, shifted, normalised=True),
-        "six convolutions, batch normalisation": trained(train, 2, shifted, deep, normalised=True),
-        "six convolutions, batch normalisation, resampled images": trained(train, 2, rotated, deep, normalised=True),
+    makings: dict[str, dict[str, Any]] = {
+        "two epochs": {"epochs": 2, "change": as_they_are},
+        "resampled images": {"epochs": 4, "change": rotated},
+        "batch normalisation": {"epochs": 2, "change": shifted, "normalised": True},
+        "six convolutions, batch normalisation": {
+            "epochs": 2,
+            "change": shifted,
+            "widths": deep,
+            "normalised": True,
+        },
+        "six convolutions, batch normalisation, resampled images": {
+            "epochs": 2,
+            "change": rotated,
+            "widths": deep,
+            "normalised": True,
+        },
     }
     extractors: dict[str, tuple[str, float, Features]] = {
         "coding": (*named, shipped.features),
         "coding before its rectifier": (*named, shipped.before_coding),
         "logits": (*named, shipped),
     }
-    for name, classifier in others.items():
-        print(f"{name}: test accuracy {accuracy(classifier, test):.4f}", flush=True)
-        extractors[f"coding; {name}"] = (fingerprint(classifier), accuracy(classifier, test), classifier.features)
+    for name, making in makings.items():
+        kept = arguments.runs / "fid-study" / f"{name.replace(', ', '_').replace(' ', '-')}.safetensors"
+        classifier = trained(train, **making, kept=kept)
+        share = accuracy(classifier, test)
+        print(f"{name}: test accuracy {share:.4f}", flush=True)
+        extractors[f"coding; {name}"] = (fingerprint(classifier), share, classifier.features)
     table1 = json.loads((ROOT / "results" / "table1-paper.json").read_text(encoding="utf-8"))
     real, floor = to_unit(test.images), to_unit(train.images[:10_000])
     images = {}

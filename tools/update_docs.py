@@ -1,9 +1,10 @@
 """Bring README and docs up to date with `results/`: tables and pictures are made here and nowhere else.
 
-    python tools/update_docs.py [--runs runs]
+    python tools/update_docs.py [--runs FOLDER ...]
 
 Each `<!-- begin: NAME -->` ... `<!-- end: NAME -->` block of a page is replaced by what `BLOCKS` makes of the results.
-Pictures need the runs that the results name; where those are missing, the pictures stay as they are.
+Pictures are made of the runs that the results name, or are those that `reproduce` left beside them; where they are
+missing, the pictures in the docs stay as they are. None shows images of CelebA, whose licence does not allow it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,30 +23,20 @@ from PIL import Image, ImageDraw, ImageFont
 
 from logcosh_vae import images, load
 from logcosh_vae.evaluation import generate, random_test_images, reconstruct
-from logcosh_vae.presentation import epochs_text, findings, format_change, format_value, markdown_table, model_text
-from logcosh_vae.terminal import duration
+from logcosh_vae.paper import registry
+from logcosh_vae.presentation import (
+    duration,
+    format_change,
+    format_value,
+    markdown_table,
+    model_text,
+    provenance,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "docs" / "images"
 PAGES = ("README.md", "docs/results.md")
 INK, SOFT = (28, 28, 30), (98, 98, 106)
-
-
-def provenance(results: Mapping[str, Any]) -> str:
-    """One paragraph: profile, seeds, features, machine, time."""
-    environment, features = results["environment"], results["features"]
-    seeds = len(results["rows"][0]["seeds"])
-    training = sum(sum(row["training_seconds"]["values"]) for row in results["rows"])
-    return (
-        f"Profile `{results['profile']}`: {epochs_text(results)}, {seeds} "
-        f"seed{'s' if seeds > 1 else ''}, mean ± standard deviation. Changes are against squared L2 of the same "
-        f"model. FID in the features of `{features['name']}` ({features['fingerprint']}, test accuracy "
-        f"{100 * features['test_accuracy']:.2f}%), {results['evaluation']['fid_images']:,} samples against the "
-        f"{results['real']['count']:,} test images; floor (training images in place of samples) "
-        f"{format_value('fid', results['floor']['fid'])}; real images have a sharpness of "
-        f"{results['floor']['sharpness']:.3f}. {environment['machine']}, {environment['cores']} cores, one thread a "
-        f"run; Python {environment['versions']['python']}, torch {environment['versions']['torch']}; "
-        f"{duration(training)} of training in {results['runs']['total']} runs; commit {environment['commit']}.\n"
-    )
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -52,7 +44,16 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def sentences(results: Mapping[str, Any]) -> str:
-    return "".join(f"- {sentence}\n" for sentence in findings(results))
+    """What the results say, as `reproduce` prints it."""
+    return "".join(f"- {sentence}\n" for sentence in registry.sentences(results["experiment"], results))
+
+
+def table_and_sentences(results: Mapping[str, Any]) -> str:
+    return table(results) + "\n" + sentences(results)
+
+
+def figure_and_sentences(results: Mapping[str, Any]) -> str:
+    return sentences(results) + "\n" + provenance(results)
 
 
 def study(results: Mapping[str, Any]) -> str:
@@ -73,11 +74,28 @@ def study(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def wall_time(results: Mapping[str, Any]) -> str:
+    """How long a whole command took."""
+    environment = results["environment"]
+    return (
+        f"{results['runs']['total']} runs of one seed, {results['workers']} at a time and nothing else on the "
+        f"{environment['cores']} cores ({environment['machine']}): {duration(results['seconds'])} of wall time, "
+        f"measuring and report included; commit {environment['commit']}.\n"
+    )
+
+
 BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "table1-paper": ("table1-paper", table),
     "table1-paper-findings": ("table1-paper", sentences),
+    "table1-wall-time": ("bench-table1-mlp", wall_time),
     "fid-study": ("fid-study-paper", study),
+    "table3-laptop": ("table3-laptop", table_and_sentences),
+    "table4-laptop": ("table4-laptop", table_and_sentences),
+    "figure6-laptop": ("figure6-laptop", figure_and_sentences),
 }
+
+FIGURES = [f"figure{number}-laptop" for number in (2, 3, 6, 7, 9)]
+"""Pictures of `reproduce` that the docs show."""
 
 
 def updated(text: str) -> str:
@@ -128,14 +146,19 @@ def overview(results: Mapping[str, Any], runs: Path) -> Image.Image | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
-    arguments = parser.parse_args()
+    parser.add_argument("--runs", type=Path, nargs="+", default=[ROOT / "runs"])
+    stores: list[Path] = parser.parse_args().runs
     results = json.loads((ROOT / "results" / "table1-paper.json").read_text(encoding="utf-8"))
-    picture = overview(results, arguments.runs)
-    if picture is None:
-        print(f"no runs in {arguments.runs}: pictures left as they are", file=sys.stderr)
-    else:
-        images.save(picture, ROOT / "docs" / "images" / "vae-mlp.png")
+    overviews = [picture for store in stores if (picture := overview(results, store)) is not None]
+    if overviews:
+        images.save(overviews[0], PICTURES / "vae-mlp.png")
+    for name in FIGURES:
+        drawn = [store / f"{name}.png" for store in stores if (store / f"{name}.png").is_file()]
+        if drawn:
+            shutil.copyfile(drawn[0], PICTURES / f"{name}.png")
+    for name in ("vae-mlp", *FIGURES):
+        if not (PICTURES / f"{name}.png").is_file():
+            print(f"missing: {PICTURES / name}.png; give the folder of its runs", file=sys.stderr)
     for name in PAGES:
         page = ROOT / name
         page.write_text(updated(page.read_text(encoding="utf-8")), encoding="utf-8")
