@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     arguments = parser.parse_args()
     started = time.perf_counter()
-    use_threads(2)
+    use_threads(1)
     train, test = (load_images("mnist", split, root=arguments.data_root) for split in ("train", "test"))
     shipped, card = load_classifier("mnist", (1, 28, 28), arguments.data_root)
     named = card["fingerprint"], card["test_accuracy"]
