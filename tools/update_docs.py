@@ -106,7 +106,11 @@ def updated(text: str) -> str:
         if name not in BLOCKS:
             return match[0]
         file, make = BLOCKS[name]
-        results = json.loads((ROOT / "results" / f"{file}.json").read_text(encoding="utf-8"))
+        path = ROOT / "results" / f"{file}.json"
+        if not path.is_file():
+            print(f"missing: {path}; block {name} stays as it is", file=sys.stderr)
+            return match[0]
+        results = json.loads(path.read_text(encoding="utf-8"))
         return f"<!-- begin: {name} -->\n{make(results)}<!-- end: {name} -->"
 
     return re.sub(r"<!-- begin: (\S+) -->\n.*?<!-- end: \1 -->", made, text, flags=re.S)
