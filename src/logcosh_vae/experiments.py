@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from .autoencoders import config_of, run_name, split, train
-from .config import TrainConfig, required, resolve, to_dict
+from .build import operations
+from .config import ModelConfig, TrainConfig, required, resolve, to_dict
 from .data import whole_count
 from .data.describe import summarise
 from .environment import describe, evaluation_fingerprint
 from .evaluation import EvaluationConfig, evaluate, floor
 from .features import load_extractor
 from .files import DamagedJsonError, brief, read_json, write_json
+from .networks import ImageShape
 from .runs import RunError, RunFolder
 from .training import Position
 
@@ -83,15 +85,34 @@ class Job:
 
 @dataclass
 class JobState:
-    """What a watcher is shown of a job."""
+    """What a watcher is shown of a job.
+
+    Attributes:
+        work: of the whole job, to weigh its progress with.
+    """
 
     job: Job
+    work: float = 1.0
     position: Position | None = None
     finished: bool = False
     reused: bool = False
 
 
 Watcher = Callable[[Sequence[JobState]], None]
+
+
+def works_of(jobs: Sequence[Job]) -> list[float]:
+    """Operations of each job's training, up to a factor: those of one image forwards, times images and epochs."""
+    of_one_image: dict[tuple[ModelConfig, ImageShape], int] = {}
+    works = []
+    for job in jobs:
+        images = split(job.config, "train", job.root).images
+        channels, height, width = images.shape[1:]
+        key = job.config.model, (channels, height, width)
+        if key not in of_one_image:
+            of_one_image[key] = operations(job.config, key[1])
+        works.append(float(of_one_image[key] * len(images) * required(job.config.epochs, "epochs")))
+    return works
 
 
 def plan(experiment: Experiment, seeds: int, store: Path, root: Path | None = None) -> list[list[Job]]:
@@ -210,7 +231,7 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None
     Raises:
         RunError: workers died again and again.
     """
-    states = {job.path: JobState(job) for job in jobs}
+    states = {job.path: JobState(job, work) for job, work in zip(jobs, works_of(jobs), strict=True)}
     results: dict[Path, dict[str, Any]] = {}
     pending: dict[Future[dict[str, Any]], Job] = {}
     deaths = 0

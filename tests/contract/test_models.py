@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from logcosh_vae.build import build_model, operations
+from logcosh_vae.config import ModelConfig, TrainConfig, resolve
 from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.models import MODELS
 from logcosh_vae.networks import NETWORKS, PAPER_SIZE, Size
@@ -116,3 +118,11 @@ def test_impossible_requests_are_named() -> None:
     x = torch.rand(1, 1, 28, 28)
     with pytest.raises(ValueError, match="steps must be at least 2"):
         model.interpolate(x, x, steps=1)
+
+
+def test_operations_are_those_of_the_products() -> None:
+    shape = (1, 28, 28)
+    mlp, conv = (resolve(TrainConfig(model=ModelConfig(network=network))) for network in ("mlp", "conv"))
+    layers = [layer for layer in build_model(mlp, shape).modules() if isinstance(layer, torch.nn.Linear)]
+    assert operations(mlp, shape) == 2 * sum(layer.weight.numel() for layer in layers)
+    assert operations(conv, shape) > 10 * operations(mlp, shape)
