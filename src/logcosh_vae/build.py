@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from .config import TrainConfig, required
 from .data.batches import Batch
@@ -68,10 +67,3 @@ def autoencoding_step(model: VAE | WAE, objective: Objective) -> Step:
         return {"objective": objective.for_training(output, batch.images, generator)}
 
     return step
-
-
-def operations(config: TrainConfig, image_shape: ImageShape) -> int:
-    """Floating point operations of the products and convolutions of one image's way through the config's model."""
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        build_model(config, image_shape)(torch.zeros(1, *image_shape), torch.Generator())
-    return int(counter.get_total_flops())

@@ -21,8 +21,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from .autoencoders import config_of, run_name, split, train
-from .build import operations
+from .build import build_model
 from .config import ModelConfig, TrainConfig, required, resolve, to_dict
 from .data import whole_count
 from .data.describe import summarise
@@ -99,6 +102,13 @@ class JobState:
 
 
 Watcher = Callable[[Sequence[JobState]], None]
+
+
+def operations(config: TrainConfig, image_shape: ImageShape) -> int:
+    """Floating point operations of the products and convolutions of one image's way through the config's model."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        build_model(config, image_shape)(torch.zeros(1, *image_shape), torch.Generator())
+    return int(counter.get_total_flops())
 
 
 def works_of(jobs: Sequence[Job]) -> list[float]:
