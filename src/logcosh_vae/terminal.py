@@ -15,7 +15,7 @@ from .presentation import duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .experiments import JobState
+    from .jobs import JobState
     from .training import Position
 
 PLAIN_SECONDS = 15.0

@@ -29,7 +29,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..classifiers import FeatureConfig
-    from ..experiments import Experiment, Workers
+    from ..experiments import Experiment
+    from ..jobs import Workers
 
 
 def _prepare(experiment: Experiment, store: Path, data_root: Path | None) -> Experiment:
@@ -75,7 +76,7 @@ def on_device(experiment: Experiment, device: str | None) -> Experiment:
 @contextmanager
 def _workers(jobs: int | None, scheduler: str | None, wanted: int, store: Path) -> Iterator[Workers]:
     """Workers that end at once when something goes wrong or the user stops."""
-    from ..experiments import Workers, default_jobs
+    from ..jobs import Workers, default_jobs
 
     workers = Workers.cluster(scheduler) if scheduler else Workers.local(min(jobs or default_jobs(), max(1, wanted)))
     try:
@@ -98,7 +99,8 @@ def _run(
 ) -> Iterator[dict[str, Any]]:
     """The results of experiments, whose runs are all done first, several at a time and none twice."""
     from ..data import data_root as find_root
-    from ..experiments import jobs_of, run_experiment, run_jobs
+    from ..experiments import jobs_of, run_experiment
+    from ..jobs import run_jobs
     from ..terminal import ExperimentDisplay
 
     # workers on other machines have another folder and environment
