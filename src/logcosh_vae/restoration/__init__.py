@@ -1,0 +1,1 @@
+"""Restoring pictures with a network that learnt from corrupted pictures only (paper, Appendix D)."""

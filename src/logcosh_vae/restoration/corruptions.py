@@ -1,0 +1,182 @@
+"""What is to be undone: each corruption has a random strength for training and a fixed one for measuring.
+
+All work on images in [0, 1] and give images as a file would hold them: clipped to [0, 1] and of 256 levels.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..training import stream
+from .text import Sheet, cut, draw_sheet
+
+
+def eight_bit(images: Tensor) -> Tensor:
+    """Clipped to [0, 1] and rounded to 256 levels, as a picture file holds them."""
+    return images.clamp(0.0, 1.0).mul(255.0).round_().div_(255.0)
+
+
+class Corruption(ABC):
+    """A way in which images are spoilt.
+
+    Attributes:
+        task: its name in `--task`.
+        title: for people.
+        clean_targets: two spoilt copies do not tell the clean image on average, so the clean one is the target.
+        strongest: strengths for training are drawn between 0 and this, or as `weakest` says.
+        measured: the strength for measuring.
+        unit: what a strength is.
+    """
+
+    task: str
+    title: str
+    unit: str
+    clean_targets = False
+    weakest = 0.0
+    strongest: float
+    measured: float
+
+    @abstractmethod
+    def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Spoil `(N, 3, H, W)` in [0, 1], each image as strongly as `strengths` `(N,)` says; may leave [0, 1]."""
+
+    def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Spoil each of `(N, 3, H, W)` with a strength of its own, drawn evenly."""
+        share = torch.rand(len(images), generator=generator)
+        strengths = self.weakest + (self.strongest - self.weakest) * share
+        return eight_bit(self.apply(images, strengths, generator))
+
+    def evaluation(self, image: Tensor, index: int) -> Tensor:
+        """Spoil `(3, H, W)` with the measured strength; always alike for an index."""
+        generator = stream(index, f"corruption {self.task}")
+        return eight_bit(self.apply(image[None], torch.tensor([self.measured]), generator)[0])
+
+
+def _rng(generator: torch.Generator) -> np.random.Generator:
+    """NumPy's random numbers, following from `generator`."""
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+
+
+class Text(Corruption):
+    """Strings of random size, place, colour and shape until they cover a share of the image (paper, Appendix D)."""
+
+    task, title, unit = "text", "Text removal", "share of the image covered"
+    strongest, measured = 0.5, 0.25
+    SHEETS, SIDE = 16, 512
+
+    @cached_property
+    def sheets(self) -> Sheet:
+        """`(SHEETS, SIDE, SIDE)`: the text that training cuts its windows from, the same in every run."""
+        rng = _rng(stream(0, "text sheets"))
+        return np.stack([draw_sheet(self.SIDE, self.SIDE, rng) for _ in range(self.SHEETS)])
+
+    def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
+        rng = _rng(generator)
+        count, _, height, width = images.shape
+        if max(height, width) <= self.SIDE // 2:
+            which = rng.integers(self.SHEETS, size=count)
+            tops, lefts = (
+                rng.integers(self.SIDE - height + 1, size=count),
+                rng.integers(self.SIDE - width + 1, size=count),
+            )
+            places = zip(which, tops, lefts, strict=True)
+            windows = np.stack([self.sheets[k, y : y + height, x : x + width] for k, y, x in places])
+        else:
+            windows = np.stack([draw_sheet(height, width, rng) for _ in range(count)])
+        opacity, colour = (torch.from_numpy(part) for part in cut(windows, strengths.numpy(), rng))
+        return torch.lerp(images, colour.to(images), opacity.to(images))
+
+
+class Noise(Corruption):
+    """Gaussian noise."""
+
+    task, title, unit = "denoise", "Denoising", "standard deviation"
+    strongest, measured = 50 / 255, 25 / 255
+
+    def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(images.shape, generator=generator)
+        return images + strengths.view(-1, 1, 1, 1).to(images) * noise.to(images)
+
+
+class Impulses(Corruption):
+    """Pixels replaced by random colours."""
+
+    task, title, unit = "impulse", "Impulse noise", "share of pixels replaced"
+    strongest, measured = 0.5, 0.25
+
+    def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
+        count, _, height, width = images.shape
+        hit = torch.rand((count, 1, height, width), generator=generator) < strengths.view(-1, 1, 1, 1)
+        return torch.where(hit.to(images.device), torch.rand(images.shape, generator=generator).to(images), images)
+
+
+class Blur(Corruption):
+    """A Gaussian out of focus."""
+
+    task, title, unit = "deblur", "Deblurring", "standard deviation in pixels"
+    clean_targets = True
+    weakest, strongest, measured = 0.5, 2.5, 1.6
+    RADIUS = 8
+
+    def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        count, channels, height, width = images.shape
+        radius = min(self.RADIUS, height - 1, width - 1)
+        places = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+        weights = torch.exp(-0.5 * (places / strengths.to(images).view(-1, 1)) ** 2)
+        kernel = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+        padded = F.pad(images, (radius,) * 4, mode="reflect").reshape(
+            1, count * channels, *_grown(height, width, radius)
+        )
+        rows = F.conv2d(padded, kernel[:, None, :, None], groups=count * channels)
+        return F.conv2d(rows, kernel[:, None, None, :], groups=count * channels).reshape(images.shape)
+
+
+def _grown(height: int, width: int, radius: int) -> tuple[int, int]:
+    return height + 2 * radius, width + 2 * radius
+
+
+class Mosaic(Corruption):
+    """One colour a pixel, as under a Bayer filter (red, green; green, blue), the others filled in bilinearly."""
+
+    task, title, unit = "demosaic", "Demosaicking", ""
+    clean_targets = True
+    weakest = strongest = measured = 1.0
+
+    def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        _, _, height, width = images.shape
+        seen = torch.zeros(3, height, width, dtype=images.dtype, device=images.device)
+        seen[0, ::2, ::2] = seen[1, ::2, 1::2] = seen[1, 1::2, ::2] = seen[2, 1::2, 1::2] = 1.0
+        tent = torch.tensor([0.5, 1.0, 0.5], dtype=images.dtype, device=images.device)
+        kernel = torch.outer(tent, tent).expand(3, 1, 3, 3)
+        known = F.conv2d(seen[None], kernel, padding=1, groups=3)
+        filled = F.conv2d(images * seen, kernel, padding=1, groups=3) / known.clamp_min(1e-6)
+        return torch.where(seen > 0, images, filled)
+
+
+class Shrinking(Corruption):
+    """Shrunk with antialiasing, then brought back to size bicubically."""
+
+    task, title, unit = "super-resolution", "Super-resolution", "factor"
+    clean_targets = True
+    weakest, strongest, measured = 1.5, 4.0, 3.0
+
+    def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        small = []
+        for image, factor in zip(images, strengths.tolist(), strict=True):
+            size = [max(2, math.ceil(side / factor)) for side in image.shape[1:]]
+            shrunk = F.interpolate(image[None], size, mode="bicubic", antialias=True, align_corners=False)
+            small.append(F.interpolate(shrunk, image.shape[1:], mode="bicubic", align_corners=False))
+        return torch.cat(small)
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    corruption.task: corruption for corruption in (Text(), Noise(), Impulses(), Blur(), Mosaic(), Shrinking())
+}
+"""By the name used in `--task`."""

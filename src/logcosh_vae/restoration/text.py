@@ -1,0 +1,112 @@
+"""Text drawn over images until it covers an exact share of them (paper, Appendix D).
+
+Drawing is slow beside a training step, so text is drawn once, on sheets, and in a way that lets every sheet serve any
+share: each string goes *under* those before it, so the first strings that cover a share of a window look as if only
+they had been drawn. What is left for a step is to cut windows and to choose colours.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+CHARACTERS = string.ascii_letters + string.digits + "    .,:!?&-"
+SMALLEST, LARGEST = 10, 40
+"""Font sizes in pixels; every ratio between is as likely as another."""
+
+DENSITY = 0.65
+"""Sheets are covered to this share, so that nearly any window of them has the share that is asked for."""
+
+_ORDER, _STRING = 32, 8
+"""A sheet's pixel is one integer: its place in the order of drawing, the number of its string, its opacity."""
+
+Sheet = NDArray[np.int64]
+"""`(H, W)`; see `draw_sheet`."""
+
+
+def _stamp(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The opacity `(h, w)` of one random string: its size, stroke, slant and angle vary."""
+    size = round(math.exp(rng.uniform(math.log(SMALLEST), math.log(LARGEST))))
+    font = ImageFont.load_default(size)
+    text = "".join(rng.choice(list(CHARACTERS), int(rng.integers(3, 16))))
+    stroke = int(rng.integers(0, max(1, size // 14) + 1))
+    left, top, right, bottom = font.getbbox(text, stroke_width=stroke)
+    picture = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
+    ImageDraw.Draw(picture).text((1 - left, 1 - top), text, 255, font=font, stroke_width=stroke)
+    if rng.random() < 0.5:
+        slant = rng.uniform(-0.3, 0.3)
+        wider = math.ceil(abs(slant) * picture.height)
+        picture = picture.transform(
+            (picture.width + wider, picture.height),
+            Image.Transform.AFFINE,
+            (1.0, slant, -max(0.0, slant) * picture.height, 0.0, 1.0, 0.0),
+            Image.Resampling.BILINEAR,
+        )
+    if rng.random() < 0.5:
+        picture = picture.rotate(rng.uniform(-30.0, 30.0), Image.Resampling.BILINEAR, expand=True)
+    return np.asarray(picture)
+
+
+def draw_sheet(height: int, width: int, rng: np.random.Generator, density: float = DENSITY) -> Sheet:
+    """Random strings at random places, each under those before it, until `density` of the sheet is covered.
+
+    A pixel is covered where the text is at least half opaque.
+
+    Returns:
+        `(height, width)`, int64, for `cut`.
+    """
+    opacity = np.zeros((height, width), np.uint8)
+    strings = np.zeros((height, width), np.int64)
+    drawn, covered, empty = 0, 0, opacity.size
+    while covered < density * opacity.size:
+        # faint edges may fill what is left of a small sheet: then they give way
+        faint = 1 if empty > 0.05 * opacity.size else 128
+        stamp = _stamp(rng)
+        top = int(rng.integers(-(stamp.shape[0] // 2), height - stamp.shape[0] // 2))
+        left = int(rng.integers(-(stamp.shape[1] // 2), width - stamp.shape[1] // 2))
+        rows = slice(max(0, top), min(height, top + stamp.shape[0]))
+        columns = slice(max(0, left), min(width, left + stamp.shape[1]))
+        seen = stamp[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        free = (opacity[rows, columns] < faint) & (seen >= faint)
+        covered += int((seen[free] >= 128).sum())
+        empty -= int((opacity[rows, columns][free] == 0).sum())
+        opacity[rows, columns][free] = seen[free]
+        strings[rows, columns][free] = drawn
+        drawn += 1
+    # string by string, each from left to right, so that a window that is covered enough ends within a string
+    across = np.broadcast_to(np.arange(width), strings.shape)
+    order = np.empty(height * width, np.int64)
+    order[np.lexsort((across.ravel(), strings.ravel()))] = np.arange(height * width)
+    return (order.reshape(height, width) << _ORDER) | (strings << _STRING) | opacity
+
+
+def cut(
+    windows: Sheet, shares: NDArray[np.floating], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Text over windows of sheets, each covered to its share by the strings that were drawn first, in random colours.
+
+    Args:
+        windows: `(N, H, W)`, parts of sheets.
+        shares: `(N,)`, of the pixels at least half covered, in [0, 1]; met to a pixel where the window has as much.
+        rng: draws the colours.
+
+    Returns:
+        Opacity `(N, 1, H, W)` and colour `(N, 3, H, W)`, in [0, 1].
+    """
+    count, height, width = windows.shape
+    opacity = (windows & 0xFF).astype(np.uint8)
+    flat = windows.reshape(count, -1)
+    counted = np.where(opacity.reshape(count, -1) >= 128, flat, np.iinfo(np.int64).max)
+    counted.sort(axis=1)
+    # the share's last pixel is the first that is left out; one more than the last where all are kept
+    places = np.rint(shares * height * width).astype(np.int64).clip(0, height * width - 1)
+    limits = counted[np.arange(count), places].reshape(count, 1, 1)
+    shown = np.where(windows < limits, opacity, 0).astype(np.float32)[:, None] / 255.0
+    numbers = (windows >> _STRING) & 0xFFFFFF
+    colours = rng.random((count, int(numbers.max()) + 1, 3), dtype=np.float32)
+    colour = colours[np.arange(count).reshape(count, 1, 1), numbers].transpose(0, 3, 1, 2)
+    return shown, colour

@@ -1,0 +1,88 @@
+"""What is done to images before they are restored: strength, range, repeatability, and what pairs of copies tell."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from logcosh_vae.restoration.corruptions import CORRUPTIONS
+from logcosh_vae.restoration.text import cut, draw_sheet
+from logcosh_vae.training import stream
+
+TASKS = list(CORRUPTIONS)
+
+
+def photograph(height: int = 48, width: int = 40) -> torch.Tensor:
+    """Smooth colours `(3, H, W)` within [0.2, 0.8]."""
+    rows, columns = torch.meshgrid(torch.linspace(0, 6, height), torch.linspace(0, 5, width), indexing="ij")
+    waves = torch.stack([torch.sin(rows), torch.cos(columns), torch.sin(rows + columns)])
+    return ((0.5 + 0.3 * waves) * 255).round() / 255
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("size", [(48, 40), (17, 33), (5, 7)])
+def test_corrupted_images_are_pictures(task: str, size: tuple[int, int]) -> None:
+    corruption, image = CORRUPTIONS[task], photograph(*size)
+    spoilt = corruption.evaluation(image, 3)
+    assert spoilt.shape == image.shape
+    assert ((spoilt * 255).round() / 255 == spoilt).all()
+    assert 0.0 <= spoilt.min() <= spoilt.max() <= 1.0
+    assert not torch.equal(spoilt, image)
+    assert torch.equal(spoilt, corruption.evaluation(image, 3))
+    batch = image.expand(4, -1, -1, -1)
+    assert torch.equal(corruption.training(batch, stream(1, "x")), corruption.training(batch, stream(1, "x")))
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task not in ("demosaic", "deblur", "super-resolution")])
+def test_copies_differ_by_index_and_in_strength(task: str) -> None:
+    corruption, image = CORRUPTIONS[task], photograph()
+    assert not torch.equal(corruption.evaluation(image, 0), corruption.evaluation(image, 1))
+    changed = (corruption.training(image.expand(64, -1, -1, -1), stream(0, "x")) - image).abs().mean(dim=(1, 2, 3))
+    assert changed.min() < 0.2 * changed.max()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(20, 90), st.integers(20, 90), st.floats(0.0, 0.5))
+def test_text_covers_the_share_to_a_percent_point(seed: int, height: int, width: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    sheet = draw_sheet(height, width, rng)
+    opacity, colour = cut(sheet[None], np.array([share]), rng)
+    assert abs((opacity >= 0.5).mean() - share) <= 0.01
+    assert colour.shape == (1, 3, height, width)
+
+
+def test_text_of_the_sheets_covers_what_is_asked() -> None:
+    corruption = CORRUPTIONS["text"]
+    shares = torch.linspace(0.0, 0.5, 128)
+    black = corruption.apply(torch.zeros(128, 3, 64, 64), shares, stream(0, "a"))
+    white = corruption.apply(torch.ones(128, 3, 64, 64), shares, stream(0, "a"))
+    covered = (1.0 - (white - black)[:, 0] >= 0.5).float().mean(dim=(1, 2))
+    short = shares - covered
+    assert short.abs().median() <= 0.001
+    assert (short.abs() <= 0.01).float().mean() >= 0.97, "few windows of the sheets lack text"
+
+
+@pytest.mark.parametrize(("task", "centre"), [("text", "median"), ("impulse", "median"), ("denoise", "mean")])
+def test_many_copies_tell_the_clean_image(task: str, centre: str) -> None:
+    corruption, image = CORRUPTIONS[task], photograph()
+    copies = torch.stack([corruption.evaluation(image, index) for index in range(101)])
+    told = copies.median(dim=0).values if centre == "median" else copies.mean(dim=0)
+    assert (told - image).abs().mean() < 0.01
+
+
+def test_blur_is_the_gaussian_of_scipy() -> None:
+    image = photograph()
+    expected = ndimage.gaussian_filter(image.numpy(), sigma=(0, 1.6, 1.6), mode="mirror", radius=(0, 8, 8))
+    np.testing.assert_allclose(CORRUPTIONS["deblur"].evaluation(image, 0).numpy(), expected, atol=0.5 / 255 + 1e-6)
+
+
+def test_demosaicking_keeps_what_the_filter_let_through() -> None:
+    image = photograph()
+    spoilt = CORRUPTIONS["demosaic"].evaluation(image, 0)
+    for channel, row, column in ((0, 0, 0), (1, 0, 1), (1, 1, 0), (2, 1, 1)):
+        assert torch.equal(spoilt[channel, row::2, column::2], image[channel, row::2, column::2])
+    # a green pixel between two red ones of its row
+    mean = (image[0, 2, 2:-2:2] + image[0, 2, 4::2]) / 2
+    torch.testing.assert_close(spoilt[0, 2, 3:-2:2], mean, atol=1 / 255, rtol=0)
