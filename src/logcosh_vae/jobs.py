@@ -6,15 +6,18 @@ not trained again. Any `concurrent.futures.Executor` does whose workers see the 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -115,17 +118,30 @@ def run_job(job: Job) -> dict[str, Any]:
     return evaluate(job.path, job.evaluation, root=job.root) if result is None else result
 
 
-def _follow_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when it has ended, however that came."""
+def _obey(leash: Connection) -> None:
+    """In a worker: leave Ctrl-C to the parent, and end when the parent lets go of the leash or has ended itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
 
-        def leave_with_parent() -> None:
-            parent.join()
-            os._exit(1)
+    def leave_when_let_go() -> None:
+        with suppress(EOFError, OSError):
+            leash.recv()
+        os._exit(1)
 
-        threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_when_let_go, daemon=True).start()
+
+
+def _processes(count: int) -> tuple[Executor, Callable[[], None]]:
+    """Processes on this machine, and how to end them at once. They are spawned: a fork would carry torch's threads."""
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
+    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_obey, initargs=(theirs,))
+
+    def end() -> None:
+        ours.close()
+        executor.shutdown(wait=True)
+        theirs.close()
+
+    return executor, end
 
 
 class Workers:
@@ -135,16 +151,15 @@ class Workers:
         count: jobs that run at once.
     """
 
-    def __init__(self, start: Callable[[], Executor], count: int) -> None:
+    def __init__(self, start: Callable[[], tuple[Executor, Callable[[], None]]], count: int) -> None:
         self.count = count
-        self._start = start
-        self._executor: Executor | None = None
+        self._start = start  # gives an executor, and what ends its workers at once
+        self._running: tuple[Executor, Callable[[], None]] | None = None
 
     @classmethod
     def local(cls, count: int) -> Workers:
-        """Processes on this machine. They are spawned: a fork would carry over torch's threads."""
-        context = multiprocessing.get_context("spawn")
-        return cls(lambda: ProcessPoolExecutor(count, mp_context=context, initializer=_follow_parent), count)
+        """Processes on this machine."""
+        return cls(lambda: _processes(count), count)
 
     @classmethod
     def cluster(cls, scheduler: str) -> Workers:
@@ -164,24 +179,35 @@ class Workers:
         count = len(client.scheduler_info()["workers"])
         if count == 0:
             raise RunError(f"the Dask scheduler at {scheduler} has no workers")
+
         # a run computes on threads of its own, so a worker gets one at a time
-        return cls(lambda: client.get_executor(pure=False, retries=WORKER_DEATHS), count)
+        def start() -> tuple[Executor, Callable[[], None]]:
+            executor = client.get_executor(pure=False, retries=WORKER_DEATHS)
+            return executor, lambda: executor.shutdown(wait=False)
+
+        return cls(start, count)
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
         """Give a job to a worker."""
-        if self._executor is None:
-            self._executor = self._start()
-        return self._executor.submit(run_job, job)
+        if self._running is None:
+            self._running = self._start()
+        return self._running[0].submit(run_job, job)
 
     def restart(self) -> None:
-        """Leave the workers that are left, and start new ones for the next job."""
+        """End the workers that are left; the next job starts new ones."""
         self.stop()
 
     def stop(self, *, wait_for_them: bool = False) -> None:
-        """Take no more jobs; without waiting, jobs under way end with this process."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=wait_for_them)  # what waits in it was cancelled by `run_jobs`
-            self._executor = None
+        """Take no more jobs, and end the workers: when they are done, or at once."""
+        if self._running is None:
+            return
+        executor, end = self._running
+        if wait_for_them:
+            executor.shutdown(wait=True)
+        end()
+        self._running = None
+        del executor, end
+        gc.collect()  # its semaphores go now: a process that leaves at once does not tidy up
 
 
 def default_jobs(threads: int = 1) -> int:
