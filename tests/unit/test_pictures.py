@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from logcosh_vae.data import DataError, ImageSet, load_images
+from logcosh_vae.data import DataError, ImageSet, load_images, load_squares
 from logcosh_vae.data.celeba import ATTRIBUTES, PARTITION
-from logcosh_vae.data.decode import Preparation, decode
+from logcosh_vae.data.decode import Preparation, Tiling, decode, decode_tiles
 from logcosh_vae.data.describe import summarise
 
 RAMP = np.linspace(0, 255, 40 * 60, dtype=np.uint8).reshape(40, 60)
@@ -230,3 +230,25 @@ def test_the_advice_follows_the_pixels(data_root: Path, celeba_root: Path) -> No
     images = load_images("celeba", "test", root=celeba_root).images.double() / 255
     assert faces.mean == pytest.approx(images.mean(dim=(0, 2, 3)).tolist(), rel=1e-9)
     assert faces.spread == pytest.approx(images.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [(481, 321), (128, 128), (129, 300), (78, 140), (3, 5)])
+def test_squares_cover_the_picture_pixel_by_pixel(size: tuple[int, int]) -> None:
+    width, height = size
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    squares, found, _ = decode_tiles(encoded(Image.fromarray(noise)), Tiling(128))
+    assert found == size
+    down, across = -(-height // 128), -(-width // 128)
+    assert squares.shape == (down * across, 3, 128, 128)
+    seen = {tuple(pixel) for square in squares for pixel in square.reshape(3, -1).T.tolist()}
+    assert seen == {tuple(pixel) for pixel in noise.reshape(-1, 3).tolist()}
+
+
+def test_large_pictures_are_shrunk_before_they_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    for number in range(4):
+        Image.new("RGB", (2048, 1024), (number, 2, 3)).save(tmp_path / f"{number}.png")
+    train, test = (load_squares(tmp_path, split, side=256) for split in ("train", "test"))
+    assert train.images.shape == (3 * 6 * 3, 3, 256, 256)
+    assert test.images.shape == (6 * 3, 3, 256, 256)
+    assert len({int(image[0, 0, 0]) for image in train.images} & {int(image[0, 0, 0]) for image in test.images}) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..defaults import PICTURE_SIZE
 from .celeba import OFFICIAL, find_celeba, load_celeba
-from .decode import Preparation
+from .decode import Preparation, Tiling
 from .folder import load_folder
 from .images import DataError, ImageSet
 from .mnist import FASHION_MNIST, MNIST, load
@@ -124,3 +124,24 @@ def load_images(
             f"no image set {name!r}{hint} Known: {', '.join(DATASETS)}, or the path of a folder or zip file"
         )
     return load_folder(Path(name), split, preparation, cache_root(), strict=strict, progress=progress)
+
+
+def load_squares(
+    path: Path | str, split: str, *, side: int, strict: bool = False, progress: Progress | None = None
+) -> ImageSet:
+    """Load a split of a folder or zip file of pictures as squares of their own pixels, for training on details.
+
+    Args:
+        path: of the folder or the zip file.
+        split: `train` or `test`; a picture's squares are all in one.
+        side: of a square. Pictures of more than a million pixels are shrunk to that before they are cut.
+        strict: a picture that cannot be used is an error; else it is left out and named in `left_out`.
+        progress: called while preparing.
+
+    Raises:
+        DataError: nothing usable stands there.
+
+    Example:
+        load_squares("~/pictures", "train", side=128).images  # (N, 3, 128, 128), uint8
+    """
+    return load_folder(Path(path).expanduser(), split, Tiling(side), cache_root(), strict=strict, progress=progress)

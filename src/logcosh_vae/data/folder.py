@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from .collection import Member, open_collection
-from .decode import Preparation
+from .decode import Preparation, Tiling
 from .images import DataError, ImageSet
 from .prepare import Prepared, prepared
 from .sources import Progress
@@ -53,9 +53,15 @@ def part(name: str, split: str, whole: Prepared, members: Sequence[Member]) -> I
 
 
 def load_folder(
-    path: Path, split: str, preparation: Preparation, cache: Path, *, strict: bool, progress: Progress | None
+    path: Path,
+    split: str,
+    preparation: Preparation | Tiling,
+    cache: Path,
+    *,
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> ImageSet:
-    """A split of the pictures at `path`.
+    """A split of the pictures at `path`, each as one image, or cut into squares.
 
     Raises:
         DataError: nothing usable stands there.

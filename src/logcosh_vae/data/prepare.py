@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..files import ASIDE_PREFIX, brief, read_json, write_json
 from .collection import Collection, Member
-from .decode import Preparation, decode
+from .decode import Preparation, Tiling, decode, decode_tiles
 from .images import DataError
 from .sources import Progress, locked
 
@@ -47,7 +47,7 @@ class Prepared:
 
     Attributes:
         images: `(N, C, H, W)`, uint8, mapped from its file.
-        names: of the pictures, in the images' order.
+        names: of the pictures, in the images' order; those cut into squares stand once for each.
         broken: names of files that could not be used, and why.
         sizes: how many pictures have which `WIDTHxHEIGHT`; modes: which pixel format.
         fingerprint: digest of the pixels.
@@ -72,7 +72,7 @@ class _Chunk:
     modes: Counter[str]
 
 
-def key(members: Sequence[Member], preparation: Preparation) -> str:
+def key(members: Sequence[Member], preparation: Preparation | Tiling) -> str:
     """A name for what `prepared` makes of these pictures."""
     content = hashlib.sha256(json.dumps([VERSION, asdict(preparation)]).encode())
     for member in members:
@@ -83,7 +83,7 @@ def key(members: Sequence[Member], preparation: Preparation) -> str:
 def prepared(
     collection: Collection,
     members: Sequence[Member],
-    preparation: Preparation,
+    preparation: Preparation | Tiling,
     cache: Path,
     *,
     strict: bool = False,
@@ -97,7 +97,7 @@ def prepared(
     Args:
         collection: where the members are read.
         members: pictures to use, in the order of the images.
-        preparation: size, channels, crop.
+        preparation: size, channels and crop, or how they are cut into squares.
         cache: folder of what was prepared.
         strict: a broken file is an error; else it is left out and named in the result.
         progress: called with the number of pictures done.
@@ -128,7 +128,7 @@ def prepared(
     return Prepared(images, index["names"], broken, index["sizes"], index["modes"], index["fingerprint"])
 
 
-def _is_whole(folder: Path, preparation: Preparation) -> bool:
+def _is_whole(folder: Path, preparation: Preparation | Tiling) -> bool:
     """Whether what was prepared is there, with all its pixels."""
     try:
         count = len(read_json(folder / "index.json")["names"])
@@ -138,27 +138,32 @@ def _is_whole(folder: Path, preparation: Preparation) -> bool:
     return size == HEADER + count * preparation.channels * preparation.height * preparation.width
 
 
-def _decode_chunk(collection: Collection, members: Iterable[Member], preparation: Preparation) -> _Chunk:
+def _decode_chunk(collection: Collection, members: Iterable[Member], preparation: Preparation | Tiling) -> _Chunk:
     images, chunk = [], _Chunk(np.empty(0, np.uint8), [], [], Counter(), Counter())
     for member in members:
         try:
-            image, (width, height), mode = decode(collection.read(member.name), preparation)
+            content = collection.read(member.name)
+            if isinstance(preparation, Tiling):
+                squares, (width, height), mode = decode_tiles(content, preparation)
+            else:
+                image, (width, height), mode = decode(content, preparation)
+                squares = image[None]
         except Exception as error:  # decoders raise what they like for a damaged file
             chunk.broken.append((member.name, brief(error)))
             continue
-        images.append(image)
-        chunk.names.append(member.name)
+        images.append(squares)
+        chunk.names += [member.name] * len(squares)
         chunk.sizes[f"{width}x{height}"] += 1
         chunk.modes[mode] += 1
     if images:
-        chunk.images = np.stack(images)
+        chunk.images = np.concatenate(images)
     return chunk
 
 
 def _build(
     collection: Collection,
     members: Sequence[Member],
-    preparation: Preparation,
+    preparation: Preparation | Tiling,
     folder: Path,
     progress: Progress | None,
 ) -> None:
@@ -176,13 +181,18 @@ def _build(
 
 
 def _write_images(
-    collection: Collection, members: Sequence[Member], preparation: Preparation, path: Path, progress: Progress | None
+    collection: Collection,
+    members: Sequence[Member],
+    preparation: Preparation | Tiling,
+    path: Path,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Write the pixels in the members' order, a chunk at a time; what `index.json` holds."""
     names: list[str] = []
     broken: list[tuple[str, str]] = []
     sizes: Counter[str] = Counter()
     modes: Counter[str] = Counter()
+    done = 0
     shape = (preparation.channels, preparation.height, preparation.width)
     pixels = hashlib.sha256(str(shape).encode())
     with path.open("wb") as file:
@@ -196,7 +206,8 @@ def _write_images(
             sizes += chunk.sizes
             modes += chunk.modes
             if progress is not None:
-                progress(collection.path.name, len(names) + len(broken), len(members), "images")
+                done += sum(chunk.sizes.values()) + len(chunk.broken)
+                progress(collection.path.name, done, len(members), "images")
         file.seek(0)
         _write_header(file, (len(names), *shape))
         file.flush()
@@ -212,13 +223,12 @@ def _write_images(
     }
 
 
-def _in_order(collection: Collection, members: Sequence[Member], preparation: Preparation) -> Iterable[_Chunk]:
+def _in_order(collection: Collection, members: Sequence[Member], preparation: Preparation | Tiling) -> Iterable[_Chunk]:
     """Chunks decoded on all cores, in order; only a few wait to be written."""
     workers = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as pool:  # the decoders run without the interpreter's lock
         waiting: list[Future[_Chunk]] = []
-        size = preparation.channels * preparation.height * preparation.width
-        count = max(1, min(CHUNK, CHUNK_BYTES // size))
+        count = max(1, min(CHUNK, CHUNK_BYTES // preparation.most_bytes))
         for start in range(0, len(members), count):
             part = members[start : start + count]
             waiting.append(pool.submit(_decode_chunk, collection, part, preparation))

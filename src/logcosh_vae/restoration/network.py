@@ -1,0 +1,81 @@
+"""The network that restores: convolutions and deconvolutions with symmetric skip connections (paper, Appendix D)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDTHS = (48, 64, 96, 128)
+"""Channels at each resolution, the finest first."""
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions whose result is added to their input; at first they add nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden: Tensor = self.second(F.relu(self.first(features)))
+        return features + hidden
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Residual(channels) for _ in range(count)))
+
+
+class RestorationNetwork(nn.Module):
+    """From corrupted to restored images of any size, `(N, 3, H, W)` about [0, 1].
+
+    The image is folded, 2x2 pixels into channels, halved by convolutions and doubled again by deconvolutions; what
+    stood at each resolution on the way down is added on the way up. The last convolution gives what to change.
+
+    Args:
+        widths: channels at each resolution.
+        blocks: residual blocks at each resolution, on the way down and on the way up.
+
+    Attributes:
+        stride: images are padded to multiples of it, repeating their last row and column.
+        reach: an output pixel depends on no input pixel further away than this, each way.
+    """
+
+    FOLD = 2
+
+    def __init__(self, widths: Sequence[int] = WIDTHS, blocks: int = 1) -> None:
+        super().__init__()
+        if not widths or min(widths) < 1 or blocks < 1:
+            raise ValueError(f"widths and blocks must be positive; got {tuple(widths)} and {blocks}")
+        inside = 3 * self.FOLD**2
+        self.first = nn.Conv2d(inside, widths[0], 3, padding=1)
+        self.encode = nn.ModuleList(_blocks(width, blocks) for width in widths)
+        self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairwise(widths))
+        self.decode = nn.ModuleList(_blocks(width, blocks) for width in widths[:-1])
+        self.last = nn.Conv2d(widths[0], inside, 3, padding=1)
+        nn.init.normal_(self.last.weight, std=1e-3)
+        self.stride = self.FOLD * 2 ** (len(widths) - 1)
+        coarsest = len(widths) - 1
+        steps = [(2 * blocks * (2 if level < coarsest else 1)) * 2**level for level in range(len(widths))]
+        # two more for the first and the last convolution; a cell of each resolution may begin a stride before the pixel
+        self.reach = self.FOLD * (2 + sum(steps)) + self.stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        features = self.first(F.pixel_unshuffle(padded, self.FOLD))
+        passed = []
+        for blocks, shrink in zip(self.encode, self.shrink, strict=False):
+            features = blocks(features)
+            passed.append(features)
+            features = shrink(features)
+        features = self.encode[-1](features)
+        for grow, blocks in zip(list(self.grow)[::-1], list(self.decode)[::-1], strict=True):
+            features = blocks(grow(features) + passed.pop())
+        change = F.pixel_shuffle(self.last(features), self.FOLD)
+        return images + change[..., :height, :width]
