@@ -1,0 +1,91 @@
+"""The network over pictures of any size, and learning that can be stopped at any time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration
+from logcosh_vae.restoration.network import RestorationNetwork
+from logcosh_vae.restoration.tiles import restore
+from logcosh_vae.running import Watch
+from logcosh_vae.training import stream
+
+
+def lively(widths: tuple[int, ...], blocks: int) -> RestorationNetwork:
+    """A network whose every weight matters."""
+    network = RestorationNetwork(widths, blocks).eval()
+    generator = stream(0, "weights")
+    with torch.no_grad():
+        for weight in network.parameters():
+            fan = max(1, weight[0].numel())
+            weight.copy_(torch.randn(weight.shape, generator=generator) * (1.2 / fan) ** 0.5)
+    return network
+
+
+@pytest.mark.parametrize(("widths", "blocks"), [((6, 8, 10, 12), 1), ((8, 8), 2), ((6,), 1)])
+def test_no_pixel_further_than_the_reach_matters(widths: tuple[int, ...], blocks: int) -> None:
+    network, middle = lively(widths, blocks), 160
+    images = torch.rand(1, 3, 2 * middle, 2 * middle, generator=stream(0, "x"), requires_grad=True)
+    restored = network(images)
+    for shift in range(network.stride):
+        (gradient,) = torch.autograd.grad(restored[0, :, middle + shift, middle].sum(), images, retain_graph=True)
+        places = gradient[0].abs().sum(dim=0).nonzero() - torch.tensor([middle + shift, middle])
+        assert places.abs().max() <= network.reach
+        assert places.abs().max() > network.reach / 2, "the reach is much too large"
+
+
+@pytest.mark.parametrize("size", [(131, 97), (64, 200), (1, 1), (3, 50)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_tiles_leave_no_seam(size: tuple[int, int], kind: type[np.unsignedinteger]) -> None:
+    network, largest = lively((6, 8, 10), 1), np.iinfo(kind).max
+    picture = np.random.default_rng(0).integers(0, largest + 1, (*size, 3)).astype(kind)
+    whole, tiled = (restore(network, picture, tile=tile).astype(np.int64) for tile in (1024, 24))
+    assert whole.shape == picture.shape
+    assert np.abs(whole - tiled).max() <= max(1, largest // 10_000)
+    assert np.abs(whole - picture.astype(np.int64)).max() > largest // 20
+
+
+def pictures(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+        folder.mkdir(exist_ok=True)
+        coarse.resize((90, 70), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(("task", "loss"), [("denoise", "log-cosh"), ("impulse", "l1"), ("deblur", "l2")])
+def test_stopped_learning_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, loss: str
+) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    config = RestorationConfig(
+        str(pictures(tmp_path / "set")),
+        task=task,
+        loss=loss,
+        widths=(8, 12),
+        side=48,
+        patch=32,
+        batch_size=4,
+        targets=2,
+        epochs=2,
+        steps=4,
+        check_images=3,
+    )
+
+    def stop(_: dict[str, object]) -> None:
+        raise KeyboardInterrupt
+
+    learn(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        learn(config, tmp_path / "stopped", watch=Watch(epoch=stop))
+    learn(config, tmp_path / "stopped", resume=True)
+    whole, stopped = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped"))
+    assert whole == stopped
+    network, found = load_restoration(tmp_path / "whole")
+    assert found.task == task
+    assert not network.training
+    assert (tmp_path / "whole" / "samples" / "epoch-0002.png").is_file()
