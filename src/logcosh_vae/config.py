@@ -282,7 +282,7 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     raise ConfigError(f"{path} must be {name}; got {value!r}")
 
 
-def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+def override(config: T, settings: Sequence[str]) -> T:
     """Apply `key.sub=value` settings; values are JSON, anything else is text.
 
     Example:
@@ -306,4 +306,4 @@ def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
             node[last] = json.loads(text)
         except json.JSONDecodeError:
             node[last] = text
-    return from_dict(TrainConfig, values)
+    return from_dict(type(config), values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -129,6 +129,28 @@ class FetchDisplay:
             size = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
             text = f"fetching {name}: {size}"
         self.line.update(text, force=total == done)
+
+    def close(self) -> None:
+        self.line.close()
+
+
+class PicturesDisplay:
+    """Progress of restoring pictures: which one, how far, and the time left for it."""
+
+    def __init__(self, count: int) -> None:
+        self.line, self.count, self.done = Line(), count, 0
+
+    def of(self, name: str) -> Callable[[int, int], None]:
+        """What to call with the tiles done and all tiles of the next picture."""
+        self.done += 1
+        clock = Clock()
+        clock.left(0.0)
+
+        def show(done: int, total: int) -> None:
+            left = clock.left(done / total)
+            self.line.update(f"{self.done}/{self.count} {name}: {100 * done / total:.0f}%{', ' + left if left else ''}")
+
+        return show
 
     def close(self) -> None:
         self.line.close()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from logcosh_vae.restoration import photographs
 from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.tiles import restore
@@ -46,6 +47,39 @@ def test_tiles_leave_no_seam(size: tuple[int, int], kind: type[np.unsignedintege
     assert whole.shape == picture.shape
     assert np.abs(whole - tiled).max() <= max(1, largest // 10_000)
     assert np.abs(whole - picture.astype(np.int64)).max() > largest // 20
+
+
+KINDS = ["RGB", "L", "RGBA", "LA", "P", "1", "I;16"]
+
+
+def a_picture(kind: str) -> Image.Image:
+    rng = np.random.default_rng(1)
+    if kind == "I;16":
+        return Image.fromarray(rng.integers(0, 65536, (23, 31)).astype(np.uint16))
+    colours = Image.fromarray(rng.integers(0, 256, (23, 31, 4), dtype=np.uint8))
+    if kind == "P":
+        return colours.convert("RGB").quantize(8)
+    return colours if kind == "RGBA" else colours.convert("RGB" if kind == "1" else "RGBA").convert(kind)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_of_a_file_but_its_pixels_is_kept(tmp_path: Path, kind: str, orientation: int) -> None:
+    picture, exif = a_picture(kind), Image.Exif()
+    exif[0x0112], exif[0x010E] = orientation, "a picture"
+    picture.save(tmp_path / "a.png", exif=exif, icc_profile=b"a profile")
+    photograph = photographs.read(tmp_path / "a.png")
+    lying = orientation >= 5
+    assert photograph.pixels.shape[:2] == ((31, 23) if lying else (23, 31))
+    photographs.write(photograph, photograph.pixels, tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as written:
+        assert written.getexif()[0x0112] == orientation
+        assert written.getexif()[0x010E] == "a picture"
+        assert written.info["icc_profile"] == b"a profile"
+        expected = picture.convert("RGB") if kind == "P" else picture
+        same = "L" if kind == "1" else expected.mode
+        assert written.mode == ("RGBA" if kind == "LA" and written.mode == "RGBA" else same)
+        np.testing.assert_array_equal(np.asarray(written.convert(same)), np.asarray(expected.convert(same)))
 
 
 def pictures(folder: Path) -> Path:

@@ -1,0 +1,159 @@
+"""The verb `restore`: a person's pictures through a trained network, and training one on pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Device, Overwrite, Settings, UsageError, app, image_set
+
+if TYPE_CHECKING:
+    from ..restoration.network import RestorationNetwork
+
+SUFFIX = "-restored"
+
+
+@app.command()
+def restore(
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(metavar="PICTURE ...", help="Picture files or folders.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="File for one picture, folder for more; with --train the run folder. By default beside each picture.",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        str, typer.Option("--task", help="text | denoise | impulse | deblur | demosaic | super-resolution")
+    ] = "text",
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Run folder of an own training.", show_default=False)
+    ] = None,
+    overwrite: Overwrite = False,
+    train: Annotated[bool, typer.Option("--train", help="Train on the pictures of --data instead.")] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", help="With --train: folder or zip file of pictures.", show_default=False)
+    ] = None,
+    loss: Annotated[str, typer.Option("--loss", help="With --train: l2 | l1 | log-cosh")] = "log-cosh",
+    a: Annotated[float | None, typer.Option("--a", help="With --train: a of log-cosh.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="With --train: go on with the run in --out.")] = False,
+    settings: Settings = None,
+    device: Device = None,
+) -> None:
+    """Remove text (or noise, blur ...) from pictures; with --train, learn it from corrupted pictures only."""
+    if train:
+        if inputs:
+            raise UsageError("--train takes its pictures from --data")
+        if data is None or out is None:
+            raise UsageError("--train needs --data FOLDER and --out RUN")
+        _train(data, out, task, loss, a, resume, settings or [], device)
+        return
+    if not inputs:
+        raise UsageError("name the pictures to restore, e.g. logcosh-vae restore photo.jpg -o clean.png")
+    if data is not None or resume or settings or a is not None:
+        raise UsageError("--data, --a, --resume and --set belong to --train")
+    _restore(inputs, out, task, model, overwrite, device)
+
+
+def _train(
+    data: str, out: Path, task: str, loss: str, a: float | None, resume: bool, settings: list[str], device: str | None
+) -> None:
+    from ..config import override
+    from ..restoration.learning import RestorationConfig, learn
+    from ..running import Watch
+    from ..terminal import FetchDisplay, TrainingDisplay
+
+    config = RestorationConfig(image_set(data), task=task, loss=loss, a=a, device=device or "cpu")
+    display = TrainingDisplay()
+    try:
+        learn(
+            override(config, settings),
+            out,
+            resume=resume,
+            watch=Watch(display.step, display.epoch),
+            progress=FetchDisplay(),
+        )
+    except KeyboardInterrupt:
+        display.line.close()
+        print(f"stopped; go on with the same command and --resume ({out})", file=sys.stderr)
+        raise
+    print(f"run: {out}\nuse it: logcosh-vae restore PICTURE --model {out}")
+
+
+def _network(task: str, model: Path | None, device: str | None) -> RestorationNetwork:
+    from ..autoencoders import find_device
+    from ..restoration.learning import load_restoration
+    from ..restoration.shipped import load_shipped
+
+    network = load_restoration(model)[0] if model is not None else load_shipped(task)[0]
+    return network.to(find_device(device or "cpu"))
+
+
+def _targets(inputs: list[Path], out: Path | None) -> list[tuple[Path, Path]]:
+    """Each picture with the file its restored one goes to."""
+    from ..restoration.photographs import WRITABLE, found
+
+    pictures = list(found(inputs))
+    if out is None:
+        pairs = [(file, file.with_stem(file.stem + SUFFIX)) for file, _ in pictures if not file.stem.endswith(SUFFIX)]
+    elif len(inputs) == 1 and not inputs[0].is_dir() and not out.is_dir():
+        if not out.suffix:
+            raise UsageError(f"-o {out}: name a file with a suffix such as .png, or a folder that exists")
+        pairs = [(pictures[0][0], out)]
+    else:
+        pairs = [(file, out / place) for file, place in pictures]
+    written = [
+        (file, target if target.suffix.lower() in WRITABLE or out == target else target.with_suffix(".png"))
+        for file, target in pairs
+    ]
+    taken: dict[Path, Path] = {}
+    for file, target in written:
+        if target in taken:
+            raise UsageError(f"{file} and {taken[target]} would both be written to {target}")
+        taken[target] = file
+    return written
+
+
+def _restore(
+    inputs: list[Path], out: Path | None, task: str, model: Path | None, overwrite: bool, device: str | None
+) -> None:
+    from ..config import choose
+    from ..data import DataError
+    from ..restoration.corruptions import CORRUPTIONS
+    from ..restoration.photographs import check_writable, read, write
+    from ..restoration.tiles import restore as restored
+    from ..terminal import PicturesDisplay
+
+    choose("--task", task, CORRUPTIONS)
+    pairs = _targets(inputs, out)
+    there = [target for _, target in pairs if target.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise UsageError(f"{there[0]}{more} is there already; add --overwrite to replace it, or choose another -o")
+    network = _network(task, model, device)
+    display, failed = PicturesDisplay(len(pairs)), 0
+    for file, target in pairs:
+        try:
+            photograph = read(file)
+            check_writable(target, photograph)
+            pixels = restored(network, photograph.pixels, progress=display.of(file.name))
+            write(photograph, pixels, target)
+        except DataError as error:
+            if len(pairs) == 1:
+                raise
+            display.close()
+            print(f"left out: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        display.close()
+        print(target)
+    if failed:
+        print(f"error: {failed} of {len(pairs)} pictures could not be restored", file=sys.stderr)
+        raise typer.Exit(1)

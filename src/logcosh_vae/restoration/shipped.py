@@ -1,0 +1,66 @@
+"""Restoration networks that come with the package, in half precision, each with a card that says how it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from ..environment import describe
+from ..features import fingerprint
+from ..files import brief, read_json, write_json, written_aside
+from ..runs import RunError, RunFolder
+from .learning import load_restoration
+from .network import RestorationNetwork
+
+FOLDER = Path(__file__).parent / "weights"
+
+
+def load_shipped(task: str) -> tuple[RestorationNetwork, dict[str, Any]]:
+    """The network for a task, in evaluation mode, and its card.
+
+    Raises:
+        RunError: none is shipped for it, or its weights are not those its card names.
+    """
+    weights = FOLDER / f"{task}.safetensors"
+    if not weights.is_file():
+        raise RunError(
+            f"no network for {task!r} comes with the package; train one with 'logcosh-vae restore --train "
+            f"--task {task} --data FOLDER --out RUN' and use it with --model RUN"
+        )
+    try:
+        card: dict[str, Any] = read_json(weights.with_suffix(".json"))
+        network = RestorationNetwork(**card["network"])
+        network.load_state_dict({name: value.float() for name, value in safetensors.torch.load_file(weights).items()})
+        found = fingerprint(network)
+        if found != card["fingerprint"]:
+            raise ValueError(f"fingerprint is {found}, its card says {card['fingerprint']}")
+    except Exception as error:
+        raise RunError(f"{weights} cannot be used: {brief(error)}") from error
+    return network.eval(), card
+
+
+def ship(run: Path, folder: Path = FOLDER) -> Path:
+    """Write a finished run's weights, rounded to half precision, and their card into `folder`; the weights' path."""
+    network, config = load_restoration(run)
+    halves = {name: value.to(torch.float16).contiguous() for name, value in network.state_dict().items()}
+    network.load_state_dict({name: value.float() for name, value in halves.items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{config.task}.safetensors"
+    with written_aside(path) as aside:
+        safetensors.torch.save_file(halves, aside)
+    values = RunFolder(run).config()
+    write_json(
+        path.with_suffix(".json"),
+        {
+            "network": {"widths": list(config.widths), "blocks": config.blocks},
+            "fingerprint": fingerprint(network),
+            "train": values["train"] | {"data": Path(config.data).name},
+            "images": values["images"],
+            "validation": RunFolder(run).metrics()[-1]["validation"],
+            "environment": describe(),
+        },
+    )
+    return path
