@@ -9,18 +9,26 @@ import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .autoencoders import run_name, split
-from .config import TrainConfig, resolve, to_dict
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from .autoencoders import config_of, run_name, split, train
+from .build import build_model
+from .config import DataConfig, ModelConfig, TrainConfig, required, resolve, to_dict
 from .data import whole_count
 from .data.describe import summarise
-from .environment import describe
-from .evaluation import EvaluationConfig, floor
-from .files import write_json
-from .jobs import Job, Watcher, Workers, evaluation_of, run_jobs
+from .environment import describe, evaluation_fingerprint
+from .evaluation import EvaluationConfig, evaluate, floor
+from .features import load_extractor
+from .files import DamagedJsonError, read_json, write_json
+from .jobs import Job, Watcher, Workers, run_jobs
+from .networks import ImageShape
+from .runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,72 @@ class Experiment:
     features: Mapping[str, Any] = field(default_factory=dict)
 
 
-def plan(experiment: Experiment, seeds: int, store: Path, root: Path | None = None) -> list[list[Job]]:
+def operations(config: TrainConfig, image_shape: ImageShape) -> int:
+    """Floating point operations of the products and convolutions of one image's way through the config's model."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        build_model(config, image_shape)(torch.zeros(1, *image_shape), torch.Generator())
+    return int(counter.get_total_flops())
+
+
+@cache
+def _shape(data: DataConfig, root: Path | None) -> tuple[int, ImageShape]:
+    count, channels, height, width = split(TrainConfig(data), "train", root).images.shape
+    return count, (channels, height, width)
+
+
+@cache
+def _of_one_image(model: ModelConfig, image_shape: ImageShape) -> int:
+    return operations(TrainConfig(model=model), image_shape)
+
+
+@dataclass(frozen=True)
+class AutoencoderJob(Job):
+    """A row with a seed."""
+
+    config: TrainConfig
+    path: Path
+    evaluation: EvaluationConfig
+    root: Path | None
+
+    @property
+    def label(self) -> str:
+        """Model, loss and seed."""
+        return f"{self.config.model_name} {self.config.objective.loss} seed {self.config.seed}"
+
+    def work(self) -> float:
+        """Operations of one image's way, times images and epochs."""
+        count, image_shape = _shape(self.config.data, self.root)
+        return float(_of_one_image(self.config.model, image_shape) * count * required(self.config.epochs, "epochs"))
+
+    def done(self) -> dict[str, Any] | None:
+        """The evaluation if it was made by this code with these features and settings, else None."""
+        path = self.path / "evaluation.json"
+        if not path.is_file() or not RunFolder(self.path).is_finished(required(self.config.epochs, "epochs")):
+            return None
+        try:
+            result: dict[str, Any] = read_json(path)
+        except DamagedJsonError:
+            return None  # it is measured anew
+        if result.get("evaluation") != asdict(self.evaluation) or result.get("code") != evaluation_fingerprint():
+            return None
+        _, image_shape = config_of(RunFolder(self.path))
+        extractor = load_extractor(self.config.data.name, image_shape, self.root, self.evaluation.features)
+        features = extractor.describe() if extractor is not None else None
+        return result if result.get("features") == features else None
+
+    def run(self) -> dict[str, Any]:
+        """Train and evaluate."""
+        train(self.config, self.path, resume=True, root=self.root)
+        result = self.done()
+        return evaluate(self.path, self.evaluation, root=self.root) if result is None else result
+
+
+def plan(experiment: Experiment, seeds: int, store: Path, root: Path | None = None) -> list[list[AutoencoderJob]]:
     """The jobs of each row, one a seed."""
     plans = []
     for row in experiment.rows:
         configs = [resolve(replace(row.config, seed=seed)) for seed in range(seeds)]
-        plans.append([Job(c, store / run_name(c), experiment.evaluation, root) for c in configs])
+        plans.append([AutoencoderJob(c, store / run_name(c), experiment.evaluation, root) for c in configs])
     return plans
 
 
@@ -72,7 +140,7 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": statistics.fmean(values), "std": spread, "values": list(values)}
 
 
-def _row_result(jobs: Sequence[Job], results: Mapping[Path, Mapping[str, Any]], row: Row) -> dict[str, Any]:
+def _row_result(jobs: Sequence[AutoencoderJob], results: Mapping[Path, Mapping[str, Any]], row: Row) -> dict[str, Any]:
     config = jobs[0].config
     runs = [results[job.path] for job in jobs]
     return {
@@ -91,7 +159,7 @@ def _row_result(jobs: Sequence[Job], results: Mapping[Path, Mapping[str, Any]], 
     }
 
 
-def jobs_of(experiment: Experiment, seeds: int, store: Path, root: Path | None = None) -> list[Job]:
+def jobs_of(experiment: Experiment, seeds: int, store: Path, root: Path | None = None) -> list[AutoencoderJob]:
     """All jobs of an experiment, the first seed of every row before the second of any."""
     return [job for row in zip(*plan(experiment, seeds, store, root), strict=True) for job in row]
 
@@ -128,7 +196,7 @@ def run_experiment(
     started = time.perf_counter()
     plans = plan(experiment, seeds, store, root)
     jobs = jobs_of(experiment, seeds, store, root)
-    reused = sum(evaluation_of(job) is not None for job in jobs)
+    reused = sum(job.done() is not None for job in jobs)
     results = run_jobs(jobs, workers, watch)
     measured: dict[str, Any] = {}
     if jobs:

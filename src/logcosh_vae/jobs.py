@@ -1,7 +1,7 @@
 """Runs given to workers: processes of this machine or a cluster's, with progress, reuse and the replacing of the dead.
 
-Each run has a folder named by its config and code, so a run that another experiment (or a killed one) has finished is
-not trained again. Any `concurrent.futures.Executor` does whose workers see the same files.
+A run that another experiment (or a killed one) has finished is not trained again. Any
+`concurrent.futures.Executor` does whose workers see the same files.
 """
 
 from __future__ import annotations
@@ -11,27 +11,17 @@ import multiprocessing
 import os
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from .autoencoders import config_of, split, train
-from .build import build_model
-from .config import DataConfig, ModelConfig, TrainConfig, required
-from .environment import evaluation_fingerprint
-from .evaluation import EvaluationConfig, evaluate
-from .features import load_extractor
-from .files import DamagedJsonError, brief, read_json
-from .networks import ImageShape
+from .files import brief
 from .runs import RunError, RunFolder
 from .training import Position
 
@@ -40,14 +30,31 @@ WORKER_DEATHS = 3
 """How often workers may die in one command before it gives up."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run: a row with a seed, in its folder."""
+class Job(ABC):
+    """One run in a folder of its own, named by its config and code; it is sent to a worker process.
 
-    config: TrainConfig
+    Attributes:
+        path: of the run folder.
+    """
+
     path: Path
-    evaluation: EvaluationConfig
-    root: Path | None
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Its name for people."""
+
+    @abstractmethod
+    def work(self) -> float:
+        """About how much there is to compute, to weigh the progress of several jobs with."""
+
+    @abstractmethod
+    def done(self) -> dict[str, Any] | None:
+        """The run's measures if it is finished and they were made by this code, else None."""
+
+    @abstractmethod
+    def run(self) -> dict[str, Any]:
+        """Train and measure, as far as that has not been done; in a worker process."""
 
 
 @dataclass
@@ -68,54 +75,8 @@ class JobState:
 Watcher = Callable[[Sequence[JobState]], None]
 
 
-def operations(config: TrainConfig, image_shape: ImageShape) -> int:
-    """Floating point operations of the products and convolutions of one image's way through the config's model."""
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        build_model(config, image_shape)(torch.zeros(1, *image_shape), torch.Generator())
-    return int(counter.get_total_flops())
-
-
-def works_of(jobs: Sequence[Job]) -> list[float]:
-    """Operations of each job's training, up to a factor: those of one image forwards, times images and epochs."""
-
-    @cache
-    def shape(data: DataConfig, root: Path | None) -> tuple[int, ...]:
-        return tuple(split(TrainConfig(data), "train", root).images.shape)
-
-    @cache
-    def of_one_image(model: ModelConfig, image_shape: ImageShape) -> int:
-        return operations(TrainConfig(model=model), image_shape)
-
-    works = []
-    for job in jobs:
-        count, channels, height, width = shape(job.config.data, job.root)
-        each = of_one_image(job.config.model, (channels, height, width))
-        works.append(float(each * count * required(job.config.epochs, "epochs")))
-    return works
-
-
-def evaluation_of(job: Job) -> dict[str, Any] | None:
-    """The job's evaluation if it was made by this code with these features and settings, else None."""
-    path = job.path / "evaluation.json"
-    if not path.is_file() or not RunFolder(job.path).is_finished(required(job.config.epochs, "epochs")):
-        return None
-    try:
-        result: dict[str, Any] = read_json(path)
-    except DamagedJsonError:
-        return None  # it is measured anew
-    if result.get("evaluation") != asdict(job.evaluation) or result.get("code") != evaluation_fingerprint():
-        return None
-    _, image_shape = config_of(RunFolder(job.path))
-    extractor = load_extractor(job.config.data.name, image_shape, job.root, job.evaluation.features)
-    features = extractor.describe() if extractor is not None else None
-    return result if result.get("features") == features else None
-
-
-def run_job(job: Job) -> dict[str, Any]:
-    """Train and measure, as far as that has not been done; runs in a worker process."""
-    train(job.config, job.path, resume=True, root=job.root)
-    result = evaluation_of(job)
-    return evaluate(job.path, job.evaluation, root=job.root) if result is None else result
+def _run(job: Job) -> dict[str, Any]:
+    return job.run()
 
 
 def _obey(leash: Connection) -> None:
@@ -191,7 +152,7 @@ class Workers:
         """Give a job to a worker."""
         if self._running is None:
             self._running = self._start()
-        return self._running[0].submit(run_job, job)
+        return self._running[0].submit(_run, job)
 
     def restart(self) -> None:
         """End the workers that are left; the next job starts new ones."""
@@ -224,12 +185,12 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None
     Raises:
         RunError: workers died again and again.
     """
-    states = {job.path: JobState(job, work) for job, work in zip(jobs, works_of(jobs), strict=True)}
+    states = {job.path: JobState(job, job.work()) for job in jobs}
     results: dict[Path, dict[str, Any]] = {}
     pending: dict[Future[dict[str, Any]], Job] = {}
     deaths = 0
     for job in {job.path: job for job in jobs}.values():
-        done = evaluation_of(job)
+        done = job.done()
         if done is not None:
             results[job.path] = done
             states[job.path].finished = states[job.path].reused = True

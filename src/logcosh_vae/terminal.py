@@ -102,8 +102,7 @@ class ExperimentDisplay:
         shares = [1.0 if s.finished else (s.position.share if s.position else 0.0) for s in states]
         share = sum(state.work * part for state, part in zip(states, shares, strict=True)) / sum(s.work for s in states)
         working = [
-            f"{s.job.config.model_name} {s.job.config.objective.loss} seed {s.job.config.seed}: "
-            f"epoch {s.position.epoch}/{s.position.epochs}"
+            f"{s.job.label}: epoch {s.position.epoch}/{s.position.epochs}"
             for s in states
             if not s.finished and s.position is not None and s.position.share < 1.0
         ]
