@@ -43,6 +43,16 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
         (["compare", "--out", "full"], 2, "add --resume"),
         (["train-features", "cifar"], 2, "unknown 'cifar'"),
         (["data", "fetch", "mnits"], 2, "did you mean 'mnist'"),
+        (["restore"], 2, "name the pictures"),
+        (["restore", "nothing.jpg"], 1, "nothing.jpg does not exist"),
+        (["restore", "full"], 1, "full holds no pictures"),
+        (["restore", "file", "--task", "debulr"], 2, "did you mean 'deblur'"),
+        (["restore", "file", "-o", "new"], 2, "a suffix such as .png"),
+        (["restore", "file", "-o", "a.png", "--model", "nowhere"], 1, "nowhere is no run folder"),
+        (["restore", "file", "-o", "a.png", "--task", "demosaic"], 1, "no network for 'demosaic' comes"),
+        (["restore", "--train", "--data", "full"], 2, "--out"),
+        (["restore", "--train", "--data", "full", "--out", "r"], 1, "full holds 0 pictures"),
+        (["restore", "--train", "--data", "full", "--out", "r", "--set", "patch=4"], 2, "patch must be from 8"),
     ],
 )
 def test_an_error_is_one_clear_line(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
