@@ -219,12 +219,20 @@ def _comparison(row: TableRow) -> str:
     return f"{row.model_text}, {row.loss_text}: {', '.join(changes)}. {verdict[0].upper()}{verdict[1:]}."
 
 
+LEVEL = 0.02
+"""Two FID that differ by less than this share, or than both spreads together, are called level."""
+
+
+def _level(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    difference = abs(one["mean"] - other["mean"])
+    spread = (one["std"] or 0.0) + (other["std"] or 0.0)
+    return bool(difference < max(spread, LEVEL * min(one["mean"], other["mean"])))
+
+
 def advice_findings(results: Mapping[str, Any]) -> list[str]:
     """Whether the paper's advice for these pixels holds: L1 or log-cosh, by the FID of each model."""
     advice = results.get("advice")
-    fid = {
-        (row["model"], row["loss"]): row["metrics"]["fid"]["mean"] for row in results["rows"] if "fid" in row["metrics"]
-    }
+    fid = {(row["model"], row["loss"]): row["metrics"]["fid"] for row in results["rows"] if "fid" in row["metrics"]}
     models = [m for m in dict.fromkeys(model for model, _ in fid) if {(m, "l1"), (m, "log-cosh")} <= fid.keys()]
     if advice is None or not models:
         return []
@@ -232,9 +240,10 @@ def advice_findings(results: Mapping[str, Any]) -> list[str]:
     outcomes = []
     for model in models:
         advised, rival = fid[model, advice["loss"]], fid[model, other]
+        verdict = "holds" if advised["mean"] <= rival["mean"] else "does not hold"
         outcomes.append(
-            f"{'holds' if advised <= rival else 'does not hold'} for {model_text(model)} (FID "
-            f"{format_value('fid', advised)} against {format_value('fid', rival)})"
+            f"{'makes no difference' if _level(advised, rival) else verdict} for {model_text(model)} (FID "
+            f"{format_value('fid', advised['mean'])} against {format_value('fid', rival['mean'])})"
         )
     near = f"{100 * advice['near_0_or_1']:.0f}% of the pixels are near 0 or 1"
     return [f"The paper's advice, {LOSS_NAMES[advice['loss']]} here ({near}), {'; '.join(outcomes)}."]

@@ -101,6 +101,8 @@ def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root
     assert markdown.count("**") == 2 * 3 * 2 * 18  # three metrics in two tables of each pair, 18 rows
     assert {f"{name}-smoke.png" for name in FIGURES} == set(re.findall(r"\]\((.+?)\)", markdown))
     assert "Trained on 1,000 of the 162,770 of the complete set" in markdown
+    assert "(c) log-cosh: FID from" in markdown
+    assert "(c) log-cosh: FID from" in result.stdout
 
 
 def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, data_root: Path) -> None:

@@ -121,7 +121,10 @@ FIGURES: dict[str, Figure] = {
     "figure4": _sheet("Figure 4: random samples, CelebA", ("samples",), "celeba", CELEBA_MODELS, BOTH),
     "figure5": _sheet("Figure 5: reconstructions, CelebA", ("reconstructions",), "celeba", CELEBA_MODELS, BOTH),
     "figure6": Figure(
-        "Figure 6: what log-cosh optimises, and the effect of curvature", _curvature_rows, curvature_figure
+        "Figure 6: what log-cosh optimises, and the effect of curvature",
+        _curvature_rows,
+        curvature_figure,
+        curvature_findings,
     ),
     "figure7": _sheet(
         "Figure 7: samples and reconstructions with L1, MNIST",
