@@ -37,6 +37,21 @@ EVALUATION_SOURCES = (
 """Files whose code decides the measures of a trained run."""
 
 
+RESTORATION_SOURCES = (
+    "losses.py",
+    "training.py",
+    "data/batches.py",
+    "restoration/network.py",
+    "restoration/text.py",
+    "restoration/corruptions.py",
+    "restoration/learning.py",
+    "restoration/tiles.py",
+    "restoration/measures.py",
+    "restoration/measuring.py",
+)
+"""Files whose code decides the weights and the measures of a restoration run."""
+
+
 def _without_docstrings(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -63,6 +78,11 @@ def code_fingerprint() -> str:
 def evaluation_fingerprint() -> str:
     """The same of the sources that measure a run."""
     return _fingerprint(EVALUATION_SOURCES)
+
+
+def restoration_fingerprint() -> str:
+    """The same of the sources that restore."""
+    return _fingerprint(RESTORATION_SOURCES)
 
 
 def _processor() -> str:

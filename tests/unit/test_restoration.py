@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 
 from logcosh_vae.restoration import photographs
+from logcosh_vae.restoration.comparison import in_words, paired
+from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration
+from logcosh_vae.restoration.measuring import measure
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.tiles import restore
 from logcosh_vae.running import Watch
@@ -123,3 +126,29 @@ def test_stopped_learning_goes_on_to_the_same_bytes(
     assert found.task == task
     assert not network.training
     assert (tmp_path / "whole" / "samples" / "epoch-0002.png").is_file()
+
+
+def test_pairs_are_compared_as_by_hand() -> None:
+    # seven of eight differences are positive; by the exact null distribution of the rank sum, W = 1 has p = 4 / 256
+    second = np.linspace(0.5, 0.9, 8)
+    first = second + np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, -0.01])
+    result = paired(list(first), list(second))
+    assert (result.count, result.wins, result.losses) == (8, 7, 1)
+    assert result.difference == pytest.approx(0.0425)
+    assert result.p_value == pytest.approx(4 / 256)
+    assert 0.01 < result.low < result.difference < result.high < 0.07
+    assert in_words("a", "b", "SSIM", result).startswith("a is better than b: larger SSIM on 7 of 8 pictures")
+    assert paired([0.5, 0.6], [0.5, 0.6]).p_value == 1.0
+    assert "level" in in_words("a", "b", "SSIM", paired([0.5, 0.7], [0.6, 0.6]))
+
+
+def test_a_network_is_measured_on_whole_pictures(tmp_path: Path) -> None:
+    folder, corruption = pictures(tmp_path / "set"), CORRUPTIONS["denoise"]
+    nothing = RestorationNetwork((4,)).eval()
+    torch.nn.init.zeros_(nothing.last.weight)
+    torch.nn.init.zeros_(nothing.last.bias)
+    result = measure(nothing, folder, corruption)
+    assert result["images"] == [f"{number}.png" for number in range(6)]
+    assert result["ssim"] == result["corrupted_ssim"]
+    # clipping takes a little of the noise away
+    assert all(-20 * np.log10(25 / 255) - 0.1 < value < -20 * np.log10(25 / 255) + 1.5 for value in result["psnr"])

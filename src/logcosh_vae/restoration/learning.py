@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from .. import images as pictures
-from ..config import ConfigError, choose, from_dict, to_dict
+from ..config import ConfigError, choose, digest, from_dict, to_dict
 from ..data import ImageSet, load_squares
 from ..data.batches import Batch, to_unit
 from ..data.sources import Progress
-from ..environment import code_fingerprint
+from ..environment import restoration_fingerprint
 from ..losses import Loss, make_loss
 from ..objectives import Terms
 from ..running import Training, Watch, carry_out, on_threads
@@ -215,12 +215,19 @@ def learn(
     return folder
 
 
+def run_name(config: RestorationConfig) -> str:
+    """A readable name, unique for the config and the code: the same name never means different weights."""
+    loss = config.loss if config.a is None else f"{config.loss}-a{config.a:g}"
+    name = digest(config, restoration_fingerprint(), torch.__version__)
+    return "_".join(["restore", config.task, loss, f"s{config.seed}", name])
+
+
 def _run_config(config: RestorationConfig, train: ImageSet, held: ImageSet) -> dict[str, Any]:
     return {
         "kind": "restoration",
         "train": to_dict(config),
         "images": {"train": train.fingerprint, "test": held.fingerprint},
-        "code": code_fingerprint(),
+        "code": restoration_fingerprint(),
         "torch": torch.__version__,
     }
 

@@ -1,0 +1,69 @@
+"""Two losses compared picture by picture: wins, a paired test and an interval for the mean difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One loss against another on the same pictures.
+
+    Attributes:
+        count: of the pictures; wins, losses: on how many the first has the larger, the smaller value.
+        difference: mean of first minus second; low, high: bootstrap interval of 95% for it, over pictures.
+        p_value: two-sided Wilcoxon signed-rank test that the differences are symmetric about 0.
+    """
+
+    count: int
+    wins: int
+    losses: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
+    """Compare values of the same pictures, each the mean over seeds where there are several.
+
+    Raises:
+        ValueError: the numbers of pictures differ, or there are none.
+    """
+    from scipy import stats
+
+    if len(first) != len(second) or not first:
+        raise ValueError(f"both need values of the same pictures; got {len(first)} and {len(second)}")
+    differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    rng = np.random.default_rng(0)
+    means = rng.choice(differences, (RESAMPLES, len(differences))).mean(axis=1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    p_value = float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+    return Paired(
+        len(differences),
+        int((differences > 0).sum()),
+        int((differences < 0).sum()),
+        float(differences.mean()),
+        float(low),
+        float(high),
+        p_value,
+    )
+
+
+def in_words(name: str, other: str, measure: str, result: Paired) -> str:
+    """A sentence on the outcome, computed from the numbers; level where the interval holds 0."""
+    interval = f"{result.difference:+.4f} ({result.low:+.4f} to {result.high:+.4f})"
+    if result.low <= 0.0 <= result.high:
+        verdict = f"{name} and {other} are level"
+    else:
+        verdict = f"{name} is {'better' if result.difference > 0 else 'worse'} than {other}"
+    return (
+        f"{verdict}: larger {measure} on {result.wins} of {result.count} pictures, mean difference {interval}, "
+        f"Wilcoxon p = {result.p_value:.2g}."
+    )

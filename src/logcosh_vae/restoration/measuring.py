@@ -1,0 +1,120 @@
+"""A trained network measured on whole pictures, one by one, and as a job for the runner of experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data import DataError
+from ..data.batches import to_unit
+from ..environment import restoration_fingerprint
+from ..files import DamagedJsonError, read_json, write_json
+from ..jobs import Job
+from ..runs import RunFolder
+from .corruptions import CORRUPTIONS, Corruption
+from .learning import RestorationConfig, learn, load_restoration
+from .measures import psnr, ssim
+from .network import RestorationNetwork
+from .photographs import found, read
+from .tiles import restore
+
+
+def _image(pixels: NDArray[np.unsignedinteger]) -> Tensor:
+    """`(H, W, 3)`, uint8, as `(3, H, W)` in [0, 1]."""
+    return to_unit(torch.from_numpy(pixels.astype(np.uint8)).permute(2, 0, 1).contiguous())
+
+
+def clean_and_corrupted(
+    folder: Path, corruption: Corruption, side: int | None = None
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, clean image and corrupted image `(3, H, W)` in [0, 1] of each picture in `folder`, by name.
+
+    Args:
+        folder: of pictures.
+        corruption: at its measured strength; a picture's is the same each time.
+        side: take only the central square of that side, for quick checks.
+    """
+    for index, (path, place) in enumerate(found([folder])):
+        pixels = read(path).pixels
+        if pixels.dtype != np.uint8:
+            raise DataError(f"{path}: pictures to measure on have 8 bits")
+        if side is not None:
+            top, left = (max(0, extent - side) // 2 for extent in pixels.shape[:2])
+            pixels = pixels[top : top + side, left : left + side]
+        clean = _image(pixels)
+        yield place.as_posix(), clean, corruption.evaluation(clean, index)
+
+
+def restored(network: RestorationNetwork, corrupted: Tensor) -> Tensor:
+    """A corrupted image `(3, H, W)` restored, as a file would hold it."""
+    pixels = corrupted.mul(255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return _image(restore(network, pixels))
+
+
+def measure(
+    network: RestorationNetwork, folder: Path, corruption: Corruption, side: int | None = None
+) -> dict[str, Any]:
+    """SSIM and PSNR of each picture in `folder`, restored and as it was corrupted.
+
+    Returns:
+        `images`: names; `ssim`, `psnr`, `corrupted_ssim`, `corrupted_psnr`: a value for each.
+    """
+    result: dict[str, Any] = {"images": [], "ssim": [], "psnr": [], "corrupted_ssim": [], "corrupted_psnr": []}
+    for name, clean, corrupted in clean_and_corrupted(folder, corruption, side):
+        image = restored(network, corrupted)
+        result["images"].append(name)
+        for prefix, shown in (("", image), ("corrupted_", corrupted)):
+            result[f"{prefix}ssim"].append(ssim(shown, clean))
+            result[f"{prefix}psnr"].append(psnr(shown, clean))
+    return result
+
+
+@dataclass(frozen=True)
+class RestorationJob(Job):
+    """Train a network, and measure it on the pictures of a folder."""
+
+    config: RestorationConfig
+    path: Path
+    test: Path
+    side: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Task, loss and seed."""
+        return f"{self.config.task} {self.config.loss} seed {self.config.seed}"
+
+    def work(self) -> float:
+        """Steps, for all networks of an experiment are alike."""
+        return float(self.config.epochs * self.config.steps)
+
+    def done(self) -> dict[str, Any] | None:
+        """The measures if they were made by this code on these pictures, else None."""
+        path = self.path / "measures.json"
+        if not path.is_file() or not RunFolder(self.path).is_finished(self.config.epochs):
+            return None
+        try:
+            result: dict[str, Any] = read_json(path)
+        except DamagedJsonError:
+            return None
+        names = [place.as_posix() for _, place in found([self.test])]
+        same = (result.get("code"), result.get("side"), result.get("images"))
+        return result if same == (restoration_fingerprint(), self.side, names) else None
+
+    def run(self) -> dict[str, Any]:
+        """Train and measure."""
+        learn(self.config, self.path, resume=True)
+        result = self.done()
+        if result is None:
+            network, config = load_restoration(self.path)
+            result = measure(network, self.test, CORRUPTIONS[config.task], self.side)
+            result |= {"code": restoration_fingerprint(), "side": self.side}
+            result["training_seconds"] = sum(record["seconds"] for record in RunFolder(self.path).metrics())
+            write_json(self.path / "measures.json", result)
+        return result
