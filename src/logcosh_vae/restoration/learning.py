@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import images as pictures
+from ..autoencoders import find_device
 from ..config import ConfigError, choose, digest, from_dict, to_dict
 from ..data import ImageSet, load_squares
 from ..data.batches import Batch, to_unit
@@ -28,7 +29,7 @@ from ..runs import RunError, RunFolder
 from ..training import Schedule, Step, stream
 from .corruptions import CORRUPTIONS, Corruption
 from .measures import psnr, ssim
-from .network import WIDTHS, RestorationNetwork
+from .network import WIDTHS, RestorationNetwork, takes_bfloat16
 
 A = 10.0
 """`a` of log-cosh where none is given; how it was chosen: docs/restoration.md."""
@@ -49,6 +50,7 @@ class RestorationConfig:
         targets: corrupted copies that each restored patch is compared with; more of them cost little and say more.
         epochs, steps: of the schedule; `steps` of one epoch.
         learning_rate: of Adam, after a short rise, falling along a cosine.
+        bfloat16: multiply in bfloat16, which is twice as fast where the processor can; by default where it can.
         check_images: squares of pictures kept from training, on which each epoch is measured.
     """
 
@@ -68,6 +70,7 @@ class RestorationConfig:
     seed: int = 0
     threads: int = 1
     log_every: int = 50
+    bfloat16: bool | None = None
     check_images: int = 64
     device: str = "cpu"
 
@@ -77,6 +80,8 @@ def resolved(config: RestorationConfig) -> RestorationConfig:
     choose("task", config.task, CORRUPTIONS)
     if config.loss == "log-cosh" and config.a is None:
         config = replace(config, a=A)
+    if config.bfloat16 is None:
+        config = replace(config, bfloat16=takes_bfloat16(find_device(config.device)))
     try:
         make_loss(config.loss, config.a)
         RestorationNetwork(config.widths, config.blocks)
@@ -133,7 +138,9 @@ def restoring_step(network: RestorationNetwork, loss: Loss, corruption: Corrupti
         else:
             copies = config.targets
             targets = corruption.training(clean.repeat(copies, 1, 1, 1), generator).to(device)
-        restored = network(source).repeat(copies, 1, 1, 1)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
+            restored = network(source)
+        restored = restored.float().repeat(copies, 1, 1, 1)
         if exact:
             return {"objective": loss.value(restored, targets).mean()}
         return {"objective": loss.gradient_only(restored, targets).mean()}
@@ -186,8 +193,6 @@ def learn(
     Raises:
         RunError, ConfigError, DataError, TrainingError: with one line for the user.
     """
-    from ..autoencoders import find_device
-
     config = resolved(config)
     device = find_device(config.device)
     train, held = (load_squares(config.data, split, side=config.side, progress=progress) for split in ("train", "test"))

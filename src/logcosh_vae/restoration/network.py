@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTHS = (48, 64, 96, 128)
 """Channels at each resolution, the finest first."""
+
+
+def takes_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 faster than float32; products are still summed in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return device.type == "cpu" and bool(supported())
 
 
 class Residual(nn.Module):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .network import RestorationNetwork
+from .network import RestorationNetwork, takes_bfloat16
 
 TILE = 512
 """Side of a tile's own part in pixels."""
@@ -33,6 +33,7 @@ def restore(
     picture: NDArray[np.unsignedinteger],
     *,
     tile: int = TILE,
+    bfloat16: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.unsignedinteger]:
     """Restore a picture; the result is that of the network on the whole of it, but for rounding.
@@ -44,6 +45,7 @@ def restore(
         network: in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
         tile: side of the tiles; more is faster and takes more memory.
+        bfloat16: multiply in bfloat16; by default where that is faster.
         progress: called with the tiles done and all of them.
 
     Returns:
@@ -54,11 +56,13 @@ def restore(
     tile, margin = -(-tile // stride) * stride, -(-network.reach // stride) * stride
     largest = float(np.iinfo(picture.dtype).max)
     device = next(network.parameters()).device
+    bfloat16 = takes_bfloat16(device) if bfloat16 is None else bfloat16
     result = np.empty_like(picture)
     every = list(windows(height, width, tile, margin))
     for done, (rows, columns, own_rows, own_columns) in enumerate(every, start=1):
         part = torch.from_numpy(picture[rows, columns].astype(np.float32) / largest).permute(2, 0, 1)[None]
-        restored = network(part.to(device, memory_format=torch.channels_last))[0].clamp(0.0, 1.0)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            restored = network(part.to(device, memory_format=torch.channels_last))[0].float().clamp(0.0, 1.0)
         own = restored[
             :,
             own_rows.start - rows.start : own_rows.stop - rows.start,
