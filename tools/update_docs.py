@@ -23,15 +23,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from logcosh_vae import images, load
 from logcosh_vae.evaluation import generate, random_test_images, reconstruct
-from logcosh_vae.paper import registry
-from logcosh_vae.presentation import (
-    duration,
-    format_change,
-    format_value,
-    markdown_table,
-    model_text,
-    provenance,
-)
+from logcosh_vae.paper.registry import EXPERIMENTS
+from logcosh_vae.presentation import duration, format_change, format_value, markdown_table, model_text
+from logcosh_vae.words import Words
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "images"
@@ -39,13 +33,17 @@ PAGES = ("README.md", "docs/results.md")
 INK, SOFT = (28, 28, 30), (98, 98, 106)
 
 
+def words(results: Mapping[str, Any]) -> Words:
+    return EXPERIMENTS[results["experiment"]].words
+
+
 def table(results: Mapping[str, Any]) -> str:
-    return markdown_table(results) + "\n" + provenance(results)
+    return markdown_table(results) + "\n" + words(results).provenance(results)
 
 
 def sentences(results: Mapping[str, Any]) -> str:
     """What the results say, as `reproduce` prints it."""
-    return "".join(f"- {sentence}\n" for sentence in registry.sentences(results["experiment"], results))
+    return "".join(f"- {sentence}\n" for sentence in words(results).findings(results))
 
 
 def table_and_sentences(results: Mapping[str, Any]) -> str:
@@ -53,7 +51,7 @@ def table_and_sentences(results: Mapping[str, Any]) -> str:
 
 
 def figure_and_sentences(results: Mapping[str, Any]) -> str:
-    return sentences(results) + "\n" + provenance(results)
+    return sentences(results) + "\n" + words(results).provenance(results)
 
 
 def study(results: Mapping[str, Any]) -> str:

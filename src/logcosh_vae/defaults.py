@@ -1,4 +1,4 @@
-"""The paper's settings by image set (A.2, A.3): what a config takes where it leaves a value open."""
+"""What a config takes where it leaves a value open: the paper's settings by image set (A.2, A.3), and restoration's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ FIXED_SIZE = ("mnist", "fashion-mnist")
 
 PICTURE_SIZE = (64, 64)
 """Height and width that pictures are brought to (A.3)."""
+
+RESTORATION_WIDTHS = (48, 64, 96, 128)
+"""Channels of the restoration network at each resolution, the finest first."""
+
+RESTORATION_A = 10.0
+"""`a` of log-cosh for restoration; how it was chosen: docs/restoration.md."""
 
 
 @dataclass(frozen=True)

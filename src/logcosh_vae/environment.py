@@ -45,11 +45,18 @@ RESTORATION_SOURCES = (
     "restoration/text.py",
     "restoration/corruptions.py",
     "restoration/learning.py",
+)
+"""Files whose code decides the weights of a restoration run."""
+
+RESTORATION_MEASURING_SOURCES = (
+    "restoration/text.py",
+    "restoration/corruptions.py",
+    "restoration/network.py",
     "restoration/tiles.py",
     "restoration/measures.py",
     "restoration/measuring.py",
 )
-"""Files whose code decides the weights and the measures of a restoration run."""
+"""Files whose code decides the measures of a trained restoration run."""
 
 
 def _without_docstrings(source: str) -> str:
@@ -81,8 +88,13 @@ def evaluation_fingerprint() -> str:
 
 
 def restoration_fingerprint() -> str:
-    """The same of the sources that restore."""
+    """The same of the sources that learn to restore."""
     return _fingerprint(RESTORATION_SOURCES)
+
+
+def restoration_measuring_fingerprint() -> str:
+    """The same of the sources that measure how well that was learnt."""
+    return _fingerprint(RESTORATION_MEASURING_SOURCES)
 
 
 def _processor() -> str:

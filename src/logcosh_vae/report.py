@@ -14,17 +14,9 @@ import jinja2
 from PIL import Image
 
 from .files import write_text
-from .presentation import (
-    METRIC_NAMES,
-    TableRow,
-    epochs_text,
-    format_value,
-    images_text,
-    markdown_table,
-    provenance,
-    table_rows,
-)
+from .presentation import METRIC_NAMES, TableRow, markdown_table, table_rows
 from .runs import RunFolder
+from .words import WORDS, Words
 
 PICTURES = {
     "samples": "Samples: the same codes z from the prior, decoded by each model",
@@ -115,15 +107,17 @@ class Part:
 
     Attributes:
         results: of `run_experiment`.
-        findings: what they say, in words.
+        words: what is said of them.
         picture: of a figure, as PNG bytes.
         store: folder of the runs, whose own pictures and curves are then shown.
+        table: whether the numbers are shown as a table.
     """
 
     results: Mapping[str, Any]
-    findings: Sequence[str] = ()
+    words: Words = WORDS
     picture: bytes | None = None
     store: Path | None = None
+    table: bool = True
 
 
 def _sections(rows: Sequence[TableRow], folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -149,17 +143,16 @@ def _part(part: Part) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "results": results,
         "rows": rows,
-        "table": part.picture is None,
+        "table": part.table,
         "picture": data_address(part.picture, "image/png") if part.picture else None,
-        "findings": part.findings,
+        "findings": part.words.findings(results) if rows else [],
         "sections": [],
         "configuration": None,
     }
     if rows:
-        shown["epochs"] = epochs_text(results)
-        shown["images"] = images_text(results)
+        shown["introduction"] = part.words.introduction(results)
+        shown["legend"] = part.words.legend(results)
         shown["metrics"] = {k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells}
-        shown["real_sharpness"] = format_value("sharpness", results["floor"]["sharpness"])
         shown["configuration"] = json.dumps(_shared([row["config"] for row in results["rows"]]), indent=2)
     if part.store is not None and rows:
         shown["sections"] = _sections(rows, [part.store / row["runs"][0] for row in results["rows"]])
@@ -175,11 +168,11 @@ def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None
             lines += [f"## {results['title']}", ""]
         if part.picture is not None:
             lines += [f"![{results['title']}]({results['experiment']}-{results['profile']}.png)", ""]
-        elif results["rows"]:
+        if part.table and results["rows"]:
             lines += [markdown_table(results)]
         if results["rows"]:
-            lines += [provenance(results)]
-        lines += [f"- {sentence}" for sentence in part.findings] + [""] * bool(part.findings)
+            lines += [part.words.provenance(results)]
+            lines += [*(f"- {sentence}" for sentence in part.words.findings(results)), ""]
     write_text(target, "\n".join(lines))
     return target
 

@@ -168,12 +168,14 @@ def results_table(results: Mapping[str, Any]) -> Table:
     for name in metrics:
         table.add_column(METRIC_NAMES[name].replace(", ", "\n"), justify="right", no_wrap=True)
     table.add_column("training", justify="right", no_wrap=True)
+    several = len({(row.model_text, row.loss) for row in rows}) < len(rows)  # then a tells them apart
     for row in rows:
         cells = [row.cells[name] for name in metrics]
         changes = [f" ({cell.change_text})" if cell.change_text else "" for cell in cells]
         values = [cell.value_text + change for cell, change in zip(cells, changes, strict=True)]
         paper = any(cell.reported_text for cell in cells)
-        table.add_row(f"{row.model_text} {row.short_loss_text}", *values, duration(row.seconds), end_section=not paper)
+        loss = row.loss_text if several else row.short_loss_text
+        table.add_row(f"{row.model_text} {loss}", *values, duration(row.seconds), end_section=not paper)
         if paper:
             table.add_row("  the paper", *[cell.reported_text for cell in cells], "", style="dim", end_section=True)
     return table

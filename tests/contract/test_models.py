@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from logcosh_vae.autoencoder_experiments import operations
 from logcosh_vae.build import build_model
 from logcosh_vae.config import ModelConfig, TrainConfig, resolve
-from logcosh_vae.experiments import operations
 from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.models import MODELS
 from logcosh_vae.networks import NETWORKS, PAPER_SIZE, Size

@@ -12,11 +12,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from logcosh_vae.paper.figures import CURVATURES, FIGURES
-from logcosh_vae.paper.registry import EXPERIMENTS
+from logcosh_vae.data import DataError, text_removal
+from logcosh_vae.paper.figures import CURVATURES
+from logcosh_vae.paper.registry import ALL, EXPERIMENTS
+from logcosh_vae.paper.restoration import CURVATURES as RESTORATION_CURVATURES
+from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.runs import RunError, RunFolder
 
 
@@ -76,33 +80,66 @@ def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) 
 
 
 def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root: Path) -> None:
+    try:
+        text_removal("test", celeba_root)
+    except DataError as error:
+        pytest.skip(str(error))
     result = run("reproduce", "all", "--profile", "smoke", "--data-root", celeba_root, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     trained = set()
-    for name in EXPERIMENTS:
+    for name in ALL:
         results = json.loads((tmp_path / "results" / f"{name}-smoke.json").read_text())
         trained |= {run for row in results["rows"] for run in row["runs"]}
         assert results["rows"] or name == "figure1"
         for row in results["rows"]:
             assert all(math.isfinite(value["mean"]) for value in row["metrics"].values())
-        if name in FIGURES:
+        if EXPERIMENTS[name].draw:
             with Image.open(tmp_path / "runs" / f"{name}-smoke.png") as picture:
                 assert len(set(picture.convert("L").resize((99, 99)).tobytes())) > 20, f"{name} is empty"
-    # what tables and figures share is trained once: 12 + 6 rows of the tables, and 14 more curvatures
+    # what tables and figures share is trained once: 12 + 6 rows of the tables, 14 more curvatures, 3 of restoration
     runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir() and not path.name.startswith("features")]
     assert {path.name for path in runs} == trained
-    assert len(trained) == 12 + 6 + 2 * (len(CURVATURES) - 1)
+    assert len(trained) == 12 + 6 + 2 * (len(CURVATURES) - 1) + 3
     page = _Page()
     page.feed((tmp_path / "runs" / "all-smoke.html").read_text())
-    assert {f"#{name}" for name in EXPERIMENTS} <= set(page.addresses)
+    assert {f"#{name}" for name in ALL} <= set(page.addresses)
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     markdown = (tmp_path / "runs" / "all-smoke.md").read_text()
-    assert markdown.count("\n## ") == len(EXPERIMENTS)
-    assert markdown.count("**") == 2 * 3 * 2 * 18  # three metrics in two tables of each pair, 18 rows
-    assert {f"{name}-smoke.png" for name in FIGURES} == set(re.findall(r"\]\((.+?)\)", markdown))
+    assert markdown.count("\n## ") == len(ALL)
+    assert markdown.count("**") == 2 * (
+        3 * 2 * 18 + 2 * 3
+    )  # three metrics in two tables of each pair, two in figure 10
+    assert {f"{name}-smoke.png" for name in ALL if EXPERIMENTS[name].draw} == set(re.findall(r"\]\((.+?)\)", markdown))
     assert "Trained on 1,000 of the 162,770 of the complete set" in markdown
     assert "(c) log-cosh: FID from" in markdown
     assert "(c) log-cosh: FID from" in result.stdout
+    assert "Text removal: log-cosh" in result.stdout
+
+
+def test_every_task_of_restoration_is_learnt_and_measured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 12), ("test", 2)):
+        folder = tmp_path / "text-removal" / name / "drawn"
+        folder.mkdir(parents=True)
+        for index in range(count):
+            coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3)).astype(np.uint8))
+            coarse.resize((160, 120), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
+    for name in ("restoration", "restoration-a"):
+        arguments = ("reproduce", name, "--profile", "smoke", "--seeds", 2, "--data-root", tmp_path, "--jobs", 2)
+        result = run(*arguments, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        results = json.loads((tmp_path / "results" / f"{name}-smoke.json").read_text())
+        assert {row["task"] for row in results["rows"]} == (set(CORRUPTIONS) if name == "restoration" else {"text"})
+        for row in results["rows"]:
+            pictures = np.array(row["pictures"]["ssim"])
+            assert pictures.shape == (2, 2)
+            assert row["metrics"]["ssim"]["values"] == pytest.approx(pictures.mean(axis=1))
+            assert row["validation"]["ssim"]
+        page = _Page()
+        page.feed((tmp_path / "runs" / f"{name}-smoke.html").read_text())
+        assert len(page.addresses) == 1
+    assert "largest SSIM at a = " in result.stdout
+    assert all(f"log-cosh, a = {a:g}" in page.words for a in RESTORATION_CURVATURES)
 
 
 def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, data_root: Path) -> None:

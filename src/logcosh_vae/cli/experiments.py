@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,49 +27,27 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..classifiers import FeatureConfig
     from ..experiments import Experiment
     from ..jobs import Workers
 
 
-def _prepare(experiment: Experiment, store: Path, data_root: Path | None) -> Experiment:
-    """Fetch and prepare images once, with progress, before worker processes look for them; train missing features.
-
-    Features that are only good for a check are kept beside the runs, so that nothing else is measured in them.
-    """
-    from ..autoencoders import split
-    from ..classifiers import ensure_features, feature_config
-    from ..config import TrainConfig, resolve
-    from ..data import DATASETS
+def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Experiment[Any]:
+    """Fetch and prepare images once, with progress, before worker processes look for them; train missing features."""
+    from ..experiments import Preparing
     from ..running import Watch
     from ..terminal import FetchDisplay, TrainingDisplay
 
     fetching, training = FetchDisplay(), TrainingDisplay()
 
-    def watch(config: FeatureConfig) -> Watch:
-        print(f"{config.data}: training the classifier whose features the FID is measured in", flush=True)
+    def watch(name: str) -> Watch:
+        fetching.close()
+        print(f"{name}: training the classifier whose features the FID is measured in", flush=True)
         return Watch(training.step, training.epoch)
 
-    target = store / "features" if experiment.features else None
-    for data in dict.fromkeys(resolve(row.config).data for row in experiment.rows):
-        config = TrainConfig(data)
-        images = [split(config, name, data_root, progress=fetching) for name in ("train", "test")]
+    try:
+        return experiment.prepare(store, data_root, Preparing(fetching, watch))
+    finally:
         fetching.close()
-        if data.name in DATASETS:
-            channels, height, width = images[0].images.shape[1:]
-            features = feature_config(data.name, size=data.size, **experiment.features)
-            shape = (channels, height, width)
-            ensure_features(features, shape, store, target, root=data_root, watch=watch)
-    evaluation = replace(experiment.evaluation, features=str(target) if target else None)
-    return replace(experiment, evaluation=evaluation)
-
-
-def on_device(experiment: Experiment, device: str | None) -> Experiment:
-    """The experiment with every run on `device`."""
-    rows = tuple(
-        replace(row, config=replace(row.config, device=device or row.config.device)) for row in experiment.rows
-    )
-    return replace(experiment, rows=rows)
 
 
 @contextmanager
@@ -90,7 +67,7 @@ def _workers(jobs: int | None, scheduler: str | None, wanted: int, store: Path) 
 
 
 def _run(
-    experiments: Sequence[Experiment],
+    experiments: Sequence[Experiment[Any]],
     seeds: int,
     store: Path,
     data_root: Path | None,
@@ -137,11 +114,12 @@ def compare(
     data_root: DataRoot = None,
 ) -> None:
     """Train one model with several losses and compare them in a table and a report."""
+    from ..autoencoder_experiments import AutoencoderExperiment, Row
     from ..config import override
     from ..evaluation import evaluation_for
-    from ..experiments import Experiment, Row, write_results
+    from ..experiments import write_results
     from ..paper.reported import reported
-    from ..presentation import LOSS_NAMES, findings, model_text
+    from ..presentation import LOSS_NAMES, model_text
     from ..report import Part, build, write_markdown
     from ..terminal import console, results_table
 
@@ -157,10 +135,11 @@ def compare(
         for config, name in zip(configs, losses, strict=True)
     )
     title = f"{model_text(model)} on {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
-    experiment = Experiment("compare", title, "custom", rows, evaluation_for(configs[0].data.name), "Tables 1 to 4")
+    evaluation = evaluation_for(configs[0].data.name)
+    experiment = AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4")
     (results,) = _run([experiment], seeds, out / "runs", data_root, jobs)
     write_results(results, out / "results.json")
-    parts = [Part(results, findings(results), store=out / "runs")]
+    parts = [Part(results, store=out / "runs")]
     report = build(parts, out / "report.html")
     write_markdown(parts, out / "report.md")
     console().print(results_table(results))
@@ -169,7 +148,9 @@ def compare(
 
 @app.command()
 def reproduce(
-    name: Annotated[str, typer.Argument(help="table1 ... table4 | figure1 ... figure9 | all")],
+    name: Annotated[
+        str, typer.Argument(help="table1 ... table4 | figure1 ... figure11 | all | restoration | restoration-a")
+    ],
     profile: Annotated[Profile, typer.Option("--profile")] = Profile.laptop,
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 1,
     model: Annotated[
@@ -190,27 +171,28 @@ def reproduce(
     from .. import images as pictures
     from ..config import choose
     from ..experiments import write_results
-    from ..paper.registry import EXPERIMENTS, experiment, picture, sentences
+    from ..paper.registry import ALL, EXPERIMENTS
     from ..report import Part, build, png, write_markdown
     from ..terminal import console, results_table
 
     choose("experiment", name, (*EXPERIMENTS, "all"))
-    names = EXPERIMENTS if name == "all" else (name,)
-    wanted = [on_device(_only(experiment(each, profile), model), device) for each in names]
+    names = ALL if name == "all" else [name]
+    wanted = [_wanted(EXPERIMENTS[each].experiment(profile), model, device) for each in names]
     for each in wanted:
         _check_smaller(results / f"{each.name}-{profile}.json", each, seeds, overwrite)
     parts = []
     for obtained in _run(wanted, seeds, runs, data_root, jobs, scheduler):
+        declared = EXPERIMENTS[obtained["experiment"]]
         path = results / f"{obtained['experiment']}-{profile}.json"
         write_results(obtained, path)
-        drawn = picture(obtained["experiment"], obtained, runs, data_root)
+        drawn = declared.draw(obtained, runs, data_root) if declared.draw else None
         if drawn is not None:
             pictures.save(drawn, runs / f"{obtained['experiment']}-{profile}.png")
-        said = sentences(obtained["experiment"], obtained)
-        parts.append(Part(obtained, said, png(drawn) if drawn else None, None if drawn or name == "all" else runs))
-        if drawn is None:
+        shown = runs if drawn is None and name != "all" else None
+        parts.append(Part(obtained, declared.words, png(drawn) if drawn else None, shown, declared.table))
+        if declared.table:
             console().print(results_table(obtained))
-        for sentence in said:
+        for sentence in declared.words.findings(obtained) if obtained["rows"] else []:
             print(f"- {sentence}")
         print(f"results: {path}" + (f"\npicture: {runs / path.stem}.png" if drawn else ""), flush=True)
     title = f"Every table and figure of the paper, profile “{profile}”" if name == "all" else None
@@ -218,19 +200,19 @@ def reproduce(
     print(f"report: {report}\nthe same as Markdown: {write_markdown(parts, report.with_suffix('.md'), title)}")
 
 
-def _only(experiment: Experiment, models: list[str] | None) -> Experiment:
-    """The experiment with the rows of some models only."""
+def _wanted(experiment: Experiment[Any], models: list[str] | None, device: str | None) -> Experiment[Any]:
+    """The experiment with the rows of some models only, on a device."""
     from ..config import choose
 
-    if not models:
-        return experiment
-    known = list(dict.fromkeys(row.config.model_name for row in experiment.rows))
-    for wanted in models:
+    known = experiment.models()
+    for wanted in models or []:
         choose(f"--model for {experiment.name}", wanted, known or ["none, it needs no training"])
-    return replace(experiment, rows=tuple(row for row in experiment.rows if row.config.model_name in models))
+    if models:
+        experiment = experiment.only(models)
+    return experiment.on_device(device) if device else experiment
 
 
-def _check_smaller(path: Path, experiment: Experiment, seeds: int, overwrite: bool) -> None:
+def _check_smaller(path: Path, experiment: Experiment[Any], seeds: int, overwrite: bool) -> None:
     """Refuse to replace results by fewer rows or seeds."""
     from ..files import DamagedJsonError, read_json
 

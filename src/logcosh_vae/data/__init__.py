@@ -18,6 +18,7 @@ from .sources import Progress
 __all__ = [
     "DATASETS",
     "IDX_SETS",
+    "TEXT_REMOVAL",
     "DataError",
     "ImageSet",
     "cache_root",
@@ -25,6 +26,8 @@ __all__ = [
     "data_root",
     "is_path",
     "load_images",
+    "load_squares",
+    "text_removal",
     "whole_count",
 ]
 
@@ -33,6 +36,9 @@ IDX_SETS = {files.name: partial(load, files) for files in (MNIST, FASHION_MNIST)
 
 DATASETS = (*IDX_SETS, "celeba")
 """Names of image sets; anything else is the path of a folder or zip file."""
+
+TEXT_REMOVAL = "text-removal"
+"""The pictures of the paper's Appendix D: to learn from in `train`, to measure on in `test`, in the data root."""
 
 
 def _user_cache() -> Path:
@@ -126,16 +132,38 @@ def load_images(
     return load_folder(Path(name), split, preparation, cache_root(), strict=strict, progress=progress)
 
 
+def text_removal(part: str, root: Path | None = None) -> Path:
+    """The folder of the pictures to learn from (`train`) or to measure on (`test`).
+
+    Raises:
+        DataError: it is not there.
+    """
+    folder = data_root(root) / TEXT_REMOVAL / part
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is not there: put pictures to learn from (the paper: 200 of BSD and 91 of Yang et al.) into "
+            f"{folder.parent / 'train'}, and those to measure on (Urban100) into {folder.parent / 'test'}"
+        )
+    return folder
+
+
 def load_squares(
-    path: Path | str, split: str, *, side: int, strict: bool = False, progress: Progress | None = None
+    path: Path | str,
+    split: str,
+    *,
+    side: int,
+    strict: bool = False,
+    root: Path | None = None,
+    progress: Progress | None = None,
 ) -> ImageSet:
     """Load a split of a folder or zip file of pictures as squares of their own pixels, for training on details.
 
     Args:
-        path: of the folder or the zip file.
+        path: of the folder or the zip file, or `text-removal` for the paper's pictures to learn from.
         split: `train` or `test`; a picture's squares are all in one.
         side: of a square. Pictures of more than a million pixels are shrunk to that before they are cut.
         strict: a picture that cannot be used is an error; else it is left out and named in `left_out`.
+        root: data root, see `data_root`.
         progress: called while preparing.
 
     Raises:
@@ -144,4 +172,5 @@ def load_squares(
     Example:
         load_squares("~/pictures", "train", side=128).images  # (N, 3, 128, 128), uint8
     """
-    return load_folder(Path(path).expanduser(), split, Tiling(side), cache_root(), strict=strict, progress=progress)
+    folder = text_removal("train", root) if path == TEXT_REMOVAL else Path(path).expanduser()
+    return load_folder(folder, split, Tiling(side), cache_root(), strict=strict, progress=progress)

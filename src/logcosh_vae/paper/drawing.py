@@ -92,7 +92,8 @@ def sheet(results: Mapping[str, Any], store: Path, root: Path | None, kinds: Seq
     return compose(rows)
 
 
-def _plot(width: float, height: float, columns: Sequence[float]) -> tuple[Any, Any]:
+def plot(width: float, height: float, columns: Sequence[float]) -> tuple[Any, Any]:
+    """A plot's figure in inches, and its axes beside each other with those widths."""
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(width, height), dpi=110, layout="constrained")
@@ -103,7 +104,8 @@ def _plot(width: float, height: float, columns: Sequence[float]) -> tuple[Any, A
     return figure, axes
 
 
-def _image(figure: Any) -> Image.Image:
+def figure_image(figure: Any) -> Image.Image:
+    """A plot as a picture."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return Image.open(content).convert("RGB")
@@ -111,7 +113,7 @@ def _image(figure: Any) -> Image.Image:
 
 def loss_curves(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
     """The losses of the paper on [-1, 1], and their gradients."""
-    figure, (values, slopes) = _plot(9.0, 3.6, (1, 1))
+    figure, (values, slopes) = plot(9.0, 3.6, (1, 1))
     shown = [("l2", None), ("l1", None), *(("log-cosh", a) for a in (1.0, 3.0, 10.0, 100.0))]
     t = torch.linspace(-1.0, 1.0, 801, dtype=torch.float64)
     for (name, a), colour in zip(shown, COLOURS, strict=True):
@@ -129,7 +131,7 @@ def loss_curves(results: Mapping[str, Any], store: Path, root: Path | None) -> I
         axes.set_xlabel("residual t")
         axes.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
     values.legend(frameon=False, fontsize=9)
-    return _image(figure)
+    return figure_image(figure)
 
 
 def curvature(row: Mapping[str, Any]) -> float:
@@ -186,7 +188,7 @@ def curvature_figure(results: Mapping[str, Any], store: Path, root: Path | None)
     rows = results["rows"]
     by_loss = {loss: [row for row in rows if row["loss"] == loss] for loss in ("l2", "log-cosh")}
     folders = {LOSS_NAMES[loss]: store / row["runs"][0] for loss, row in pair_of(results).items()}
-    figure, axes = _plot(13.0, 3.8, (1, 1, 1.3))
+    figure, axes = plot(13.0, 3.8, (1, 1, 1.3))
     runs = {name: RunFolder(path) for name, path in folders.items()}
     _along_training(axes[0], runs, "squared_l2", "(a) squared L2 test error")
     _along_training(axes[1], runs, "kl", "(b) KL divergence on the test split")
@@ -205,7 +207,7 @@ def curvature_figure(results: Mapping[str, Any], store: Path, root: Path | None)
         made = torch.cat([digit, *[reconstruct(load(store / row["runs"][0]), digit) for row in members]])
         points = ", ".join(f"{curvature(row):g}" for row in members)
         strips.append([(f"{LOSS_NAMES[loss]}: real, then reconstructed at curvature {points}", _strip(made))])
-    return compose([[("", _image(figure))], _misleading(folders, root), *strips])
+    return compose([[("", figure_image(figure))], _misleading(folders, root), *strips])
 
 
 def _strip(images: Tensor) -> Image.Image:

@@ -13,9 +13,10 @@ from typing import Any
 
 from PIL import Image
 
+from ..autoencoder_experiments import AutoencoderExperiment, Row
 from ..config import TrainConfig
-from ..experiments import Experiment, Row
 from ..presentation import format_change, format_value
+from ..words import WORDS, Words
 from .drawing import curvature, curvature_figure, loss_curves, pair_of, sheet
 from .reported import reported
 from .tables import PROFILES, configuration
@@ -30,6 +31,10 @@ Draw = Callable[[Mapping[str, Any], Path, Path | None], Image.Image]
 """Makes the picture from the results, the folder of runs and the data root."""
 
 
+SILENT = replace(WORDS, findings=lambda _: [])
+"""For figures that are only to be looked at."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """A figure of the paper.
@@ -38,13 +43,13 @@ class Figure:
         title: for reports.
         rows: of a profile: the runs it needs, none for one that needs no training.
         draw: makes the picture.
-        findings: what the results say, in words computed from them.
+        words: what is said of the results.
     """
 
     title: str
     rows: Callable[[str], tuple[Row, ...]]
     draw: Draw
-    findings: Callable[[Mapping[str, Any]], list[str]] = lambda _: []
+    words: Words = SILENT
 
 
 def _rows(data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Callable[[str], tuple[Row, ...]]:
@@ -124,7 +129,7 @@ FIGURES: dict[str, Figure] = {
         "Figure 6: what log-cosh optimises, and the effect of curvature",
         _curvature_rows,
         curvature_figure,
-        curvature_findings,
+        replace(WORDS, findings=curvature_findings),
     ),
     "figure7": _sheet(
         "Figure 7: samples and reconstructions with L1, MNIST",
@@ -146,8 +151,8 @@ FIGURES: dict[str, Figure] = {
 }
 
 
-def figure(name: str, profile: str) -> Experiment:
+def figure(name: str, profile: str) -> AutoencoderExperiment:
     """The runs a figure needs, as an experiment."""
     scale = PROFILES[profile]
     rows = FIGURES[name].rows(profile)
-    return Experiment(name, FIGURES[name].title, profile, rows, scale.evaluation, features=scale.features)
+    return AutoencoderExperiment(name, FIGURES[name].title, profile, rows, scale.evaluation, features=scale.features)

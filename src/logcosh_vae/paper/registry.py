@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from PIL import Image
-
 from ..experiments import Experiment
-from ..presentation import findings
-from .figures import FIGURES, figure
+from ..words import WORDS, Words
+from . import restoration
+from .figures import FIGURES, Draw, figure
 from .tables import TABLES, table
 
-EXPERIMENTS = (*TABLES, *FIGURES)
+
+@dataclass(frozen=True)
+class Declared:
+    """What can be reproduced.
+
+    Attributes:
+        experiment: what is run, by profile.
+        words: what is said of its results.
+        draw: makes its picture, where it has one.
+        table: whether its numbers are shown as a table.
+        in_paper: whether it stands in the paper, and so belongs to `all`.
+    """
+
+    experiment: Callable[[str], Experiment[Any]]
+    words: Words = WORDS
+    draw: Draw | None = None
+    table: bool = True
+    in_paper: bool = True
+
+
+EXPERIMENTS: dict[str, Declared] = {
+    **{name: Declared(partial(table, name)) for name in TABLES},
+    **{name: Declared(partial(figure, name), each.words, each.draw, table=False) for name, each in FIGURES.items()},
+    **{
+        name: Declared(partial(restoration.experiment, name), each.words, each.draw, each.table, each.in_paper)
+        for name, each in restoration.EXPERIMENTS.items()
+    },
+}
 """What `reproduce NAME` knows."""
 
-
-def experiment(name: str, profile: str) -> Experiment:
-    """A table or figure of the paper at a profile."""
-    return table(name, profile) if name in TABLES else figure(name, profile)
-
-
-def picture(name: str, results: Mapping[str, Any], store: Path, root: Path | None = None) -> Image.Image | None:
-    """The picture of a figure from its results; None for a table."""
-    return FIGURES[name].draw(results, store, root) if name in FIGURES else None
-
-
-def sentences(name: str, results: Mapping[str, Any]) -> list[str]:
-    """What an experiment's results say."""
-    return FIGURES[name].findings(results) if name in FIGURES else findings(results)
+ALL = [name for name, declared in EXPERIMENTS.items() if declared.in_paper]
+"""What `reproduce all` runs."""

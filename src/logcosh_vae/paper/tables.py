@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..autoencoder_experiments import AutoencoderExperiment, Row
 from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from ..evaluation import EvaluationConfig
-from ..experiments import Experiment, Row
 from .reported import reported
 
 LOSSES = ("l2", "log-cosh", "l1")
@@ -40,8 +40,8 @@ def _laptop(config: TrainConfig) -> TrainConfig:
         return replace(config, epochs=10)
     model = replace(config.model, width=LAPTOP_WIDTH)
     if config.data.name == "celeba":
-        # 24 epochs of 6,400 images are 1,536 batches of 100, too few for the codes to lose their correlations (the paper's
-        # runs have 110,000): batches of 25, and the paper's learning rate over the width, as narrow networks allow.
+        # 24 epochs of 6,400 images are 1,536 batches of 100, too few for the codes to lose their correlations (the
+        # paper has 110,000): batches of 25, and the paper's learning rate over the width, as narrow networks allow.
         rate = config.optimizer.learning_rate / LAPTOP_WIDTH
         optimizer = replace(config.optimizer, learning_rate=rate, drops=((12.0, 0.5), (18.0, 0.2)))
         return replace(config, model=model, epochs=24, batch_size=25, optimizer=optimizer)
@@ -110,7 +110,7 @@ def configuration(data: str, model: str, loss: str) -> TrainConfig:
     )
 
 
-def table(name: str, profile: str) -> Experiment:
+def table(name: str, profile: str) -> AutoencoderExperiment:
     """A table of the paper at a profile."""
     declared, scale = TABLES[name], PROFILES[profile]
     rows = tuple(
@@ -118,6 +118,6 @@ def table(name: str, profile: str) -> Experiment:
         for model in declared.models
         for loss in LOSSES
     )
-    return Experiment(
+    return AutoencoderExperiment(
         name, declared.title, profile, rows, scale.evaluation, source=declared.source, features=scale.features
     )

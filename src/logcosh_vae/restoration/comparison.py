@@ -58,7 +58,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
 
 def in_words(name: str, other: str, measure: str, result: Paired) -> str:
     """A sentence on the outcome, computed from the numbers; level where the interval holds 0."""
-    interval = f"{result.difference:+.4f} ({result.low:+.4f} to {result.high:+.4f})"
+    interval = f"{result.difference:+.4f} ({result.low:+.4f} to {result.high:+.4f})".replace("-", "\N{MINUS SIGN}")
     if result.low <= 0.0 <= result.high:
         verdict = f"{name} and {other} are level"
     else:

@@ -21,6 +21,7 @@ from ..config import ConfigError, choose, digest, from_dict, to_dict
 from ..data import ImageSet, load_squares
 from ..data.batches import Batch, to_unit
 from ..data.sources import Progress
+from ..defaults import RESTORATION_A, RESTORATION_WIDTHS
 from ..environment import restoration_fingerprint
 from ..losses import Loss, make_loss
 from ..objectives import Terms
@@ -29,10 +30,7 @@ from ..runs import RunError, RunFolder
 from ..training import Schedule, Step, stream
 from .corruptions import CORRUPTIONS, Corruption
 from .measures import psnr, ssim
-from .network import WIDTHS, RestorationNetwork, takes_bfloat16
-
-A = 10.0
-"""`a` of log-cosh where none is given; how it was chosen: docs/restoration.md."""
+from .network import RestorationNetwork, takes_bfloat16
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class RestorationConfig:
     """Everything that decides the weights of a restoration network.
 
     Attributes:
-        data: folder or zip file of pictures.
+        data: folder or zip file of pictures; `text-removal` for the paper's.
         task: what to restore from, a key of `CORRUPTIONS`.
         loss, a: as for an auto-encoder.
         widths, blocks: of the network.
@@ -58,7 +56,7 @@ class RestorationConfig:
     task: str = "text"
     loss: str = "log-cosh"
     a: float | None = None
-    widths: tuple[int, ...] = WIDTHS
+    widths: tuple[int, ...] = RESTORATION_WIDTHS
     blocks: int = 1
     side: int = 128
     patch: int = 64
@@ -79,7 +77,7 @@ def resolved(config: RestorationConfig) -> RestorationConfig:
     """The config with `a` filled in and every value checked; `ConfigError` names the key."""
     choose("task", config.task, CORRUPTIONS)
     if config.loss == "log-cosh" and config.a is None:
-        config = replace(config, a=A)
+        config = replace(config, a=RESTORATION_A)
     if config.bfloat16 is None:
         config = replace(config, bfloat16=takes_bfloat16(find_device(config.device)))
     try:
@@ -180,11 +178,20 @@ def spread(squares: Tensor, count: int) -> Tensor:
     return squares[places]
 
 
+def squares(config: RestorationConfig, root: Path | None, progress: Progress | None) -> tuple[ImageSet, ImageSet]:
+    """The squares to learn from, and those of pictures that are kept from learning."""
+    train, held = (
+        load_squares(config.data, split, side=config.side, root=root, progress=progress) for split in ("train", "test")
+    )
+    return train, held
+
+
 def learn(
     config: RestorationConfig,
     path: Path,
     *,
     resume: bool = False,
+    root: Path | None = None,
     watch: Watch | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
@@ -195,7 +202,7 @@ def learn(
     """
     config = resolved(config)
     device = find_device(config.device)
-    train, held = (load_squares(config.data, split, side=config.side, progress=progress) for split in ("train", "test"))
+    train, held = squares(config, root, progress)
     folder = RunFolder.create(path, _run_config(config, train, held), resume=resume)
     corruption = CORRUPTIONS[config.task]
     checked = spread(held.images, config.check_images)

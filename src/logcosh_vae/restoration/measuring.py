@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..data import DataError
 from ..data.batches import to_unit
-from ..environment import restoration_fingerprint
+from ..environment import restoration_measuring_fingerprint
 from ..files import DamagedJsonError, read_json, write_json
 from ..jobs import Job
+from ..running import on_threads
 from ..runs import RunFolder
 from .corruptions import CORRUPTIONS, Corruption
 from .learning import RestorationConfig, learn, load_restoration
@@ -32,7 +35,7 @@ def _image(pixels: NDArray[np.unsignedinteger]) -> Tensor:
 
 
 def clean_and_corrupted(
-    folder: Path, corruption: Corruption, side: int | None = None
+    folder: Path, corruption: Corruption, side: int | None = None, wanted: Container[int] | None = None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Name, clean image and corrupted image `(3, H, W)` in [0, 1] of each picture in `folder`, by name.
 
@@ -40,8 +43,11 @@ def clean_and_corrupted(
         folder: of pictures.
         corruption: at its measured strength; a picture's is the same each time.
         side: take only the central square of that side, for quick checks.
+        wanted: places by name of the pictures to give; by default all.
     """
     for index, (path, place) in enumerate(found([folder])):
+        if wanted is not None and index not in wanted:
+            continue
         pixels = read(path).pixels
         if pixels.dtype != np.uint8:
             raise DataError(f"{path}: pictures to measure on have 8 bits")
@@ -76,23 +82,35 @@ def measure(
     return result
 
 
+@cache
+def _of_one_patch(widths: tuple[int, ...], blocks: int, patch: int) -> int:
+    """Floating point operations of a patch's way through the network."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        RestorationNetwork(widths, blocks)(torch.zeros(1, 3, patch, patch))
+    return int(counter.get_total_flops())
+
+
 @dataclass(frozen=True)
 class RestorationJob(Job):
     """Train a network, and measure it on the pictures of a folder."""
 
     config: RestorationConfig
     path: Path
+    root: Path
     test: Path
     side: int | None = None
 
     @property
     def label(self) -> str:
         """Task, loss and seed."""
-        return f"{self.config.task} {self.config.loss} seed {self.config.seed}"
+        a = "" if self.config.a is None else f" a {self.config.a:g}"
+        return f"{self.config.task} {self.config.loss}{a} seed {self.config.seed}"
 
     def work(self) -> float:
-        """Steps, for all networks of an experiment are alike."""
-        return float(self.config.epochs * self.config.steps)
+        """Operations of the patches' way through the network."""
+        config = self.config
+        patches = config.batch_size * config.steps * config.epochs
+        return float(_of_one_patch(config.widths, config.blocks, config.patch) * patches)
 
     def done(self) -> dict[str, Any] | None:
         """The measures if they were made by this code on these pictures, else None."""
@@ -105,16 +123,19 @@ class RestorationJob(Job):
             return None
         names = [place.as_posix() for _, place in found([self.test])]
         same = (result.get("code"), result.get("side"), result.get("images"))
-        return result if same == (restoration_fingerprint(), self.side, names) else None
+        return result if same == (restoration_measuring_fingerprint(), self.side, names) else None
 
     def run(self) -> dict[str, Any]:
         """Train and measure."""
-        learn(self.config, self.path, resume=True)
+        learn(self.config, self.path, resume=True, root=self.root)
         result = self.done()
         if result is None:
             network, config = load_restoration(self.path)
-            result = measure(network, self.test, CORRUPTIONS[config.task], self.side)
-            result |= {"code": restoration_fingerprint(), "side": self.side}
-            result["training_seconds"] = sum(record["seconds"] for record in RunFolder(self.path).metrics())
+            records = RunFolder(self.path).metrics()
+            with on_threads(config.threads):
+                result = measure(network, self.test, CORRUPTIONS[config.task], self.side)
+            result |= {"code": restoration_measuring_fingerprint(), "side": self.side}
+            result["validation"] = [record["validation"] for record in records]
+            result["training_seconds"] = sum(record["seconds"] for record in records)
             write_json(self.path / "measures.json", result)
         return result

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDTHS = (48, 64, 96, 128)
-"""Channels at each resolution, the finest first."""
+from ..defaults import RESTORATION_WIDTHS
 
 
 def takes_bfloat16(device: torch.device) -> bool:
@@ -56,7 +55,7 @@ class RestorationNetwork(nn.Module):
 
     FOLD = 2
 
-    def __init__(self, widths: Sequence[int] = WIDTHS, blocks: int = 1) -> None:
+    def __init__(self, widths: Sequence[int] = RESTORATION_WIDTHS, blocks: int = 1) -> None:
         super().__init__()
         if not widths or min(widths) < 1 or blocks < 1:
             raise ValueError(f"widths and blocks must be positive; got {tuple(widths)} and {blocks}")

@@ -1,0 +1,135 @@
+"""The pictures of restoration's experiments, drawn from finished runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .. import images as pictures
+from ..data import text_removal
+from ..presentation import LOSS_NAMES, format_metric_change
+from ..report import COLOURS
+from ..restoration.comparison import paired
+from ..restoration.corruptions import CORRUPTIONS
+from ..restoration.learning import load_restoration
+from ..restoration.measures import ssim
+from ..restoration.measuring import clean_and_corrupted, restored
+from ..restoration.words import by_picture, held
+from .drawing import Panel, compose, figure_image, plot
+
+EXAMPLES = 3
+WHOLE = 300
+"""Width of a whole picture in a figure."""
+DETAIL = (300, 200)
+"""Width and height of the part that is shown pixel by pixel."""
+
+
+def _rows(results: Mapping[str, Any], task: str = "text") -> dict[str, Mapping[str, Any]]:
+    return {row["loss"]: row for row in results["rows"] if row["task"] == task}
+
+
+def scatter_figure(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
+    """Figure 10: each picture's SSIM with log-cosh against that with L2 and with L1, and the diagonal."""
+    rows = _rows(results)
+    ours = by_picture(rows["log-cosh"], "ssim")
+    figure, both = plot(10.0, 5.0, (1, 1))
+    for axes, rival in zip(both, ("l2", "l1"), strict=True):
+        theirs = by_picture(rows[rival], "ssim")
+        ends = (min(*ours, *theirs) - 0.01, max(*ours, *theirs) + 0.01)
+        axes.plot(ends, ends, color=COLOURS[2], linewidth=1.4)
+        axes.scatter(theirs, ours, s=22, color=COLOURS[0], edgecolor="white", linewidth=0.6, zorder=3)
+        axes.set(xlim=ends, ylim=ends, aspect="equal")
+        axes.set_xlabel(f"SSIM, {LOSS_NAMES[rival]}")
+        axes.set_ylabel(f"SSIM, log-cosh (a = {rows['log-cosh']['a']:g})")
+        outcome = paired(ours, theirs)
+        difference = format_metric_change("ssim", outcome.difference)
+        title = f"log-cosh larger on {outcome.wins} of {outcome.count}, mean difference {difference}"
+        axes.set_title(title, fontsize=10)
+    return figure_image(figure)
+
+
+def chosen(results: Mapping[str, Any], count: int = EXAMPLES) -> list[int]:
+    """The pictures whose difference between log-cosh and squared L2 is nearest to the median one."""
+    rows = _rows(results)
+    pairs = zip(by_picture(rows["log-cosh"], "ssim"), by_picture(rows["l2"], "ssim"), strict=True)
+    differences = [ours - theirs for ours, theirs in pairs]
+    middle = statistics.median(differences)
+    return sorted(sorted(range(len(differences)), key=lambda index: abs(differences[index] - middle))[:count])
+
+
+def _panels(versions: Sequence[tuple[str, Tensor]], clean: Tensor) -> list[list[Panel]]:
+    """A picture's versions whole, with 1 - SSIM, and a part of each pixel by pixel."""
+    height, width = clean.shape[1:]
+    across, down = min(DETAIL[0], width), min(DETAIL[1], height)
+    top, left = (height - down) // 2, (width - across) // 2
+    whole, parts = [], []
+    for name, image in versions:
+        shown = pictures.grid(image[None], 1, scale=1, gap=0).convert("RGB")
+        distance = "" if image is clean else f"{'' if name == '' else ': '}{1.0 - ssim(image, clean):.3f}"
+        small = shown.resize((WHOLE, round(height * WHOLE / width)), Image.Resampling.LANCZOS)
+        whole.append((f"{name}{distance}", small))
+        parts.append(("", shown.crop((left, top, left + across, top + down))))
+    return [whole, parts]
+
+
+def _versions(results: Mapping[str, Any], task: str, store: Path, corrupted: Tensor) -> list[tuple[str, Tensor]]:
+    return [
+        (LOSS_NAMES[loss], restored(load_restoration(store / row["runs"][0])[0], corrupted))
+        for loss, row in _rows(results, task).items()
+    ]
+
+
+def examples_figure(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:
+    """Figure 11: clean, corrupted and restored pictures with 1 - SSIM; those of median difference, first seed."""
+    wanted = set(chosen(results))
+    rows: list[list[Panel]] = []
+    every = clean_and_corrupted(text_removal("test", root), CORRUPTIONS["text"], results["side"], wanted)
+    for name, clean, corrupted in every:
+        versions = [(f"{Path(name).stem}, clean", clean), ("with text", corrupted)]
+        rows += _panels([*versions, *_versions(results, "text", store, corrupted)], clean)
+    return compose(rows)
+
+
+def tasks_figure(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:
+    """A part of one picture for each task: clean, corrupted and restored, with the whole picture's 1 - SSIM."""
+    rows: list[list[Panel]] = []
+    for task in results["corrupted"]:
+        corruption = CORRUPTIONS[task]
+        for _, clean, corrupted in clean_and_corrupted(text_removal("test", root), corruption, results["side"], {0}):
+            versions = [(f"{corruption.title}: clean", clean), ("corrupted", corrupted)]
+            whole, parts = _panels([*versions, *_versions(results, task, store, corrupted)], clean)
+            rows.append([(title, part) for (title, _), (_, part) in zip(whole, parts, strict=True)])
+    return compose(rows)
+
+
+def choice_figure(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
+    """SSIM on pictures kept from training: against `a`, and along training."""
+    figure, (against, along) = plot(11.0, 4.0, (1, 1.2))
+    ours = [row for row in results["rows"] if row["loss"] == "log-cosh"]
+    against.plot([row["a"] for row in ours], [held(row) for row in ours], "o-", color=COLOURS[1], label="log-cosh")
+    against.set_xscale("log")
+    for row, colour in zip((r for r in results["rows"] if r["loss"] != "log-cosh"), COLOURS[2:], strict=False):
+        against.axhline(held(row), color=colour, linestyle="--", label=LOSS_NAMES[row["loss"]])
+    against.set_xlabel("a")
+    against.set_title("SSIM on pictures kept from training", fontsize=10)
+    against.legend(frameon=False, fontsize=9)
+    reds = torch.linspace(0.15, 0.95, len(ours)).tolist()
+    for row in results["rows"]:
+        values = [statistics.fmean(epoch) for epoch in zip(*row["validation"]["ssim"], strict=True)]
+        steps = [row["config"]["steps"] * (epoch + 1) for epoch in range(len(values))]
+        if row["loss"] == "log-cosh":
+            red = reds[ours.index(row)]
+            along.plot(steps, values, color=(red, 0.35, 1.0 - red), linewidth=1.2, label=f"a = {row['a']:g}")
+        else:
+            shade = "black" if row["loss"] == "l2" else "grey"
+            along.plot(steps, values, "--", color=shade, label=LOSS_NAMES[row["loss"]])
+    along.set_xlabel("steps")
+    along.set_title("along training", fontsize=10)
+    along.legend(frameon=False, fontsize=8, ncols=2)
+    return figure_image(figure)

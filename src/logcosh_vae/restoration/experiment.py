@@ -1,0 +1,105 @@
+"""Restoration as an experiment: rows of tasks and losses, trained, and measured on whole pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from ..config import to_dict
+from ..data import text_removal
+from ..experiments import Experiment, Outcomes, Preparing, summary
+from .corruptions import CORRUPTIONS
+from .learning import RestorationConfig, resolved, run_name, squares
+from .measuring import RestorationJob
+
+COMPLETE = 100
+"""Pictures in Urban100."""
+
+
+@dataclass(frozen=True)
+class RestorationExperiment(Experiment[RestorationJob]):
+    """Tasks and losses, trained alike and measured on the same pictures.
+
+    Attributes:
+        side: measure on the central square of that side only, for quick checks.
+    """
+
+    name: str
+    title: str
+    profile: str
+    rows: tuple[RestorationConfig, ...]
+    source: str = ""
+    side: int | None = None
+
+    def models(self) -> list[str]:
+        """Names such as `restoration-text`."""
+        return list(dict.fromkeys(f"restoration-{row.task}" for row in self.rows))
+
+    def only(self, models: Sequence[str]) -> Self:
+        """The rows of these tasks."""
+        return replace(self, rows=tuple(row for row in self.rows if f"restoration-{row.task}" in models))
+
+    def on_device(self, device: str) -> Self:
+        """The experiment with every run on `device`."""
+        return replace(self, rows=tuple(replace(row, device=device) for row in self.rows))
+
+    def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:  # noqa: ARG002 - others need the store
+        """Cut the pictures to learn from into squares."""
+        text_removal("test", root)
+        for row in {(row.data, row.side): row for row in self.rows}.values():
+            squares(row, root, preparing.images)
+        return self
+
+    def plan(self, seeds: int, store: Path, root: Path) -> list[list[RestorationJob]]:
+        """The jobs of each row, one a seed."""
+        test = text_removal("test", root)
+        plans = []
+        for row in self.rows:
+            configs = [resolved(replace(row, seed=seed)) for seed in range(seeds)]
+            plans.append([RestorationJob(c, store / run_name(c), root, test, self.side) for c in configs])
+        return plans
+
+    def results(self, plan: Sequence[Sequence[RestorationJob]], outcomes: Outcomes, root: Path) -> dict[str, Any]:
+        """Rows with the measures of every picture, and the measures of the corrupted pictures."""
+        first = [outcomes[jobs[0].path] for jobs in plan]
+        train, held = squares(plan[0][0].config, root, None)
+        return {
+            "rows": [_row_result(jobs, outcomes) for jobs in plan],
+            "pictures": first[0]["images"],
+            "corrupted": {
+                jobs[0].config.task: {name: outcome[f"corrupted_{name}"] for name in ("ssim", "psnr")}
+                for jobs, outcome in zip(plan, first, strict=True)
+            },
+            "images": {
+                "train": {"used": len(train.images), "held": len(held.images)},
+                "test": {"used": len(first[0]["images"]), "complete": COMPLETE},
+            },
+            "side": self.side,
+        }
+
+
+def _row_result(jobs: Sequence[RestorationJob], outcomes: Outcomes) -> dict[str, Any]:
+    config = jobs[0].config
+    runs = [outcomes[job.path] for job in jobs]
+    mean = {name: [sum(run[name]) / len(run[name]) for run in runs] for name in ("ssim", "psnr")}
+    return {
+        "data": config.data,
+        "model": "restoration",
+        "task": config.task,
+        "task_title": CORRUPTIONS[config.task].title,
+        "loss": config.loss,
+        "a": config.a,
+        "weight": 1.0,
+        "seeds": [job.config.seed for job in jobs],
+        "metrics": {name: summary(values) for name, values in mean.items()},
+        "pictures": {name: [run[name] for run in runs] for name in ("ssim", "psnr")},
+        "validation": {
+            name: [[epoch[name] for epoch in run["validation"]] for run in runs] for name in ("ssim", "psnr")
+        },
+        "training_seconds": summary([run["training_seconds"] for run in runs]),
+        "reported": {},
+        "runs": [job.path.name for job in jobs],
+        "config": {key: value for key, value in to_dict(config).items() if key != "seed"},
+    }
