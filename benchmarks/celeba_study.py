@@ -1,10 +1,10 @@
-"""Steps and learning rate of the laptop profile on faces: what the FID of VAE (Conv) is made of in each setting.
+"""Faces in the laptop profile: what the FID is made of, with other steps and learning rates, and with other `a`.
 
     python benchmarks/celeba_study.py [--runs runs] [--data-root FOLDER]
 
 Trains what is missing under RUNS (ten minutes a run on a core) and writes `results/celeba-study-laptop.json`. All
-settings have the same network and the same 24 epochs; `profile` marks the one that the laptop profile has. For each
-setting and loss it measures the FID of
+runs have the same networks and the same 24 epochs; `profile` marks those of the laptop profile: VAE with batches and
+learning rates around its own, WAE with `a` beyond the paper's. For each it measures the FID of
 
 - samples: codes from the prior, as in Table 2;
 - samples from a Gaussian with the mean and covariance of the codes of training images: the prior without its mismatch;
@@ -38,12 +38,29 @@ from logcosh_vae.paper.tables import PROFILES, configuration
 from logcosh_vae.training import stream, use_threads
 
 SETTINGS = ((100, 1e-3), (25, 1e-3), (25, 3e-3), (25, 8e-3))
-"""Batch size and learning rate."""
+"""Batch size and learning rate for the VAE."""
+
+CURVATURES = (2.5, 10.0, 100.0)
+"""`a` for the WAE; the paper's is the first."""
+
+
+def in_profile(model: str, loss: str) -> TrainConfig:
+    return PROFILES["laptop"].change(configuration("celeba", model, loss))
 
 
 def in_setting(loss: str, batch_size: int, rate: float) -> TrainConfig:
-    config = PROFILES["laptop"].change(configuration("celeba", "vae-conv", loss))
+    config = in_profile("vae-conv", loss)
     return replace(config, batch_size=batch_size, optimizer=replace(config.optimizer, learning_rate=rate))
+
+
+def with_a(a: float) -> TrainConfig:
+    config = in_profile("wae-conv", "log-cosh")
+    return replace(config, objective=replace(config.objective, a=a))
+
+
+def configs() -> list[TrainConfig]:
+    vae = [in_setting(loss, *setting) for setting in SETTINGS for loss in ("l2", "log-cosh")]
+    return [resolve(config) for config in (*vae, in_profile("wae-conv", "l2"), *map(with_a, CURVATURES))]
 
 
 @torch.inference_mode()
@@ -71,36 +88,34 @@ def main() -> None:
     real_statistics = statistics(extractor.features, real)
     count = len(train_set.images)
     rows: list[dict[str, Any]] = []
-    for batch_size, rate in SETTINGS:
-        for loss in ("l2", "log-cosh"):
-            config = resolve(in_setting(loss, batch_size, rate))
-            path = arguments.runs / run_name(config)
-            folder = train(config, path, resume=True, root=arguments.data_root)
-            model = load(path)
-            sets = {
-                "samples": generate(model, count, 0),
-                "samples from a Gaussian fitted to codes": from_gaussian(model, train_set, count),
-                "samples from codes of images": from_posterior(model, train_set, count),
-                "reconstructions": reconstruct(model, real),
-            }
-            fid = {
-                kind: frechet_distance(statistics(extractor.features, x), real_statistics) for kind, x in sets.items()
-            }
-            records = folder.metrics()
-            rows.append(
-                {
-                    "batch_size": batch_size,
-                    "learning_rate": rate,
-                    "loss": loss,
-                    "profile": config == resolve(PROFILES["laptop"].change(configuration("celeba", "vae-conv", loss))),
-                    "fid": fid,
-                    "codes": code_moments(model, test_set),
-                    "validation": records[-1]["validation"],
-                    "training_seconds": sum(record["seconds"] for record in records),
-                    "config": to_dict(config),
-                }
-            )
-            print(batch_size, rate, loss, {kind: round(value, 1) for kind, value in fid.items()}, flush=True)
+    for config in configs():
+        path = arguments.runs / run_name(config)
+        folder = train(config, path, resume=True, root=arguments.data_root)
+        model = load(path)
+        sets = {
+            "samples": generate(model, count, 0),
+            "samples from a Gaussian fitted to codes": from_gaussian(model, train_set, count),
+            "samples from codes of images": from_posterior(model, train_set, count),
+            "reconstructions": reconstruct(model, real),
+        }
+        found = {kind: statistics(extractor.features, images) for kind, images in sets.items()}
+        records = folder.metrics()
+        row = {
+            "model": config.model_name,
+            "batch_size": config.batch_size,
+            "learning_rate": config.optimizer.learning_rate,
+            "loss": config.objective.loss,
+            "a": config.objective.a,
+            "profile": config == resolve(in_profile(config.model_name, config.objective.loss)),
+            "fid": {kind: frechet_distance(each, real_statistics) for kind, each in found.items()},
+            "codes": code_moments(model, test_set),
+            "absolute_residual": float((sets["reconstructions"] - real).abs().mean()),
+            "validation": records[-1]["validation"],
+            "training_seconds": sum(record["seconds"] for record in records),
+            "config": to_dict(config),
+        }
+        rows.append(row)
+        print({key: row[key] for key in ("model", "batch_size", "learning_rate", "loss", "a", "fid")}, flush=True)
     result = {
         "experiment": "celeba-study",
         "profile": "laptop",
