@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 from logcosh_vae import images, load
 from logcosh_vae.evaluation import generate, random_test_images, reconstruct
 from logcosh_vae.paper.registry import EXPERIMENTS
-from logcosh_vae.presentation import duration, format_change, format_value, markdown_table, model_text
+from logcosh_vae.presentation import LOSS_NAMES, duration, format_change, format_value, markdown_table, model_text
 from logcosh_vae.words import Words
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,14 +63,40 @@ def study(results: Mapping[str, Any]) -> str:
     for row in (row for row in results["rows"] if "fingerprint" in row):
         for model in dict.fromkeys(key[1] for key in measured):
             l2, log_cosh = (measured[row["features"], model, loss] for loss in ("l2", "log-cosh"))
-            cells = [
-                f"{format_value('fid', l2[kind])} to {format_value('fid', log_cosh[kind])} "
-                f"({format_change(100 * (log_cosh[kind] / l2[kind] - 1))})"
-                for kind in kinds
-            ]
+            cells = [change(l2[kind], log_cosh[kind]) for kind in kinds]
             accuracy = f"{100 * row['test_accuracy']:.2f}%"
             lines.append(f"| {row['features']} | {accuracy} | {model_text(model)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def faces(results: Mapping[str, Any]) -> str:
+    """What the FID of the VAE on faces is made of, by batch and learning rate."""
+    rows = [row for row in results["rows"] if row["model"] == "vae-conv"]
+    kinds = list(rows[0]["fid"])
+    lines = ["| batch, learning rate | " + " | ".join(kinds) + " |", "|---|" + "--:|" * len(kinds)]
+    for l2, log_cosh in pairwise(rows):
+        if (l2["loss"], log_cosh["loss"]) == ("l2", "log-cosh"):
+            cells = [change(l2["fid"][kind], log_cosh["fid"][kind]) for kind in kinds]
+            mark = ", the profile's" if l2["profile"] else ""
+            lines.append(f"| {l2['batch_size']}, {l2['learning_rate']:g}{mark} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def faces_by_a(results: Mapping[str, Any]) -> str:
+    """FID of the WAE on faces, by `a`."""
+    rows = [row for row in results["rows"] if row["model"] == "wae-conv"]
+    kinds = list(rows[0]["fid"])
+    lines = ["| loss | " + " | ".join(kinds) + " |", "|---|" + "--:|" * len(kinds)]
+    for row in rows:
+        name = LOSS_NAMES[row["loss"]] + ("" if row["a"] is None else f", a = {row['a']:g}")
+        lines.append(f"| {name} | " + " | ".join(format_value("fid", row["fid"][kind]) for kind in kinds) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def change(before: float, after: float) -> str:
+    return (
+        f"{format_value('fid', before)} to {format_value('fid', after)} ({format_change(100 * (after / before - 1))})"
+    )
 
 
 def wall_time(results: Mapping[str, Any]) -> str:
@@ -89,6 +116,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "fid-study": ("fid-study-paper", study),
     "table3-laptop": ("table3-laptop", table_and_sentences),
     "table4-laptop": ("table4-laptop", table_and_sentences),
+    "celeba-study": ("celeba-study-laptop", faces),
+    "celeba-study-wae": ("celeba-study-laptop", faces_by_a),
     "figure6-laptop": ("figure6-laptop", figure_and_sentences),
 }
 
