@@ -131,17 +131,17 @@ def restoring_step(network: RestorationNetwork, loss: Loss, corruption: Corrupti
     def step(batch: Batch, generator: torch.Generator, exact: bool) -> Terms:
         clean = batch.images
         source = corruption.training(clean, generator).to(device, memory_format=torch.channels_last)
-        if corruption.clean_targets:
-            targets, copies = clean.to(device), 1
-        else:
-            copies = config.targets
-            targets = corruption.training(clean.repeat(copies, 1, 1, 1), generator).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
             restored = network(source)
-        restored = restored.float().repeat(copies, 1, 1, 1)
-        if exact:
-            return {"objective": loss.value(restored, targets).mean()}
-        return {"objective": loss.gradient_only(restored, targets).mean()}
+        restored = restored.float().contiguous()
+        # copy by copy, so that what is compared stays in the processor's cache
+        compare = loss.value if exact else loss.gradient_only
+        copies = 1 if corruption.clean_targets else config.targets
+        objective = torch.zeros((), device=device)
+        for _ in range(copies):
+            target = clean if corruption.clean_targets else corruption.training(clean, generator)
+            objective = objective + compare(restored, target.to(device)).mean() / copies
+        return {"objective": objective}
 
     return step
 

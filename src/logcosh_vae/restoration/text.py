@@ -99,14 +99,15 @@ def cut(
     """
     count, height, width = windows.shape
     opacity = (windows & 0xFF).astype(np.uint8)
-    flat = windows.reshape(count, -1)
-    counted = np.where(opacity.reshape(count, -1) >= 128, flat, np.iinfo(np.int64).max)
-    counted.sort(axis=1)
+    order = (windows >> _ORDER).astype(np.int32)
+    counted = np.where(opacity >= 128, order, np.iinfo(np.int32).max).reshape(count, -1)
     # the share's last pixel is the first that is left out; one more than the last where all are kept
     places = np.rint(shares * height * width).astype(np.int64).clip(0, height * width - 1)
-    limits = counted[np.arange(count), places].reshape(count, 1, 1)
-    shown = np.where(windows < limits, opacity, 0).astype(np.float32)[:, None] / 255.0
-    numbers = (windows >> _STRING) & 0xFFFFFF
-    colours = rng.random((count, int(numbers.max()) + 1, 3), dtype=np.float32)
-    colour = colours[np.arange(count).reshape(count, 1, 1), numbers].transpose(0, 3, 1, 2)
-    return shown, colour
+    limits = np.array([np.partition(row, place)[place] for row, place in zip(counted, places, strict=True)], np.int32)
+    shown = np.where(order < limits.reshape(count, 1, 1), opacity, 0).astype(np.float32)[:, None] / 255.0
+    numbers = ((windows >> _STRING) & 0xFFFFFF).astype(np.int32)
+    strings = int(numbers.max()) + 1
+    palette = rng.integers(0, 2**24, count * strings, dtype=np.uint32)
+    packed = palette.take(numbers + strings * np.arange(count, dtype=np.int32).reshape(count, 1, 1))
+    colour = packed.view(np.uint8).reshape(count, height, width, 4)[..., :3].transpose(0, 3, 1, 2)
+    return shown, np.divide(colour, 255.0, dtype=np.float32)
