@@ -144,7 +144,7 @@ class Workers:
         # a run computes on threads of its own, so a worker gets one at a time
         def start() -> tuple[Executor, Callable[[], None]]:
             executor = client.get_executor(pure=False, retries=WORKER_DEATHS)
-            return executor, lambda: executor.shutdown(wait=False)
+            return executor, lambda: executor.shutdown(wait=False)  # cancels what has not ended
 
         return cls(start, count)
 
@@ -217,7 +217,7 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None
                     state.position = RunFolder(state.job.path).progress()
             if watch is not None:
                 watch(list(states.values()))
-    finally:
-        for future in pending:
-            future.cancel()
+    except BaseException:
+        workers.stop()
+        raise
     return results

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from .environment import describe
-from .files import ASIDE_PREFIX, brief, parse_json, read_json, write_json, write_text, written_aside
+from .files import ASIDE_PREFIX, DamagedJsonError, brief, parse_json, read_json, write_json, write_text, written_aside
 from .training import Position
 
 
@@ -124,7 +124,10 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return []
-        return [parse_json(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        try:
+            return [parse_json(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        except DamagedJsonError as error:
+            raise RunError(f"{error}; delete {self.path} to train it again") from None
 
     def add_epoch(self, record: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write an epoch's record and the state after it; both or neither count when the run is resumed."""

@@ -187,6 +187,15 @@ def test_a_stopped_comparison_leaves_no_process_and_goes_on(
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a Linux scheduler")
+def test_one_run_that_fails_ends_the_others_with_one_line(tmp_path: Path, data_root: Path) -> None:
+    arguments = ["compare", "--out", "c", "--loss", "l2", "--loss", "log-cosh", "--loss", "l1", "--jobs", "2"]
+    arguments += ["--epochs", "1", "--set", "data.limit=1000", "--set", "optimizer.learning_rate=1e30"]
+    result = run(*arguments, "--data-root", data_root, cwd=tmp_path)
+    said = [line for line in result.stderr.splitlines() if " runs done" not in line]
+    assert (result.returncode, len(said)) == (1, 1), result.stderr
+    assert "lower the learning rate" in said[0]
+
+
 def test_results_do_not_depend_on_the_number_of_jobs(tmp_path: Path, data_root: Path) -> None:
     base = ["compare", "--loss", "l2", "--loss", "l1", "--epochs", "1", "--data-root", str(data_root)]
     base += ["--set", "data.limit=1000", "--set", "model.hidden=[16]"]

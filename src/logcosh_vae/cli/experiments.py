@@ -178,6 +178,8 @@ def reproduce(
     choose("experiment", name, (*EXPERIMENTS, "all"))
     names = ALL if name == "all" else [name]
     wanted = [_wanted(EXPERIMENTS[each].experiment(profile), model, device) for each in names]
+    for folder in (runs, results):  # so that what cannot be written to is known before anything is trained
+        folder.mkdir(parents=True, exist_ok=True)
     for each in wanted:
         _check_smaller(results / f"{each.name}-{profile}.json", each, seeds, overwrite)
     parts = []
