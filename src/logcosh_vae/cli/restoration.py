@@ -103,7 +103,7 @@ def _targets(inputs: list[Path], out: Path | None) -> list[tuple[Path, Path]]:
     pictures = list(found(inputs))
     if out is None:
         pairs = [(file, file.with_stem(file.stem + SUFFIX)) for file, _ in pictures if not file.stem.endswith(SUFFIX)]
-    elif len(inputs) == 1 and not inputs[0].is_dir() and not out.is_dir():
+    elif len(inputs) == 1 and inputs[0].is_file() and not out.is_dir():
         if not out.suffix:
             raise UsageError(f"-o {out}: name a file with a suffix such as .png, or a folder that exists")
         pairs = [(pictures[0][0], out)]

@@ -144,6 +144,8 @@ def write(photograph: Photograph, pixels: Pixels, path: Path) -> None:
 def found(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """Picture files that are named or lie in the folders that are named, and each one's place below what was named.
 
+    A name that does not exist may be a pattern (`holiday/*.jpg`) that no shell has resolved.
+
     Raises:
         DataError: nothing stands at a path, or a folder holds no pictures.
     """
@@ -155,5 +157,7 @@ def found(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             yield from ((file, file.relative_to(path)) for file in files)
         elif path.exists():
             yield path, Path(path.name)
+        elif matched := sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))):
+            yield from found(matched)
         else:
             raise DataError(f"{path} does not exist")

@@ -1,0 +1,143 @@
+"""Speed, memory and seams of restoration, and what the corruption costs of a training step.
+
+    python benchmarks/restoration.py [--model RUN] [--data-root FOLDER]
+
+Writes `results/bench-restoration.json`. Without `--model` the shipped network for text is used. The photographs are
+drawn: what a network costs does not depend on what it sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from logcosh_vae.data import TEXT_REMOVAL
+from logcosh_vae.environment import describe
+from logcosh_vae.files import write_json
+from logcosh_vae.losses import make_loss
+from logcosh_vae.restoration.corruptions import CORRUPTIONS
+from logcosh_vae.restoration.learning import (
+    RestorationConfig,
+    load_restoration,
+    patches,
+    resolved,
+    restoring_step,
+    squares,
+)
+from logcosh_vae.restoration.network import RestorationNetwork
+from logcosh_vae.restoration.shipped import load_shipped
+from logcosh_vae.restoration.tiles import restore
+from logcosh_vae.training import stream, use_threads
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = {"12 megapixels": (4000, 3000), "48 megapixels": (8000, 6000)}
+
+CHILD = """
+import json, sys, time
+from pathlib import Path
+import logcosh_vae.cli.main
+from logcosh_vae.cli.restoration import restore
+
+def resident(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+started = time.perf_counter()
+restore([Path(sys.argv[1])], Path(sys.argv[2]), model=Path(sys.argv[3]) if sys.argv[3] else None, overwrite=True)
+seconds = time.perf_counter() - started
+Path(sys.argv[4]).write_text(json.dumps({"seconds": seconds, "peak_mib": resident("VmHWM")}))
+"""
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    coarse = np.random.default_rng(0).integers(0, 256, (height // 50, width // 50, 3)).astype(np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def whole_command(model: Path | None, folder: Path) -> list[dict[str, Any]]:
+    """The command on photographs, each in a process of its own: decoding, restoring and encoding."""
+    rows = []
+    for name, size in SIZES.items():
+        source = folder / "photograph.jpg"
+        photograph(*size).save(source, quality=92)
+        command = [sys.executable, "-c", CHILD, source, folder / "out.jpg", model or "", folder / "said.json"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        row = {"photograph": name, **json.loads((folder / "said.json").read_text(encoding="utf-8"))}
+        print(row, flush=True)
+        rows.append(row)
+    return rows
+
+
+def seams(network: RestorationNetwork) -> int:
+    """Largest difference between tiled and untiled, in 1/255, of a picture with text; in the arithmetic used here."""
+    clean = np.asarray(photograph(1100, 900)).astype(np.float32) / 255.0
+    spoilt = CORRUPTIONS["text"].evaluation(torch.from_numpy(clean).permute(2, 0, 1), 0)
+    picture = spoilt.permute(1, 2, 0).mul(255.0).round().numpy().astype(np.uint8)
+    whole, tiled = (restore(network, picture, tile=tile).astype(int) for tile in (2048, 512))
+    return int(np.abs(whole - tiled).max())
+
+
+def step_shares(config: RestorationConfig, data_root: Path | None, steps: int = 30) -> dict[str, float]:
+    """Median milliseconds of a training step, and of its corrupted copies alone, one after the other in one run."""
+    use_threads(1)
+    torch.manual_seed(0)
+    train, _ = squares(config, data_root, None)
+    network = RestorationNetwork(config.widths, config.blocks).to(memory_format=torch.channels_last)
+    corruption, generator = CORRUPTIONS[config.task], stream(0, "benchmark")
+    step = restoring_step(network, make_loss(config.loss, config.a), corruption, config)
+    whole, alone = [], []
+    for index, batch in enumerate(patches(train.images, config, generator)):
+        started = time.perf_counter()
+        step(batch, generator, False)["objective"].backward()
+        middle = time.perf_counter()
+        for _ in range(config.targets + 1):
+            corruption.training(batch.images, generator)
+        if index >= 5:
+            whole.append(middle - started)
+            alone.append(time.perf_counter() - middle)
+        if index == steps + 5:
+            break
+    return {
+        "step_ms": 1e3 * median(whole),
+        "corruption_ms": 1e3 * median(alone),
+        "share": median(b / a for a, b in zip(whole, alone, strict=True)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--data-root", type=Path)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    network = load_restoration(arguments.model)[0] if arguments.model else load_shipped("text")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = whole_command(arguments.model, Path(folder))
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    result = {
+        "experiment": "bench-restoration",
+        "rows": rows,
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "seam_levels": seams(network),
+        "step": step_shares(resolved(RestorationConfig(TEXT_REMOVAL)), arguments.data_root),
+        "environment": describe(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    print({key: result[key] for key in ("seam_levels", "step")})
+    write_json(ROOT / "results" / "bench-restoration.json", result)
+
+
+if __name__ == "__main__":
+    main()

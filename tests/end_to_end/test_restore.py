@@ -1,0 +1,59 @@
+"""Restoration as a person uses it: learnt on a folder of pictures, then used on others."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SMALL = ["epochs=1", "steps=4", "widths=[8,8]", "side=64", "patch=32", "batch_size=2", "targets=2", "check_images=2"]
+
+
+def restore(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "logcosh_vae", "restore", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained `run` and `pictures` to restore, one of them broken."""
+    folder = tmp_path_factory.mktemp("studio")
+    rng = np.random.default_rng(0)
+    (folder / "learn").mkdir()
+    (folder / "pictures" / "more").mkdir(parents=True)
+    for index in range(12):
+        coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3)).astype(np.uint8))
+        coarse.resize((160, 120), Image.Resampling.BICUBIC).save(folder / "learn" / f"{index}.png")
+    Image.open(folder / "learn" / "0.png").save(folder / "pictures" / "a.jpg")
+    Image.open(folder / "learn" / "1.png").convert("L").save(folder / "pictures" / "more" / "b.png")
+    (folder / "pictures" / "c.png").write_bytes(b"no picture")
+    settings = [part for value in SMALL for part in ("--set", value)]
+    result = restore("--train", "--data", "learn", "--task", "denoise", "--out", "run", *settings, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "validation psnr" in result.stdout
+    assert (folder / "run" / "samples" / "epoch-0001.png").is_file()
+    return folder
+
+
+def test_a_folder_is_restored_and_nothing_is_overwritten(studio: Path) -> None:
+    first = restore("pictures", "-o", "clean", "--model", "run", cwd=studio)
+    assert first.returncode == 1, "one picture is broken"
+    assert "left out: pictures/c.png" in first.stderr
+    assert first.stdout.split() == ["clean/a.jpg", "clean/more/b.png"]
+    with Image.open(studio / "clean" / "a.jpg") as colour, Image.open(studio / "clean" / "more" / "b.png") as grey:
+        assert (colour.size, grey.size, grey.mode) == ((160, 120), (160, 120), "L")
+    again = restore("pictures", "-o", "clean", "--model", "run", cwd=studio)
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert restore("pictures", "-o", "clean", "--model", "run", "--overwrite", cwd=studio).returncode == 1
+
+
+def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
+    several = restore("pictures/**/[ab].*", "--model", "run", cwd=studio)
+    assert several.returncode == 0, several.stderr
+    assert several.stdout.split() == ["pictures/a-restored.jpg", "pictures/more/b-restored.png"]
+    one = restore("pictures/a.jpg", "-o", "new.tif", "--model", "run", cwd=studio)
+    assert (one.returncode, one.stdout.split()) == (0, ["new.tif"])
+    none = restore("pictures/*.webp", "--model", "run", cwd=studio)
+    assert (none.returncode, "pictures/*.webp does not exist" in none.stderr) == (1, True)
