@@ -31,6 +31,7 @@ from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.learning import (
     RestorationConfig,
     load_restoration,
+    optimizer_of,
     patches,
     resolved,
     restoring_step,
@@ -95,12 +96,15 @@ def step_shares(config: RestorationConfig, data_root: Path | None, steps: int = 
     torch.manual_seed(0)
     train, _ = squares(config, data_root, None)
     network = RestorationNetwork(config.widths, config.blocks).to(memory_format=torch.channels_last)
+    optimizer = optimizer_of(network, config)
     corruption, generator = CORRUPTIONS[config.task], stream(0, "benchmark")
     step = restoring_step(network, make_loss(config.loss, config.a), corruption, config)
     whole, alone = [], []
     for index, batch in enumerate(patches(train.images, config, generator)):
         started = time.perf_counter()
+        optimizer.zero_grad()
         step(batch, generator, False)["objective"].backward()
+        optimizer.step()
         middle = time.perf_counter()
         for _ in range(config.targets + 1):
             corruption.training(batch.images, generator)

@@ -79,7 +79,8 @@ def faces(results: Mapping[str, Any]) -> str:
             cells = [change(l2["fid"][kind], log_cosh["fid"][kind]) for kind in kinds]
             mark = ", the profile's" if l2["profile"] else ""
             lines.append(f"| {l2['batch_size']}, {l2['learning_rate']:g}{mark} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    best = [min(row["fid"]["samples"] for row in rows if row["loss"] == loss) for loss in ("l2", "log-cosh")]
+    return "\n".join(lines) + f"\n\nEach loss in the setting that is best for it: FID of samples {change(*best)}.\n"
 
 
 def faces_by_a(results: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ RESTORATION_SOURCES = (
     "training.py",
     "data/batches.py",
     "restoration/network.py",
+    "restoration/optimizer.py",
     "restoration/text.py",
     "restoration/corruptions.py",
     "restoration/learning.py",

@@ -13,6 +13,7 @@ from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration
 from logcosh_vae.restoration.measuring import measure
 from logcosh_vae.restoration.network import RestorationNetwork
+from logcosh_vae.restoration.optimizer import MuonWithAdam
 from logcosh_vae.restoration.tiles import restore
 from logcosh_vae.running import Watch
 from logcosh_vae.training import stream
@@ -126,6 +127,25 @@ def test_stopped_learning_goes_on_to_the_same_bytes(
     assert found.task == task
     assert not network.training
     assert (tmp_path / "whole" / "samples" / "epoch-0002.png").is_file()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_kernels_are_moved_as_matrices_are(layout: torch.memory_format) -> None:
+    kernel = torch.nn.Parameter(torch.randn(6, 4, 3, 2, generator=stream(0, "w")).to(memory_format=layout))
+    bias = torch.nn.Parameter(torch.zeros(6))
+    matrix = torch.nn.Parameter(kernel.detach().clone().reshape(6, 24))
+    ours, theirs = MuonWithAdam([kernel], [bias], 0.1, 0.01), torch.optim.Muon([matrix], lr=0.1, weight_decay=0.0)
+    for index in range(3):
+        gradient = torch.randn(6, 4, 3, 2, generator=stream(index, "g"))
+        kernel.grad, bias.grad, matrix.grad = gradient, torch.ones(6), gradient.reshape(6, 24)
+        ours.step()
+        theirs.step()
+    assert kernel.stride() == torch.zeros(6, 4, 3, 2).to(memory_format=layout).stride()
+    # orthogonalised in bfloat16, whose sums depend on the order of the columns
+    assert torch.allclose(kernel.reshape(6, 24), matrix, atol=5e-3)
+    assert torch.allclose(bias, torch.full((6,), -0.03), atol=1e-4)
+    with pytest.raises(ValueError, match="neither contiguous nor channels last"):
+        MuonWithAdam([torch.nn.Parameter(torch.zeros(4, 4, 3, 3).transpose(0, 1))], [bias], 0.1, 0.01)
 
 
 def test_pairs_are_compared_as_by_hand() -> None:

@@ -25,8 +25,8 @@ Change = Callable[[RestorationConfig], RestorationConfig]
 
 def _paper(config: RestorationConfig) -> RestorationConfig:
     """About the parameters of RED30 (4.1 million)."""
-    widths = (96, 128, 160, 192)
-    return replace(config, widths=widths, blocks=2, batch_size=32, epochs=100, steps=1000, learning_rate=6e-4)
+    widths = (64, 96, 128, 192)
+    return replace(config, widths=widths, blocks=2, batch_size=32, epochs=100, steps=1000)
 
 
 def _smoke(config: RestorationConfig) -> RestorationConfig:

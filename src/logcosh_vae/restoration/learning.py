@@ -31,6 +31,7 @@ from ..training import Schedule, Step, stream
 from .corruptions import CORRUPTIONS, Corruption
 from .measures import psnr, ssim
 from .network import RestorationNetwork, takes_bfloat16
+from .optimizer import MuonWithAdam
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class RestorationConfig:
         batch_size: patches in a step.
         targets: corrupted copies that each restored patch is compared with; more of them cost little and say more.
         epochs, steps: of the schedule; `steps` of one epoch.
-        learning_rate: of Adam, after a short rise, falling along a cosine.
+        learning_rate: of Muon, for the kernels, after a short rise, falling along a cosine.
+        adam_rate: of Adam, for the rest, in the same way.
         bfloat16: multiply in bfloat16, which is twice as fast where the processor can; by default where it can.
         check_images: squares of pictures kept from training, on which each epoch is measured.
     """
@@ -64,7 +66,8 @@ class RestorationConfig:
     targets: int = 8
     epochs: int = 20
     steps: int = 500
-    learning_rate: float = 1e-3
+    learning_rate: float = 0.02
+    adam_rate: float = 1e-3
     seed: int = 0
     threads: int = 1
     log_every: int = 50
@@ -93,6 +96,7 @@ def resolved(config: RestorationConfig) -> RestorationConfig:
         ("epochs", config.epochs >= 1, "at least 1"),
         ("steps", config.steps >= 1, "at least 1"),
         ("learning_rate", 0 < config.learning_rate < math.inf, "positive and finite"),
+        ("adam_rate", 0 < config.adam_rate < math.inf, "positive and finite"),
         ("seed", 0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
         ("threads", 1 <= config.threads <= 1024, "from 1 to 1024"),
         ("log_every", config.log_every >= 1, "at least 1"),
@@ -178,6 +182,14 @@ def spread(squares: Tensor, count: int) -> Tensor:
     return squares[places]
 
 
+def optimizer_of(network: RestorationNetwork, config: RestorationConfig) -> MuonWithAdam:
+    """Muon for the kernels inside, Adam for the first and the last one and the biases."""
+    kernels = network.inner_kernels()
+    inside = {id(kernel) for kernel in kernels}
+    others = [weight for weight in network.parameters() if id(weight) not in inside]
+    return MuonWithAdam(kernels, others, config.learning_rate, config.adam_rate)
+
+
 def squares(config: RestorationConfig, root: Path | None, progress: Progress | None) -> tuple[ImageSet, ImageSet]:
     """The squares to learn from, and those of pictures that are kept from learning."""
     train, held = (
@@ -214,7 +226,7 @@ def learn(
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         return Training(
             network,
-            torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True),
+            optimizer_of(network, config),
             restoring_step(network, make_loss(config.loss, config.a), corruption, config),
             lambda generator: patches(train.images, config, generator),
             Schedule(config.epochs, config.steps, config.seed, config.log_every, cosine),

@@ -41,11 +41,11 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
 class RestorationNetwork(nn.Module):
     """From corrupted to restored images of any size, `(N, 3, H, W)` about [0, 1].
 
-    The image is folded, 2x2 pixels into channels, halved by convolutions and doubled again by deconvolutions; what
-    stood at each resolution on the way down is added on the way up. The last convolution gives what to change.
+    Convolutions halve the image, deconvolutions double it again, and what stood at each resolution on the way down is
+    added on the way up. The last convolution gives what to change.
 
     Args:
-        widths: channels at each resolution.
+        widths: channels at each resolution, the whole image's first.
         blocks: residual blocks at each resolution, on the way down and on the way up.
 
     Attributes:
@@ -53,30 +53,27 @@ class RestorationNetwork(nn.Module):
         reach: an output pixel depends on no input pixel further away than this, each way.
     """
 
-    FOLD = 2
-
     def __init__(self, widths: Sequence[int] = RESTORATION_WIDTHS, blocks: int = 1) -> None:
         super().__init__()
         if not widths or min(widths) < 1 or blocks < 1:
             raise ValueError(f"widths and blocks must be positive; got {tuple(widths)} and {blocks}")
-        inside = 3 * self.FOLD**2
-        self.first = nn.Conv2d(inside, widths[0], 3, padding=1)
+        self.first = nn.Conv2d(3, widths[0], 3, padding=1)
         self.encode = nn.ModuleList(_blocks(width, blocks) for width in widths)
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairwise(widths))
         self.decode = nn.ModuleList(_blocks(width, blocks) for width in widths[:-1])
-        self.last = nn.Conv2d(widths[0], inside, 3, padding=1)
+        self.last = nn.Conv2d(widths[0], 3, 3, padding=1)
         nn.init.normal_(self.last.weight, std=1e-3)
-        self.stride = self.FOLD * 2 ** (len(widths) - 1)
+        self.stride = 2 ** (len(widths) - 1)
         coarsest = len(widths) - 1
         steps = [(2 * blocks * (2 if level < coarsest else 1)) * 2**level for level in range(len(widths))]
         # two more for the first and the last convolution; a cell of each resolution may begin a stride before the pixel
-        self.reach = self.FOLD * (2 + sum(steps)) + self.stride
+        self.reach = 2 + sum(steps) + self.stride
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        features = self.first(F.pixel_unshuffle(padded, self.FOLD))
+        features = self.first(padded)
         passed = []
         for blocks, shrink in zip(self.encode, self.shrink, strict=False):
             features = blocks(features)
@@ -85,5 +82,13 @@ class RestorationNetwork(nn.Module):
         features = self.encode[-1](features)
         for grow, blocks in zip(list(self.grow)[::-1], list(self.decode)[::-1], strict=True):
             features = blocks(grow(features) + passed.pop())
-        change = F.pixel_shuffle(self.last(features), self.FOLD)
+        change: Tensor = self.last(features)
         return images + change[..., :height, :width]
+
+    def inner_kernels(self) -> list[nn.Parameter]:
+        """The kernels of all convolutions and deconvolutions but the first and the last."""
+        return [
+            weight
+            for name, weight in self.named_parameters()
+            if weight.ndim == 4 and name not in ("first.weight", "last.weight")
+        ]
