@@ -30,7 +30,7 @@ from logcosh_vae.words import Words
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "images"
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/results.md", "docs/data.md")
 INK, SOFT = (28, 28, 30), (98, 98, 106)
 
 
@@ -94,10 +94,38 @@ def faces_by_a(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def where(results: Mapping[str, Any], threads: str) -> str:
+    environment = results["environment"]
+    return f"{environment['machine']}, {threads}; commit {environment['commit']}.\n"
+
+
 def change(before: float, after: float) -> str:
     return (
         f"{format_value('fid', before)} to {format_value('fid', after)} ({format_change(100 * (after / before - 1))})"
     )
+
+
+def excerpt(results: Mapping[str, Any]) -> str:
+    """How the error of the full networks falls along their first steps."""
+    lines = ["| images | model | parameters | squared L2 of test images after 10, 20, 30 steps | seconds |"]
+    lines += ["|---|---|--:|---|--:|"]
+    for row in results["rows"]:
+        errors = ", ".join(f"{point['squared_l2']:.0f}" for point in row["tracked"])
+        size = f"{row['parameters'] / 1e6:.1f} million"
+        lines.append(f"| {row['data']} | {model_text(row['model'])} | {size} | {errors} | {row['seconds']:.0f} |")
+    return "\n".join(lines) + "\n\n" + where(results, "2 threads, other work beside it")
+
+
+def prepared(results: Mapping[str, Any]) -> str:
+    """What preparing large sets took."""
+    lines = ["| set | pictures | memory above the imports | pictures a second |", "|---|---|--:|--:|"]
+    for row in results["rows"]:
+        width, height = row["picture"]
+        kind = f"{row['bytes'] / 1e9:.1f} GB of {'JPEG' if row['kind'] == 'jpg' else 'PNG'}"
+        holder = "zip file" if row["set"].endswith(".zip") else "folder"
+        count = f"{row['pictures']:,} of {width}x{height}"
+        lines.append(f"| {holder}, {kind} | {count} | {row['peak_mib']:.0f} MiB | {row['pictures_per_second']:.0f} |")
+    return "\n".join(lines) + "\n\n" + where(results, f"{results['environment']['cores']} cores")
 
 
 def wall_time(results: Mapping[str, Any]) -> str:
@@ -119,6 +147,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "table4-laptop": ("table4-laptop", table_and_sentences),
     "celeba-study": ("celeba-study-laptop", faces),
     "celeba-study-wae": ("celeba-study-laptop", faces_by_a),
+    "conv-excerpt": ("conv-excerpt-paper", excerpt),
+    "bench-prepare": ("bench-prepare", prepared),
     "figure6-laptop": ("figure6-laptop", figure_and_sentences),
 }
 
