@@ -187,6 +187,7 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None
     """
     states = {job.path: JobState(job, job.work()) for job in jobs}
     results: dict[Path, dict[str, Any]] = {}
+    waiting: list[Job] = []
     pending: dict[Future[dict[str, Any]], Job] = {}
     deaths = 0
     for job in {job.path: job for job in jobs}.values():
@@ -195,11 +196,14 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None
             results[job.path] = done
             states[job.path].finished = states[job.path].reused = True
         else:
-            pending[workers.submit(job)] = job
+            waiting.append(job)
     try:
-        while pending:
-            ended, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        while waiting or pending:
             try:
+                while waiting:  # a worker may die at any time, so giving it a job may be what fails
+                    pending[workers.submit(waiting[0])] = waiting[0]
+                    waiting.pop(0)
+                ended, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for future in ended:
                     results[pending[future].path] = future.result()
                     states[pending.pop(future).path].finished = True
@@ -211,7 +215,8 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None
                         "Try fewer with --jobs"
                     ) from None
                 workers.restart()
-                pending = {workers.submit(job): job for job in pending.values()}
+                waiting = [*pending.values(), *waiting]
+                pending = {}
             for state in states.values():
                 if not state.finished:
                     state.position = RunFolder(state.job.path).progress()
