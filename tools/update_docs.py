@@ -90,7 +90,11 @@ def faces_by_a(results: Mapping[str, Any]) -> str:
     lines = ["| loss | " + " | ".join(kinds) + " |", "|---|" + "--:|" * len(kinds)]
     for row in rows:
         name = LOSS_NAMES[row["loss"]] + ("" if row["a"] is None else f", a = {row['a']:g}")
-        lines.append(f"| {name} | " + " | ".join(format_value("fid", row["fid"][kind]) for kind in kinds) + " |")
+        cells = [format_value("fid", row["fid"][kind]) for kind in kinds]
+        if row is not rows[0]:
+            changes = (100 * (row["fid"][kind] / rows[0]["fid"][kind] - 1) for kind in kinds)
+            cells = [f"{cell} ({format_change(change)})" for cell, change in zip(cells, changes, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
