@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .jobs import JobState
     from .training import Position
 
+TRAINING_SHARE = 0.95
+"""Of a run's time; the rest goes into measuring it."""
+
 PLAIN_SECONDS = 15.0
 """Where there is no terminal, at most one line in this time."""
 
@@ -99,15 +102,18 @@ class ExperimentDisplay:
         self.line, self.clock = Line(), Clock()
 
     def __call__(self, states: Sequence[JobState]) -> None:
-        shares = [1.0 if s.finished else (s.position.share if s.position else 0.0) for s in states]
+        trained = [1.0 if s.finished else s.position.share if s.position else 0.0 for s in states]
+        shares = [1.0 if s.finished else TRAINING_SHARE * part for s, part in zip(states, trained, strict=True)]
         share = sum(state.work * part for state, part in zip(states, shares, strict=True)) / sum(s.work for s in states)
         working = [
-            f"{s.job.label}: epoch {s.position.epoch}/{s.position.epochs}"
-            for s in states
-            if not s.finished and s.position is not None and s.position.share < 1.0
+            f"{s.job.label}: " + (f"epoch {s.position.epoch}/{s.position.epochs}" if part < 1.0 else "measuring")
+            for s, part in zip(states, trained, strict=True)
+            if not s.finished and s.position is not None
         ]
         done = sum(s.finished for s in states)
-        parts = [f"{done}/{len(states)} runs done", *working, f"{100 * share:.0f}%", self.clock.left(share)]
+        parts = [f"{done}/{len(states)} runs done", *working, f"{100 * share:.0f}%"]
+        if any(part < 1.0 for part in trained):  # how long measuring takes does not follow from training
+            parts.append(self.clock.left(share))
         self.line.update(", ".join(part for part in parts if part))
 
     def close(self) -> None:
