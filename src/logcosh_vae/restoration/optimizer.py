@@ -8,14 +8,52 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+MOMENTUM = 0.95
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+"""Of the quintic Newton-Schulz iteration (Jordan et al. 2024)."""
+
+
+@torch.no_grad()
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """About the nearest matrix whose rows (or columns, if they are fewer) are orthonormal.
+
+    Each iteration is `X <- (a + b G + c G^2) X` with `G = X X^T`. All its factors are polynomials of the first `G`, so
+    they are multiplied as small squares, and `X` is touched twice instead of ten times. It is done in float32:
+    processors without bfloat16 arithmetic take a third of a training step for it in that.
+
+    Args:
+        matrix: `(m, n)`, not zero, floating point.
+
+    Returns:
+        `(m, n)`, singular values between 0.6 and 1.3, save those that were below a thousandth of the largest.
+
+    Example:
+        >>> wide = torch.randn(4, 16)
+        >>> values = torch.linalg.svdvals(orthogonalised(wide))
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonalised(matrix.T).T
+    a, b, c = COEFFICIENTS
+    scaled = matrix / matrix.norm().clamp_min(1e-7)
+    gram = scaled @ scaled.T
+    unit = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    product: Tensor = unit
+    for _ in range(ITERATIONS):
+        factor = torch.addmm(unit * a + gram * b, gram, gram, alpha=c)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result: Tensor = product @ scaled
+    return result
+
 
 class MuonWithAdam(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) moves kernels along their momentum made orthogonal; Adam moves all else.
 
-    PyTorch's Muon takes matrices only, so it is given each kernel as one: a row an output, over the same memory.
+    A kernel is taken as a matrix with a row an output.
 
     Args:
-        kernels: of convolutions, `(out, in, height, width)`, contiguous or channels last; not to be moved afterwards.
+        kernels: of convolutions, `(out, in, height, width)`.
         others: biases, and the kernels of the first and of the last convolution.
         muon_rate: learning rate for the kernels.
         adam_rate: learning rate for the others.
@@ -31,41 +69,37 @@ class MuonWithAdam(torch.optim.Optimizer):
         self, kernels: Iterable[nn.Parameter], others: Iterable[nn.Parameter], muon_rate: float, adam_rate: float
     ) -> None:
         self.kernels, rest = list(kernels), list(others)
-        self.matrices = [nn.Parameter(_matrix(kernel.detach(), kernel)) for kernel in self.kernels]
-        for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
-            if kernel.data_ptr() != matrix.data_ptr():
-                raise ValueError(f"a kernel of shape {tuple(kernel.shape)} is neither contiguous nor channels last")
-        self.muon = torch.optim.Muon(self.matrices, lr=muon_rate, weight_decay=0.0)
+        self.momenta = [torch.zeros_like(kernel) for kernel in self.kernels]
         self.adam = torch.optim.Adam(rest, lr=adam_rate, fused=True)
-        groups = [{"params": self.kernels, "lr": muon_rate}, {"params": rest, "lr": adam_rate}]
-        super().__init__(groups, {})
+        super().__init__([{"params": self.kernels, "lr": muon_rate}, {"params": rest, "lr": adam_rate}], {})
 
+    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move all parameters by their gradients; there is no closure."""
         if closure is not None:
             raise ValueError("a closure is not supported")
-        self._pass_on_rates()
-        for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
-            matrix.grad = None if kernel.grad is None else _matrix(kernel.grad, kernel)
-        self.muon.step()
+        rate, self.adam.param_groups[0]["lr"] = (group["lr"] for group in self.param_groups)
+        for kernel, momentum in zip(self.kernels, self.momenta, strict=True):
+            if kernel.grad is None:
+                continue
+            momentum.lerp_(kernel.grad, 1.0 - MOMENTUM)
+            ahead = kernel.grad.lerp(momentum, MOMENTUM).flatten(1)  # Nesterov's
+            rows, columns = ahead.shape
+            kernel.add_(orthogonalised(ahead).view_as(kernel), alpha=-rate * max(1.0, rows / columns) ** 0.5)
         self.adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both optimizers' states."""
-        self._pass_on_rates()
-        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+        """Momenta, Adam's state, and both learning rates."""
+        return {
+            "momenta": self.momenta,
+            "adam": self.adam.state_dict(),
+            "rates": [group["lr"] for group in self.param_groups],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what `state_dict` gave, and its learning rates."""
-        for inner, group, name in zip((self.muon, self.adam), self.param_groups, ("muon", "adam"), strict=True):
-            inner.load_state_dict(state_dict[name])
-            group["lr"] = inner.param_groups[0]["lr"]
-
-    def _pass_on_rates(self) -> None:
-        for inner, group in zip((self.muon, self.adam), self.param_groups, strict=True):
-            inner.param_groups[0]["lr"] = group["lr"]
-
-
-def _matrix(values: Tensor, kernel: Tensor) -> Tensor:
-    """`(out, in, height, width)` as `(out, in * height * width)`, in the order of the kernel's memory."""
-    return (values if kernel.is_contiguous() else values.permute(0, 2, 3, 1)).flatten(1)
+        """Take what `state_dict` gave."""
+        for momentum, value in zip(self.momenta, state_dict["momenta"], strict=True):
+            momentum.copy_(value)
+        self.adam.load_state_dict(state_dict["adam"])
+        for group, rate in zip(self.param_groups, state_dict["rates"], strict=True):
+            group["lr"] = rate
