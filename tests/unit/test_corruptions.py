@@ -64,6 +64,12 @@ def test_text_of_the_sheets_covers_what_is_asked() -> None:
     assert (short.abs() <= 0.01).float().mean() >= 0.97, "few windows of the sheets lack text"
 
 
+def test_margins_are_covered_as_the_middle_is() -> None:
+    covered = (CORRUPTIONS["text"].sheets & 0xFF >= 128).mean(axis=0)  # type: ignore[attr-defined]
+    margins = [covered[:8], covered[-8:], covered[:, :8], covered[:, -8:]]
+    assert np.mean([margin.mean() for margin in margins]) == pytest.approx(covered.mean(), rel=0.1)
+
+
 @pytest.mark.parametrize(("task", "centre"), [("text", "median"), ("impulse", "median"), ("denoise", "mean")])
 def test_many_copies_tell_the_clean_image(task: str, centre: str) -> None:
     corruption, image = CORRUPTIONS[task], photograph()

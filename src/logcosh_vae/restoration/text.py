@@ -66,8 +66,8 @@ def draw_sheet(height: int, width: int, rng: np.random.Generator, density: float
         # faint edges may fill what is left of a small sheet: then they give way
         faint = 1 if empty > 0.05 * opacity.size else 128
         stamp = _stamp(rng)
-        top = int(rng.integers(-(stamp.shape[0] // 2), height - stamp.shape[0] // 2))
-        left = int(rng.integers(-(stamp.shape[1] // 2), width - stamp.shape[1] // 2))
+        # strings may begin outside, so that the margins are covered as the middle is
+        top, left = (int(rng.integers(1 - part, whole)) for part, whole in zip(stamp.shape, opacity.shape, strict=True))
         rows = slice(max(0, top), min(height, top + stamp.shape[0]))
         columns = slice(max(0, left), min(width, left + stamp.shape[1]))
         seen = stamp[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
