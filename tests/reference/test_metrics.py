@@ -1,4 +1,4 @@
-"""Sharpness and Frechet distance against SciPy and closed forms."""
+"""Sharpness, Frechet distance and SSIM against SciPy and closed forms."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import scipy.signal
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from logcosh_vae.data import load_images
 from logcosh_vae.data.batches import to_unit
@@ -16,6 +17,8 @@ from logcosh_vae.features import general_extractor, scripted_extractor
 from logcosh_vae.metrics.classifier import feature_statistics
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.metrics.sharpness import sharpness
+from logcosh_vae.restoration.corruptions import CORRUPTIONS
+from logcosh_vae.restoration.measures import ssim
 from logcosh_vae.runs import RunError
 from logcosh_vae.training import stream
 
@@ -111,3 +114,18 @@ def test_features_of_a_script_of_the_user_see_bytes(tmp_path: Path) -> None:
     (tmp_path / "bad.pt").write_bytes(b"no script")
     with pytest.raises(RunError, match=r"bad\.pt cannot be used as features"):
         scripted_extractor(tmp_path / "bad.pt")
+
+
+def test_ssim_is_that_of_its_definition_in_double_precision() -> None:
+    smooth = gaussian_filter(np.random.default_rng(0).random((3, 61, 83)), 4.0, axes=(1, 2))
+    clean = torch.from_numpy((smooth - smooth.min()) / np.ptp(smooth)).float()
+    for spoilt in (CORRUPTIONS["text"].evaluation(clean, 0), CORRUPTIONS["denoise"].evaluation(clean, 0), clean):
+        maps = []
+        for x, y in zip(spoilt.double().numpy(), clean.double().numpy(), strict=True):
+            mean_x, mean_y, xx, yy, xy = (
+                gaussian_filter(z, 1.5, mode="mirror", radius=5) for z in (x, y, x * x, y * y, x * y)
+            )
+            luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
+            variances = xx - mean_x**2 + yy - mean_y**2
+            maps.append(luminance * (2 * (xy - mean_x * mean_y) + 0.03**2) / (variances + 0.03**2))
+        assert ssim(spoilt, clean) == pytest.approx(np.mean(maps), abs=1e-5)
