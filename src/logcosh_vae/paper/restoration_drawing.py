@@ -54,11 +54,17 @@ def scatter_figure(results: Mapping[str, Any], store: Path, root: Path | None) -
     return figure_image(figure)
 
 
-def chosen(results: Mapping[str, Any], count: int = EXAMPLES) -> list[int]:
-    """The pictures whose difference between log-cosh and squared L2 is nearest to the median one."""
-    rows = _rows(results)
-    pairs = zip(by_picture(rows["log-cosh"], "ssim"), by_picture(rows["l2"], "ssim"), strict=True)
-    differences = [ours - theirs for ours, theirs in pairs]
+def chosen(rows: Mapping[str, Mapping[str, Any]], count: int = EXAMPLES) -> list[int]:
+    """The pictures whose SSIM differs by the median between log-cosh and squared L2 (or the losses there are).
+
+    Of one loss alone it is those with its median SSIM.
+    """
+    values = {loss: by_picture(row, "ssim") for loss, row in rows.items()}
+    if {"l2", "log-cosh"} <= values.keys():
+        before, after = values["l2"], values["log-cosh"]
+    else:
+        before, after = next(iter(values.values())), list(values.values())[-1]
+    differences = after if len(values) == 1 else [y - x for x, y in zip(before, after, strict=True)]
     middle = statistics.median(differences)
     return sorted(sorted(range(len(differences)), key=lambda index: abs(differences[index] - middle))[:count])
 
@@ -85,15 +91,19 @@ def _versions(results: Mapping[str, Any], task: str, store: Path, corrupted: Ten
     ]
 
 
-def examples_figure(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:
-    """Figure 11: clean, corrupted and restored pictures with 1 - SSIM; those of median difference, first seed."""
-    wanted = set(chosen(results))
+def examples(results: Mapping[str, Any], task: str, store: Path, folder: Path) -> Image.Image:
+    """Clean, corrupted and restored pictures of `folder` with 1 - SSIM; those of median difference, first seed."""
+    wanted = set(chosen(_rows(results, task)))
     rows: list[list[Panel]] = []
-    every = clean_and_corrupted(text_removal("test", root), CORRUPTIONS["text"], results["side"], wanted)
-    for name, clean, corrupted in every:
-        versions = [(f"{Path(name).stem}, clean", clean), ("with text", corrupted)]
-        rows += _panels([*versions, *_versions(results, "text", store, corrupted)], clean)
+    for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS[task], results["side"], wanted):
+        versions = [(f"{Path(name).stem}, clean", clean), ("corrupted", corrupted)]
+        rows += _panels([*versions, *_versions(results, task, store, corrupted)], clean)
     return compose(rows)
+
+
+def examples_figure(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:
+    """Figure 11."""
+    return examples(results, "text", store, text_removal("test", root))
 
 
 def tasks_figure(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..config import to_dict
-from ..data import text_removal
+from ..data import DataError, text_removal
 from ..experiments import Experiment, Outcomes, Preparing, summary
 from .corruptions import CORRUPTIONS
 from .learning import RestorationConfig, resolved, run_name, squares
 from .measuring import RestorationJob
+from .photographs import found
 
 COMPLETE = 100
 """Pictures in Urban100."""
@@ -24,6 +25,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
 
     Attributes:
         side: measure on the central square of that side only, for quick checks.
+        test: folder of the pictures to measure on; by default the paper's.
     """
 
     name: str
@@ -32,6 +34,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
     rows: tuple[RestorationConfig, ...]
     source: str = ""
     side: int | None = None
+    test: Path | None = None
 
     def models(self) -> list[str]:
         """Names such as `restoration-text`."""
@@ -47,14 +50,20 @@ class RestorationExperiment(Experiment[RestorationJob]):
 
     def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:  # noqa: ARG002 - others need the store
         """Cut the pictures to learn from into squares."""
-        text_removal("test", root)
+        self._test(root)
         for row in {(row.data, row.side): row for row in self.rows}.values():
             squares(row, root, preparing.images)
         return self
 
+    def _test(self, root: Path) -> Path:
+        folder = text_removal("test", root) if self.test is None else self.test
+        if not list(found([folder])):
+            raise DataError(f"{folder} holds no pictures to measure on")
+        return folder
+
     def plan(self, seeds: int, store: Path, root: Path) -> list[list[RestorationJob]]:
         """The jobs of each row, one a seed."""
-        test = text_removal("test", root)
+        test = self._test(root)
         plans = []
         for row in self.rows:
             configs = [resolved(replace(row, seed=seed)) for seed in range(seeds)]
@@ -74,7 +83,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
             },
             "images": {
                 "train": {"used": len(train.images), "held": len(held.images)},
-                "test": {"used": len(first[0]["images"]), "complete": COMPLETE},
+                "test": {"used": len(first[0]["images"]), "complete": COMPLETE if self.test is None else None},
             },
             "side": self.side,
         }

@@ -32,17 +32,21 @@ def _training(results: Mapping[str, Any]) -> str:
 
 def _pictures(results: Mapping[str, Any]) -> str:
     train, test = results["images"]["train"], results["images"]["test"]
-    of = f" of the {test['complete']} of Urban100" if test["used"] < test["complete"] else ""
+    if test["complete"] is None:
+        of = " pictures"
+    else:
+        of = f" of the {test['complete']} of Urban100" if test["used"] < test["complete"] else " pictures of Urban100"
     part = f", the central {results['side']}x{results['side']} pixels only" if results["side"] else ""
     return (
         f"trained on {train['used']:,} squares of pictures ({train['held']:,} more kept to choose and watch by), "
-        f"measured on {test['used']}{of}{' pictures' if not of else ''}{part}"
+        f"measured on {test['used']}{of}{part}"
     )
 
 
 def introduction(results: Mapping[str, Any]) -> str:
     """What runs a table or picture is of."""
-    return f"Profile “{results['profile']}”, {seeds_text(results)}: {_training(results)}; {_pictures(results)}."
+    profile = f"Profile “{results['profile']}”, " if results["profile"] != "custom" else ""
+    return f"{profile}{seeds_text(results)}: {_training(results)}; {_pictures(results)}."
 
 
 def _strengths(results: Mapping[str, Any]) -> str:
@@ -97,7 +101,8 @@ def findings(results: Mapping[str, Any]) -> list[str]:
         for rival in ("l2", "l1"):
             if "log-cosh" in rows and rival in rows:
                 outcome = paired(by_picture(rows["log-cosh"], "ssim"), by_picture(rows[rival], "ssim"))
-                paper = f" The paper: larger on {WINS[rival]}." if task == "text" else ""
+                papers = task == "text" and results["images"]["test"]["complete"] is not None
+                paper = f" The paper: larger on {WINS[rival]}." if papers else ""
                 said.append(f"{title}: {in_words('log-cosh', LOSS_NAMES[rival], 'SSIM', outcome)}{paper}")
     return said
 
