@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from logcosh_vae.restoration import photographs
+from logcosh_vae.restoration.changes import restore_changed
 from logcosh_vae.restoration.comparison import in_words, paired
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration
@@ -51,6 +52,45 @@ def test_tiles_leave_no_seam(size: tuple[int, int], kind: type[np.unsignedintege
     assert whole.shape == picture.shape
     assert np.abs(whole - tiled).max() <= max(1, largest // 10_000)
     assert np.abs(whole - picture.astype(np.int64)).max() > largest // 20
+
+
+class Painter(torch.nn.Module):
+    """In the place of a network: paints everything that is red blue, and adds a little noise, as networks do."""
+
+    stride, reach = 1, 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchor = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        red = (images[:, :1] > 0.9) & (images[:, 1:2] < 0.2)
+        blue = torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
+        return torch.where(red, blue, images + 0.01)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.21])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_only_what_covers_is_replaced(kind: type[np.unsignedinteger], scale: float) -> None:
+    largest = np.iinfo(kind).max
+    picture = np.full((120, 160, 3), largest // 2, kind)
+    picture += np.random.default_rng(0).integers(0, largest // 50, picture.shape).astype(kind)
+    picture[40:80, 60:100] = [largest, 0, 0]
+    restored = restore_changed(Painter(), picture, scale)  # type: ignore[arg-type]
+    assert (restored.shape, restored.dtype) == (picture.shape, picture.dtype)
+    assert np.abs(restored[45:75, 65:95].astype(int) - [0, 0, largest]).max() <= largest // 100
+    near = int(np.ceil(6 / scale))  # what is spread and enlarged
+    untouched = np.ones(picture.shape[:2], bool)
+    untouched[40 - near : 80 + near, 60 - near : 100 + near] = False
+    np.testing.assert_array_equal(restored[untouched], picture[untouched])
+    reds = (restored[..., 0] > 0.9 * largest) & (restored[..., 1] < 0.1 * largest)
+    assert not reds.any(), "an edge of what was covered is left"
+
+
+def test_a_scale_that_is_none() -> None:
+    for scale in (0.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="scale must be above 0 and at most 1"):
+            restore_changed(Painter(), np.zeros((4, 4, 3), np.uint8), scale)  # type: ignore[arg-type]
 
 
 KINDS = ["RGB", "L", "RGBA", "LA", "P", "1", "I;16"]

@@ -24,7 +24,7 @@ from .options import (
     Size,
     UsageError,
     app,
-    image_set,
+    picture_set,
     train_config,
 )
 
@@ -218,7 +218,7 @@ def _restoration(
         raise UsageError("--task needs --test FOLDER: pictures to measure on, others than those of --data")
     folder = test.resolve()
     configs = [
-        RestorationConfig(image_set(data), task, name, a if name == "log-cosh" else None, device=device or "cpu")
+        RestorationConfig(picture_set(data), task, name, a if name == "log-cosh" else None, device=device or "cpu")
         for name in losses
     ]
     if epochs is not None:

@@ -76,6 +76,17 @@ def image_set(name: str) -> str:
     return str(Path(name).resolve()) if is_path(name) else choose("--data", name, (*DATASETS, "a folder or zip file"))
 
 
+def picture_set(name: str) -> str:
+    """For restoration: `text-removal`, or the full path of a folder or zip file of pictures."""
+    from ..config import choose
+    from ..data import TEXT_REMOVAL
+
+    path = Path(name).expanduser()
+    if path.exists() or "/" in name:
+        return str(path.resolve())
+    return choose("--data", name, (TEXT_REMOVAL, "a folder or zip file"))
+
+
 def train_config(
     data: str,
     model: str,

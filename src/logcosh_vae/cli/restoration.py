@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Device, Overwrite, Settings, UsageError, app, image_set
+from .options import Device, Overwrite, Settings, UsageError, app, picture_set
 
 if TYPE_CHECKING:
     from ..restoration.network import RestorationNetwork
@@ -39,18 +39,33 @@ def restore(
     overwrite: Overwrite = False,
     train: Annotated[bool, typer.Option("--train", help="Train on the pictures of --data instead.")] = False,
     data: Annotated[
-        str | None, typer.Option("--data", help="With --train: folder or zip file of pictures.", show_default=False)
+        str | None,
+        typer.Option(
+            "--data",
+            help="With --train: folder or zip file of pictures, or text-removal for the paper's.",
+            show_default=False,
+        ),
     ] = None,
     loss: Annotated[str, typer.Option("--loss", help="With --train: l2 | l1 | log-cosh")] = "log-cosh",
     a: Annotated[float | None, typer.Option("--a", help="With --train: a of log-cosh.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --train: go on with the run in --out.")] = False,
     settings: Settings = None,
     device: Device = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            "--scale",
+            help="For text taller than 40 pixels: find it on a copy of this scale, e.g. 0.25.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Remove text (or noise, blur ...) from pictures; with --train, learn it from corrupted pictures only."""
     if train:
         if inputs:
             raise UsageError("--train takes its pictures from --data")
+        if scale is not None:
+            raise UsageError("--scale is for restoring, not for --train")
         if data is None or out is None:
             raise UsageError("--train needs --data FOLDER and --out RUN")
         _train(data, out, task, loss, a, resume, settings or [], device)
@@ -59,7 +74,9 @@ def restore(
         raise UsageError("name the pictures to restore, e.g. logcosh-vae restore photo.jpg -o clean.png")
     if data is not None or resume or settings or a is not None:
         raise UsageError("--data, --a, --resume and --set belong to --train")
-    _restore(inputs, out, task, model, overwrite, device)
+    if scale is not None and not 0.0 < scale <= 1.0:
+        raise UsageError(f"--scale must be above 0 and at most 1; got {scale:g}")
+    _restore(inputs, out, task, model, overwrite, device, scale)
 
 
 def _train(
@@ -70,7 +87,7 @@ def _train(
     from ..running import Watch
     from ..terminal import FetchDisplay, TrainingDisplay
 
-    config = RestorationConfig(image_set(data), task=task, loss=loss, a=a, device=device or "cpu")
+    config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device=device or "cpu")
     display = TrainingDisplay()
     try:
         learn(
@@ -87,13 +104,18 @@ def _train(
     print(f"run: {out}\nuse it: logcosh-vae restore PICTURE --model {out}")
 
 
-def _network(task: str, model: Path | None, device: str | None) -> RestorationNetwork:
+def _network(task: str, model: Path | None, device: str | None) -> tuple[RestorationNetwork, str]:
+    """The network that is asked for, and its task."""
     from ..autoencoders import find_device
     from ..restoration.learning import load_restoration
     from ..restoration.shipped import load_shipped
 
-    network = load_restoration(model)[0] if model is not None else load_shipped(task)[0]
-    return network.to(find_device(device or "cpu"))
+    if model is None:
+        network = load_shipped(task)[0]
+    else:
+        network, config = load_restoration(model)
+        task = config.task
+    return network.to(find_device(device or "cpu")), task
 
 
 def _targets(inputs: list[Path], out: Path | None) -> list[tuple[Path, Path]]:
@@ -122,10 +144,17 @@ def _targets(inputs: list[Path], out: Path | None) -> list[tuple[Path, Path]]:
 
 
 def _restore(
-    inputs: list[Path], out: Path | None, task: str, model: Path | None, overwrite: bool, device: str | None
+    inputs: list[Path],
+    out: Path | None,
+    task: str,
+    model: Path | None,
+    overwrite: bool,
+    device: str | None,
+    scale: float | None,
 ) -> None:
     from ..config import choose
     from ..data import DataError
+    from ..restoration.changes import COVERING, restore_changed
     from ..restoration.corruptions import CORRUPTIONS
     from ..restoration.photographs import check_writable, read, write
     from ..restoration.tiles import restore as restored
@@ -137,13 +166,18 @@ def _restore(
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise UsageError(f"{there[0]}{more} is there already; add --overwrite to replace it, or choose another -o")
-    network = _network(task, model, device)
+    network, task = _network(task, model, device)
+    if scale is not None and task != "text":
+        raise UsageError(f"--scale is for text; this network is for {task}")
     display, failed = PicturesDisplay(len(pairs)), 0
     for file, target in pairs:
         try:
             photograph = read(file)
             check_writable(target, photograph)
-            pixels = restored(network, photograph.pixels, progress=display.of(file.name))
+            if task in COVERING:
+                pixels = restore_changed(network, photograph.pixels, scale or 1.0, progress=display.of(file.name))
+            else:
+                pixels = restored(network, photograph.pixels, progress=display.of(file.name))
             write(photograph, pixels, target)
         except DataError as error:
             if len(pairs) == 1:

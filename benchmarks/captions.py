@@ -1,0 +1,170 @@
+"""Five photographs with text drawn by another program, restored by the command a person would type.
+
+    python benchmarks/captions.py [--model RUN]
+
+Needs ImageMagick (`convert`) and the packages scikit-image and matplotlib, whose sample photographs are in the public
+domain or CC0. Writes `results/captions.json` and `docs/images/captions.png`. Without `--model` the shipped network is
+used. No string, font or photograph had a part in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from logcosh_vae.environment import describe
+from logcosh_vae.experiments import write_results
+from logcosh_vae.images import save
+from logcosh_vae.paper.drawing import Panel, compose
+from logcosh_vae.restoration.measures import psnr, ssim
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 380
+"""Of a photograph in the picture."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Text as a person would put it on a photograph.
+
+    Attributes:
+        photograph: a package and the file in it.
+        kind: for people.
+        options: of ImageMagick.
+    """
+
+    photograph: tuple[str, str]
+    kind: str
+    options: str
+
+
+CAPTIONS = (
+    Caption(
+        ("skimage", "data/astronaut.png"),
+        "subtitles",
+        "-gravity south -pointsize 26 -fill yellow -stroke black -strokewidth 1 "
+        "-annotate +0+52 'We are ready for the launch,' -annotate +0+20 'all systems are go.'",
+    ),
+    Caption(
+        ("skimage", "data/chelsea.png"),
+        "caption, outlined",
+        "-gravity north -pointsize 34 -fill white -stroke black -strokewidth 3 -annotate +0+12 'MONDAY MORNING' "
+        "-stroke none -annotate +0+12 'MONDAY MORNING'",
+    ),
+    Caption(
+        ("skimage", "data/coffee.png"),
+        "date and place",
+        "-gravity southeast -pointsize 22 -fill orange -annotate +16+14 '2019-03-14 08:52' "
+        "-gravity northwest -fill white -annotate +16+14 'Breakfast in Lisbon'",
+    ),
+    Caption(
+        ("skimage", "data/rocket.jpg"),
+        "labels",
+        "-pointsize 18 -fill red -annotate +330+120 'second stage' -fill lime -annotate +120+250 'launch tower' "
+        "-fill white -annotate +330+330 'pad 40'",
+    ),
+    Caption(
+        ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+        "watermark, repeated",
+        "-gravity center -pointsize 30 -fill '#c8c8c8' "
+        + " ".join(f"-annotate -20x-20+0{down:+d} 'SAMPLE - DO NOT COPY'" for down in (-220, -110, 0, 110, 220)),
+    ),
+)
+
+
+def path_of(package: str, file: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise SystemExit(f"error: this needs the photographs of {package}: pip install scikit-image matplotlib")
+    return Path(found.origin).parent / file
+
+
+def image(path: Path) -> Tensor:
+    with Image.open(path) as picture:
+        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255.0
+
+
+def caption_all(folder: Path) -> None:
+    """Write the clean photographs and the captioned ones, without loss."""
+    convert = shutil.which("convert")
+    if convert is None:
+        raise SystemExit("error: this needs ImageMagick's convert")
+    for name in ("clean", "captioned"):
+        (folder / name).mkdir()
+    for number, caption in enumerate(CAPTIONS):
+        clean = folder / "clean" / f"{number}.png"
+        with Image.open(path_of(*caption.photograph)) as picture:
+            picture.convert("RGB").save(clean)
+        subprocess.run([convert, clean, *shlex.split(caption.options), folder / "captioned" / clean.name], check=True)
+
+
+def row_of(folder: Path, number: int) -> tuple[dict[str, object], list[Panel]]:
+    caption, name = CAPTIONS[number], f"{number}.png"
+    clean, captioned, restored = (image(folder / part / name) for part in ("clean", "captioned", "restored"))
+    covered = (captioned - clean).abs().amax(dim=0) > 0.02
+
+    def error(shown: Tensor, where: Tensor) -> float:
+        return float((shown - clean).abs()[:, where].mean())
+
+    row: dict[str, object] = {
+        "photograph": Path(caption.photograph[1]).name,
+        "text": caption.kind,
+        "covered": float(covered.float().mean()),
+        "ssim": {"captioned": ssim(captioned, clean), "restored": ssim(restored, clean)},
+        "psnr": {"captioned": psnr(captioned, clean), "restored": psnr(restored, clean)},
+        "error_under_text": {"captioned": error(captioned, covered), "restored": error(restored, covered)},
+        "error_elsewhere": error(restored, ~covered),
+    }
+    panels: list[Panel] = []
+    for title, part in ((caption.kind, "captioned"), ("restored", "restored")):
+        with Image.open(folder / part / name) as picture:
+            size = (WIDTH, round(picture.height * WIDTH / picture.width))
+            panels.append((title, picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)))
+    return row, panels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--results", type=Path, default=ROOT / "results")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "captions.png")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        caption_all(folder)
+        command = [sys.executable, "-m", "logcosh_vae", "restore", folder / "captioned", "-o", folder / "restored"]
+        started = time.perf_counter()
+        subprocess.run([*command, *(["--model", arguments.model] if arguments.model else [])], check=True)
+        seconds = time.perf_counter() - started
+        rows, panels = zip(*(row_of(folder, number) for number in range(len(CAPTIONS))), strict=True)
+    save(
+        compose([[*left, *right] for left, right in zip(panels[0:4:2], panels[1:4:2], strict=True)] + [panels[4]]),
+        arguments.picture,
+    )
+    for row in rows:
+        print(row)
+    result = {
+        "experiment": "captions",
+        "network": str(arguments.model or "shipped"),
+        "rows": rows,
+        "environment": describe(),
+        "seconds": round(seconds, 1),
+    }
+    write_results(result, arguments.results / "captions.json")
+
+
+if __name__ == "__main__":
+    main()

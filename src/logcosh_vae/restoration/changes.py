@@ -1,0 +1,79 @@
+"""What covers a picture is replaced and the rest of it stays as it is; tall text is looked for on a smaller copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from .network import RestorationNetwork
+from .tiles import restore
+
+COVERING = ("text", "impulse")
+"""Tasks whose corruption leaves the other pixels as they are."""
+
+FAINT, PLAIN = 8, 20
+"""Changes of the smaller copy, of 255, from which a pixel begins to be taken over, and from which it is wholly."""
+
+SPREAD = 5
+"""Pixels of the smaller copy around a change that are taken over with it: the soft edges of text."""
+
+Pixels = NDArray[np.unsignedinteger]
+
+
+def _resized(channel: NDArray[np.generic], size: tuple[int, int], filter: Image.Resampling) -> NDArray[np.float32]:
+    """One channel `(H, W)` at width and height `size`."""
+    return np.asarray(Image.fromarray(channel.astype(np.float32)).resize(size, filter))
+
+
+def changed(before: Pixels, after: Pixels) -> NDArray[np.float32]:
+    """How much of each pixel `(H, W)` is taken over, in [0, 1]: all where it or a near one has changed plainly."""
+    largest = float(np.iinfo(before.dtype).max)
+    change = np.abs(after.astype(np.float32) - before.astype(np.float32)).max(axis=2) * (255.0 / largest)
+    share = np.clip((change - FAINT) / (PLAIN - FAINT), 0.0, 1.0)
+    wide = Image.fromarray((255.0 * share).astype(np.uint8)).filter(ImageFilter.MaxFilter(SPREAD))
+    return np.asarray(wide.filter(ImageFilter.BoxBlur(1)), np.float32) / 255.0
+
+
+def restore_changed(
+    network: RestorationNetwork,
+    picture: Pixels,
+    scale: float,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pixels:
+    """Restore a smaller copy, and take over from it what it has changed; the other pixels stay as they are, bit by bit.
+
+    Args:
+        network: in evaluation mode, on its device.
+        picture: `(H, W, 3)`, uint8 or uint16.
+        scale: of the smaller copy, above 0 and at most 1.
+        progress: called with the tiles done and all of them.
+
+    Returns:
+        The same shape and type.
+
+    Raises:
+        ValueError: the scale is out of range.
+    """
+    if not 0.0 < scale <= 1.0:
+        raise ValueError(f"scale must be above 0 and at most 1; got {scale}")
+    height, width, channels = picture.shape
+    largest = float(np.iinfo(picture.dtype).max)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.empty((size[1], size[0], channels), picture.dtype)
+    for channel in range(channels):
+        shrunk = _resized(picture[..., channel], size, Image.Resampling.BOX)
+        small[..., channel] = np.rint(shrunk.clip(0.0, largest))
+    restored = restore(network, small, progress=progress)
+    share = _resized(changed(small, restored), (width, height), Image.Resampling.BILINEAR)
+    rows, columns = np.nonzero(share)
+    share = share[rows, columns]
+    result = picture.copy()
+    for channel in range(channels):
+        filled = _resized(restored[..., channel], (width, height), Image.Resampling.BICUBIC)[rows, columns]
+        before = picture[rows, columns, channel].astype(np.float32)
+        result[rows, columns, channel] = np.rint((before + share * (filled - before)).clip(0.0, largest))
+    return result
