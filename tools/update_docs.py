@@ -154,6 +154,48 @@ def restoring(results: Mapping[str, Any]) -> str:
     )
 
 
+def shipped(results: Mapping[str, Any]) -> str:
+    """What the network that comes with the package does to the paper's pictures, and how it was made."""
+    names = {
+        "corrupted": "with text on a quarter of their pixels",
+        "network": "restored by the network",
+        "command": "restored by the command, which leaves other pixels alone",
+    }
+    lines = [
+        f"| {len(results['rows'])} pictures of Urban100 | SSIM | lowest | highest | PSNR |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for version, name in names.items():
+        values = [row[version]["ssim"] for row in results["rows"]]
+        mean = results["mean"][version]
+        lines.append(f"| {name} | {mean['ssim']:.3f} | {min(values):.3f} | {max(values):.3f} | {mean['psnr']:.1f} dB |")
+    train = results["card"]["train"]
+    return (
+        "\n".join(lines) + f"\n\n{train['loss']}, a = {train['a']:g}; {train['epochs'] * train['steps']:,} steps of "
+        f"{train['batch_size']} patches of {train['patch']}x{train['patch']} pixels, "
+        f"{duration(results['training_seconds'])} on {train['threads']} thread beside other work; "
+        f"{results['bytes'] / 1e6:.1f} MB; {where(results['card'], 'measured on 2 cores')}"
+    )
+
+
+def captioned(results: Mapping[str, Any]) -> str:
+    """Photographs with text of another program, before and after."""
+    lines = [
+        "| photograph | text | pixels covered | SSIM | error under the text, of 255 | error elsewhere |",
+        "|---|---|--:|---|---|--:|",
+    ]
+    for row in results["rows"]:
+        ssims, errors = (
+            " to ".join(f"{scale * row[key][version]:.{digits}f}" for version in ("captioned", "restored"))
+            for key, scale, digits in (("ssim", 1, 3), ("error_under_text", 255, 0))
+        )
+        lines.append(
+            f"| {row['photograph']} | {row['text']} | {100 * row['covered']:.1f}% | {ssims} | {errors} "
+            f"| {255 * row['error_elsewhere']:.1f} |"
+        )
+    return "\n".join(lines) + "\n\n" + where(results, f"{results['environment']['cores']} cores")
+
+
 BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "table1-paper": ("table1-paper", table),
     "table1-paper-findings": ("table1-paper", sentences),
@@ -170,6 +212,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "restoration-laptop": ("restoration-laptop", table_and_sentences),
     "restoration-a-laptop": ("restoration-a-laptop", figure_and_sentences),
     "bench-restoration": ("bench-restoration", restoring),
+    "shipped-text": ("shipped-text", shipped),
+    "captions": ("captions", captioned),
 }
 
 FIGURES = [*(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]

@@ -1,0 +1,1 @@
+"""Speed of the project's own work beside its peers' and beside the machine's limit, in one run."""

@@ -1,0 +1,65 @@
+"""Losses, forward and backward, over sizes: ours, torch's, the published forms of log-cosh, and the memory's limit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..losses import log_cosh, log_cosh_gradient_only
+from ..training import stream
+from .timing import Contender
+
+A = 100.0
+LIMIT = "memory alone"
+"""Prediction and target read once and the gradient written once, at the speed of a copy."""
+
+MSE = "torch mse_loss"
+OURS, GRADIENT_ONLY = "log_cosh", "log_cosh, gradient only"
+
+
+def _keras(x: Tensor) -> Tensor:
+    return x + F.softplus(-2.0 * x) - math.log(2.0)
+
+
+def _torchmetrics(x: Tensor) -> Tensor:
+    return torch.log((torch.exp(x) + torch.exp(-x)) / 2)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    OURS: lambda prediction, target: log_cosh(prediction, target, a=A).sum(),
+    GRADIENT_ONLY: lambda prediction, target: log_cosh_gradient_only(prediction, target, a=A).sum(),
+    MSE: lambda prediction, target: F.mse_loss(prediction, target, reduction="sum"),
+    "torch smooth_l1_loss": lambda prediction, target: F.smooth_l1_loss(prediction, target, reduction="sum", beta=0.01),
+    "torch huber_loss": lambda prediction, target: F.huber_loss(prediction, target, reduction="sum", delta=0.01),
+    "log-cosh as in Keras": lambda prediction, target: _keras(A * (prediction - target)).sum() / A,
+    "log-cosh as in torchmetrics": lambda prediction, target: _torchmetrics(A * (prediction - target)).sum() / A,
+}
+
+
+def contenders(count: int) -> list[Contender]:
+    """All losses on `count` pixels in [0, 1] whose residuals are those of a network halfway: 0.1 in the mean."""
+    generator = stream(0, "benchmark")
+    target = torch.rand(count, generator=generator)
+    prediction = (target + 0.12 * torch.randn(count, generator=generator)).clamp_(0.0, 1.0).requires_grad_()
+
+    def of(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[int], None]:
+        def run(times: int) -> None:
+            for _ in range(times):
+                prediction.grad = None
+                loss(prediction, target).backward()
+
+        return run
+
+    whole, half = torch.empty_like(target), torch.empty_like(target[: count // 2])
+
+    def copies(times: int) -> None:
+        # a copy moves two tensors, a loss three
+        for _ in range(times):
+            whole.copy_(target)
+            half.copy_(target[: count // 2])
+
+    return [*(Contender(name, of(loss)) for name, loss in LOSSES.items()), Contender(LIMIT, copies)]
