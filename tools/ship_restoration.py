@@ -1,6 +1,6 @@
 """Put a finished restoration run into the package, and measure what a person gets from it.
 
-    logcosh-vae restore --train --data text-removal --task text --loss log-cosh --set epochs=18 --out RUN
+    logcosh-vae restore --train --data text-removal --task text --loss log-cosh --out RUN
     python tools/ship_restoration.py RUN [--data-root FOLDER]
 
 Writes the weights and their card into the package, and `results/shipped-TASK.json`: SSIM and PSNR of each of the

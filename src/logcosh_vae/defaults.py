@@ -11,7 +11,7 @@ FIXED_SIZE = ("mnist", "fashion-mnist")
 PICTURE_SIZE = (64, 64)
 """Height and width that pictures are brought to (A.3)."""
 
-RESTORATION_WIDTHS = (16, 48, 64, 96)
+RESTORATION_WIDTHS = (16, 32, 64, 128)
 """Channels of the restoration network at each resolution, the whole image's first."""
 
 RESTORATION_A = 10.0

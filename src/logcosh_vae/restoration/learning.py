@@ -63,7 +63,7 @@ class RestorationConfig:
     side: int = 128
     patch: int = 64
     batch_size: int = 16
-    targets: int = 8
+    targets: int = 4
     epochs: int = 20
     steps: int = 500
     learning_rate: float = 0.02

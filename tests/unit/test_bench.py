@@ -1,0 +1,65 @@
+"""Timing in turns on a clock that runs as it is told, and benchmarks that measure the work they say they do."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from logcosh_vae.bench import step
+from logcosh_vae.bench.loss import LOSSES
+from logcosh_vae.bench.timing import Contender, in_turns, ratio, row
+from logcosh_vae.training import stream
+
+
+class Machine:
+    """Work takes longer and longer on it."""
+
+    def __init__(self, drift: float) -> None:
+        self.now, self.drift = 0.0, drift
+        self.counts: dict[str, list[int]] = {}
+
+    def contender(self, name: str, cost: float, unit: int = 1) -> Contender:
+        def run(count: int) -> None:
+            self.counts.setdefault(name, []).append(count)
+            self.now += count * cost * (1.0 + self.drift * self.now)
+
+        return Contender(name, run, unit)
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.02])
+def test_a_machine_that_slows_down_favours_nobody(drift: float) -> None:
+    machine = Machine(drift)
+    both = [machine.contender("a", 3e-3, unit=5), machine.contender("b", 1e-3)]
+    times = in_turns(both, rounds=10, seconds=0.5, clock=lambda: machine.now)
+    assert [len(values) for values in times.values()] == [10, 10]
+    assert ratio(times, "a", "b")["median"] == pytest.approx(3.0, rel=0.01)
+    assert all(count % 5 == 0 for count in machine.counts["a"])
+    assert len(set(machine.counts["b"][-10:])) == 1
+    result = row("work", times, "b", threads=1)
+    assert result["ratio"].keys() == {"a"}
+    low, median, high = (result["seconds"]["b"][name] for name in ("low", "median", "high"))
+    assert low <= median <= high
+    if drift:
+        assert high > low
+    with pytest.raises(ValueError, match="names of their own"):
+        in_turns([both[0], both[0]], rounds=1, seconds=0.01, clock=lambda: machine.now)
+
+
+@pytest.mark.parametrize(("network", "width"), [("mlp", None), ("conv", 0.0625)])
+def test_the_products_alone_are_those_of_a_training_step(network: str, width: float | None) -> None:
+    def operations(contender: Contender) -> int:
+        with FlopCounterMode(display=False) as counter:
+            contender.run(1)
+        return int(counter.get_total_flops())
+
+    ours, plain, limit = step.contenders(network, width)
+    assert operations(limit) == operations(plain) == operations(ours)
+
+
+def test_losses_that_are_compared_are_losses() -> None:
+    # as far apart as the published forms can bear: 100 times 0.8 is below the 89 where they overflow
+    target, prediction = 0.8 * torch.rand(2, 50, generator=stream(0, "x"))
+    prediction.requires_grad_()
+    for name, loss in LOSSES.items():
+        (gradient,) = torch.autograd.grad(loss(prediction, target), prediction)
+        if "log" in name:
+            assert torch.allclose(gradient, (100.0 * (prediction - target)).tanh(), atol=1e-5)
