@@ -75,6 +75,14 @@ class TableRow:
         return "L2" if self.loss == "l2" else LOSS_NAMES.get(self.loss, self.loss)
 
 
+def time_text(seconds: float) -> str:
+    """A short time with three digits: 12.3 ms."""
+    unit, scale = next(
+        (unit, scale) for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)) if scale * seconds >= 1 or unit == "µs"
+    )
+    return f"{scale * seconds:.3g} {unit}"
+
+
 def duration(seconds: float) -> str:
     """Seconds in words: `8 s`, `3 min 20 s`, `2 h 05 min`.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from .presentation import duration
+from .presentation import duration, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,6 +159,32 @@ class PicturesDisplay:
 
     def close(self) -> None:
         self.line.close()
+
+
+class BenchmarkDisplay:
+    """Progress of a benchmark: which comparison, and how many rounds of it are done."""
+
+    def __init__(self) -> None:
+        self.line = Line()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.line.update(f"{what}: round {done} of {total}")
+
+
+def bench_table(results: Mapping[str, Any]) -> Table:
+    """Times of each contender, and how many times as long as another's they are, with quartiles."""
+    from rich import box
+
+    table = Table(title=results["experiment"], title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for heading, side in (("", "left"), ("", "left"), ("median", "right"), ("ratio", "right"), ("quartiles", "right")):
+        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    for row in results["rows"]:
+        for index, (name, seconds) in enumerate(row["seconds"].items()):
+            ratio = row["ratio"].get(name)
+            cells = [f"{ratio['median']:.2f}", f"{ratio['low']:.2f} to {ratio['high']:.2f}"] if ratio else ["1", ""]
+            table.add_row("" if index else row["what"], name, time_text(seconds["median"]), *cells)
+        table.add_section()
+    return table
 
 
 def results_table(results: Mapping[str, Any]) -> Table:

@@ -1,12 +1,16 @@
 """Timing in turns on a clock that runs as it is told, and benchmarks that measure the work they say they do."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from logcosh_vae.bench import step
-from logcosh_vae.bench.loss import LOSSES
+from logcosh_vae.bench import step, suite
+from logcosh_vae.bench.loss import LIMIT, LOSSES, MSE
 from logcosh_vae.bench.timing import Contender, in_turns, ratio, row
+from logcosh_vae.presentation import time_text
+from logcosh_vae.terminal import bench_table
 from logcosh_vae.training import stream
 
 
@@ -63,3 +67,16 @@ def test_losses_that_are_compared_are_losses() -> None:
         (gradient,) = torch.autograd.grad(loss(prediction, target), prediction)
         if "log" in name:
             assert torch.allclose(gradient, (100.0 * (prediction - target)).tanh(), atol=1e-5)
+
+
+def test_a_benchmark_says_where_it_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = replace(suite.SUITE["loss"][0], seconds=0.002)
+    monkeypatch.setitem(suite.SUITE, "loss", (quick,))
+    seen = []
+    result = suite.run("loss", rounds=2, progress=lambda *where: seen.append(where))
+    assert seen == [("1,000 elements", 1, 2), ("1,000 elements", 2, 2)]
+    assert {"machine", "cores", "versions", "commit"} <= result["environment"].keys()
+    assert result["rows"][0]["elements"] == 1000
+    assert result["rows"][0]["ratio"].keys() == {*LOSSES, LIMIT} - {MSE}
+    assert bench_table(result).row_count == len(LOSSES) + 1
+    assert [time_text(seconds) for seconds in (2.5, 0.0123, 4.56e-6)] == ["2.5 s", "12.3 ms", "4.56 µs"]

@@ -10,10 +10,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..files import brief
-from . import data, experiments, restoration, runs
+from . import bench, data, experiments, restoration, runs
 from .options import UsageError, app
 
-__all__ = ["data", "experiments", "main", "restoration", "runs"]
+__all__ = ["bench", "data", "experiments", "main", "restoration", "runs"]
 
 INTERRUPTED = 128 + signal.SIGINT
 

@@ -1,0 +1,37 @@
+"""`bench`: how fast this is here, beside others and beside what the machine can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import app
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="step | loss | start-up | all")] = "all",
+    threads: Annotated[int, typer.Option("--threads", min=1, max=1024)] = 1,
+    rounds: Annotated[int, typer.Option("--rounds", min=2, help="Turns of each; more for a noisy machine.")] = 9,
+    results: Annotated[Path, typer.Option("--results", help="Where bench-NAME.json goes.")] = Path("results"),
+) -> None:
+    """Time training steps, losses and start-up in turns against other implementations and the machine's limit."""
+    from ..bench.suite import SUITE, run
+    from ..config import choose
+    from ..experiments import write_results
+    from ..terminal import BenchmarkDisplay, bench_table, console
+
+    choose("benchmark", name, (*SUITE, "all"))
+    results.mkdir(parents=True, exist_ok=True)
+    for each in SUITE if name == "all" else [name]:
+        display = BenchmarkDisplay()
+        try:
+            obtained = run(each, threads=threads, rounds=rounds, progress=display)
+        finally:
+            display.line.close()
+        path = results / f"bench-{each}.json"
+        write_results(obtained, path)
+        console().print(bench_table(obtained))
+        print(f"results: {path}", flush=True)
