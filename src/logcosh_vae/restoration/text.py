@@ -28,27 +28,48 @@ Sheet = NDArray[np.int64]
 """`(H, W)`; see `draw_sheet`."""
 
 
-def _stamp(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The opacity `(h, w)` of one random string: its size, stroke, slant and angle vary."""
+OUTLINED = 0.3
+"""Share of the strings that have an outline in another colour, as subtitles have."""
+
+
+def _layers(rng: np.random.Generator) -> list[Image.Image]:
+    """The opacity of one random string, and of its outline where it has one, upright and of one size."""
     size = round(math.exp(rng.uniform(math.log(SMALLEST), math.log(LARGEST))))
     font = ImageFont.load_default(size)
     text = "".join(rng.choice(list(CHARACTERS), int(rng.integers(3, 16))))
-    stroke = int(rng.integers(0, max(1, size // 14) + 1))
-    left, top, right, bottom = font.getbbox(text, stroke_width=stroke)
-    picture = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
-    ImageDraw.Draw(picture).text((1 - left, 1 - top), text, 255, font=font, stroke_width=stroke)
-    if rng.random() < 0.5:
-        slant = rng.uniform(-0.3, 0.3)
-        wider = math.ceil(abs(slant) * picture.height)
-        picture = picture.transform(
-            (picture.width + wider, picture.height),
-            Image.Transform.AFFINE,
-            (1.0, slant, -max(0.0, slant) * picture.height, 0.0, 1.0, 0.0),
-            Image.Resampling.BILINEAR,
-        )
-    if rng.random() < 0.5:
-        picture = picture.rotate(rng.uniform(-30.0, 30.0), Image.Resampling.BILINEAR, expand=True)
-    return np.asarray(picture)
+    strokes = [int(rng.integers(0, max(1, size // 14) + 1))]
+    if rng.random() < OUTLINED:
+        strokes.append(strokes[0] + int(rng.integers(1, max(1, size // 12) + 1)))
+    left, top, right, bottom = font.getbbox(text, stroke_width=strokes[-1])
+    layers = []
+    for stroke in strokes:
+        picture = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
+        ImageDraw.Draw(picture).text((1 - left, 1 - top), text, 255, font=font, stroke_width=stroke)
+        layers.append(picture)
+    return layers
+
+
+def _stamp(rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """The opacity `(h, w)` of one random string and of its outline: size, stroke, slant and angle vary."""
+    layers = _layers(rng)
+    slant = rng.uniform(-0.3, 0.3) if rng.random() < 0.5 else 0.0
+    angle = rng.uniform(-30.0, 30.0) if rng.random() < 0.5 else 0.0
+    stamps = []
+    for layer in layers:
+        picture = layer
+        if slant:
+            picture = picture.transform(
+                (picture.width + math.ceil(abs(slant) * picture.height), picture.height),
+                Image.Transform.AFFINE,
+                (1.0, slant, -max(0.0, slant) * picture.height, 0.0, 1.0, 0.0),
+                Image.Resampling.BILINEAR,
+            )
+        if angle:
+            picture = picture.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+        stamps.append(np.asarray(picture))
+    if len(stamps) > 1:  # where a string meets its outline, nothing of the image shines through
+        stamps[0] = np.where(stamps[0] >= 128, np.uint8(255), np.uint8(0))
+    return stamps
 
 
 def draw_sheet(height: int, width: int, rng: np.random.Generator, density: float = DENSITY) -> Sheet:
@@ -65,18 +86,20 @@ def draw_sheet(height: int, width: int, rng: np.random.Generator, density: float
     while covered < density * opacity.size:
         # faint edges may fill what is left of a small sheet: then they give way
         faint = 1 if empty > 0.05 * opacity.size else 128
-        stamp = _stamp(rng)
+        stamps = _stamp(rng)
+        extent = stamps[0].shape
         # strings may begin outside, so that the margins are covered as the middle is
-        top, left = (int(rng.integers(1 - part, whole)) for part, whole in zip(stamp.shape, opacity.shape, strict=True))
-        rows = slice(max(0, top), min(height, top + stamp.shape[0]))
-        columns = slice(max(0, left), min(width, left + stamp.shape[1]))
-        seen = stamp[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        free = (opacity[rows, columns] < faint) & (seen >= faint)
-        covered += int((seen[free] >= 128).sum())
-        empty -= int((opacity[rows, columns][free] == 0).sum())
-        opacity[rows, columns][free] = seen[free]
-        strings[rows, columns][free] = drawn
-        drawn += 1
+        top, left = (int(rng.integers(1 - part, whole)) for part, whole in zip(extent, opacity.shape, strict=True))
+        rows = slice(max(0, top), min(height, top + extent[0]))
+        columns = slice(max(0, left), min(width, left + extent[1]))
+        for stamp in stamps:
+            seen = stamp[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+            free = (opacity[rows, columns] < faint) & (seen >= faint)
+            covered += int((seen[free] >= 128).sum())
+            empty -= int((opacity[rows, columns][free] == 0).sum())
+            opacity[rows, columns][free] = seen[free]
+            strings[rows, columns][free] = drawn
+            drawn += 1
     # string by string, each from left to right, so that a window that is covered enough ends within a string
     across = np.broadcast_to(np.arange(width), strings.shape)
     order = np.empty(height * width, np.int64)
