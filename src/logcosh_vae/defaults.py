@@ -14,7 +14,7 @@ PICTURE_SIZE = (64, 64)
 RESTORATION_WIDTHS = (16, 32, 64, 128)
 """Channels of the restoration network at each resolution, the whole image's first."""
 
-RESTORATION_A = 10.0
+RESTORATION_A = 50.0
 """`a` of log-cosh for restoration; how it was chosen: docs/restoration.md."""
 
 

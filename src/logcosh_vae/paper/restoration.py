@@ -16,7 +16,7 @@ from .figures import SILENT, Draw
 from .restoration_drawing import choice_figure, examples_figure, scatter_figure, tasks_figure
 from .tables import LOSSES
 
-CURVATURES = (2.0, 5.0, 10.0, 20.0, 50.0)
+CURVATURES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Values of `a` to choose from."""
 
 Rows = tuple[RestorationConfig, ...]

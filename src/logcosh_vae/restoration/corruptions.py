@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..training import stream
-from .text import Sheet, cut, draw_sheet
+from .text import OUTLINED, Sheet, cut, draw_sheet
 
 
 def eight_bit(images: Tensor) -> Tensor:
@@ -49,9 +49,10 @@ class Corruption(ABC):
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Spoil each of `(N, 3, H, W)` with a strength of its own, drawn evenly."""
-        share = torch.rand(len(images), generator=generator)
-        strengths = self.weakest + (self.strongest - self.weakest) * share
-        return eight_bit(self.apply(images, strengths, generator))
+        return eight_bit(self.apply(images, self._strengths(len(images), generator), generator))
+
+    def _strengths(self, count: int, generator: torch.Generator) -> Tensor:
+        return self.weakest + (self.strongest - self.weakest) * torch.rand(count, generator=generator)
 
     def evaluation(self, image: Tensor, index: int) -> Tensor:
         """Spoil `(3, H, W)` with the measured strength; always alike for an index."""
@@ -65,7 +66,11 @@ def _rng(generator: torch.Generator) -> np.random.Generator:
 
 
 class Text(Corruption):
-    """Strings of random size, place, colour and shape until they cover a share of the image (paper, Appendix D)."""
+    """Strings of random size, place, colour and shape until they cover a share of the image (paper, Appendix D).
+
+    In training some of them have an outline, for the sake of subtitles; text to measure on has none, as in the paper,
+    and is none of training's.
+    """
 
     task, title, unit = "text", "Text removal", "share of the image covered"
     strongest, measured = 0.5, 0.25
@@ -75,21 +80,28 @@ class Text(Corruption):
     def sheets(self) -> Sheet:
         """`(SHEETS, SIDE, SIDE)`: the text that training cuts its windows from, the same in every run."""
         rng = _rng(stream(0, "text sheets"))
-        return np.stack([draw_sheet(self.SIDE, self.SIDE, rng) for _ in range(self.SHEETS)])
+        return np.stack([draw_sheet(self.SIDE, self.SIDE, rng, outlined=OUTLINED) for _ in range(self.SHEETS)])
 
     def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
         rng = _rng(generator)
         count, _, height, width = images.shape
-        if max(height, width) <= self.SIDE // 2:
-            which = rng.integers(self.SHEETS, size=count)
-            tops, lefts = (
-                rng.integers(self.SIDE - height + 1, size=count),
-                rng.integers(self.SIDE - width + 1, size=count),
-            )
-            places = zip(which, tops, lefts, strict=True)
-            windows = np.stack([self.sheets[k, y : y + height, x : x + width] for k, y, x in places])
-        else:
-            windows = np.stack([draw_sheet(height, width, rng) for _ in range(count)])
+        windows = np.stack([draw_sheet(height, width, rng) for _ in range(count)])
+        return self._over(images, windows, strengths, rng)
+
+    def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        count, _, height, width = images.shape
+        if max(height, width) > self.SIDE // 2:
+            return super().training(images, generator)
+        strengths = self._strengths(count, generator)
+        rng = _rng(generator)
+        which = rng.integers(self.SHEETS, size=count)
+        tops = rng.integers(self.SIDE - height + 1, size=count)
+        lefts = rng.integers(self.SIDE - width + 1, size=count)
+        places = zip(which, tops, lefts, strict=True)
+        windows = np.stack([self.sheets[k, y : y + height, x : x + width] for k, y, x in places])
+        return eight_bit(self._over(images, windows, strengths, rng))
+
+    def _over(self, images: Tensor, windows: Sheet, strengths: Tensor, rng: np.random.Generator) -> Tensor:
         opacity, colour = (torch.from_numpy(part) for part in cut(windows, strengths.numpy(), rng))
         return torch.lerp(images, colour.to(images), opacity.to(images))
 

@@ -66,7 +66,7 @@ class RestorationConfig:
     targets: int = 4
     epochs: int = 20
     steps: int = 500
-    learning_rate: float = 0.02
+    learning_rate: float = 0.01
     adam_rate: float = 1e-3
     seed: int = 0
     threads: int = 1

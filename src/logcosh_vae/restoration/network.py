@@ -20,6 +20,10 @@ def takes_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(supported())
 
 
+SLOPE = 0.1
+"""Of the activation below 0. With none, large steps leave units dead for good."""
+
+
 class Residual(nn.Module):
     """Two 3x3 convolutions whose result is added to their input; at first they add nothing."""
 
@@ -30,7 +34,7 @@ class Residual(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        hidden: Tensor = self.second(F.relu(self.first(features)))
+        hidden: Tensor = self.second(F.leaky_relu(self.first(features), SLOPE))
         return features + hidden
 
 

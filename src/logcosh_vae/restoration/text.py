@@ -28,17 +28,17 @@ Sheet = NDArray[np.int64]
 """`(H, W)`; see `draw_sheet`."""
 
 
-OUTLINED = 0.3
-"""Share of the strings that have an outline in another colour, as subtitles have."""
+OUTLINED = 0.15
+"""Share of the strings of training that have an outline in another colour, as subtitles have."""
 
 
-def _layers(rng: np.random.Generator) -> list[Image.Image]:
+def _layers(rng: np.random.Generator, outlined: float) -> list[Image.Image]:
     """The opacity of one random string, and of its outline where it has one, upright and of one size."""
     size = round(math.exp(rng.uniform(math.log(SMALLEST), math.log(LARGEST))))
     font = ImageFont.load_default(size)
     text = "".join(rng.choice(list(CHARACTERS), int(rng.integers(3, 16))))
     strokes = [int(rng.integers(0, max(1, size // 14) + 1))]
-    if rng.random() < OUTLINED:
+    if rng.random() < outlined:
         strokes.append(strokes[0] + int(rng.integers(1, max(1, size // 12) + 1)))
     left, top, right, bottom = font.getbbox(text, stroke_width=strokes[-1])
     layers = []
@@ -49,9 +49,9 @@ def _layers(rng: np.random.Generator) -> list[Image.Image]:
     return layers
 
 
-def _stamp(rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+def _stamp(rng: np.random.Generator, outlined: float) -> list[NDArray[np.uint8]]:
     """The opacity `(h, w)` of one random string and of its outline: size, stroke, slant and angle vary."""
-    layers = _layers(rng)
+    layers = _layers(rng, outlined)
     slant = rng.uniform(-0.3, 0.3) if rng.random() < 0.5 else 0.0
     angle = rng.uniform(-30.0, 30.0) if rng.random() < 0.5 else 0.0
     stamps = []
@@ -72,10 +72,12 @@ def _stamp(rng: np.random.Generator) -> list[NDArray[np.uint8]]:
     return stamps
 
 
-def draw_sheet(height: int, width: int, rng: np.random.Generator, density: float = DENSITY) -> Sheet:
+def draw_sheet(
+    height: int, width: int, rng: np.random.Generator, density: float = DENSITY, outlined: float = 0.0
+) -> Sheet:
     """Random strings at random places, each under those before it, until `density` of the sheet is covered.
 
-    A pixel is covered where the text is at least half opaque.
+    A pixel is covered where the text is at least half opaque. `outlined` is the share of the strings with an outline.
 
     Returns:
         `(height, width)`, int64, for `cut`.
@@ -86,7 +88,7 @@ def draw_sheet(height: int, width: int, rng: np.random.Generator, density: float
     while covered < density * opacity.size:
         # faint edges may fill what is left of a small sheet: then they give way
         faint = 1 if empty > 0.05 * opacity.size else 128
-        stamps = _stamp(rng)
+        stamps = _stamp(rng, outlined)
         extent = stamps[0].shape
         # strings may begin outside, so that the margins are covered as the middle is
         top, left = (int(rng.integers(1 - part, whole)) for part, whole in zip(extent, opacity.shape, strict=True))
