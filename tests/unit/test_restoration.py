@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib import cbook
 from PIL import Image
 
 from logcosh_vae.restoration import photographs
@@ -12,11 +13,14 @@ from logcosh_vae.restoration.changes import restore_changed
 from logcosh_vae.restoration.comparison import in_words, paired
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration
+from logcosh_vae.restoration.measures import ssim
 from logcosh_vae.restoration.measuring import measure
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.optimizer import MuonWithAdam, orthogonalised
+from logcosh_vae.restoration.shipped import FOLDER, load_shipped
 from logcosh_vae.restoration.tiles import restore
 from logcosh_vae.running import Watch
+from logcosh_vae.runs import RunError
 from logcosh_vae.training import stream
 
 
@@ -220,3 +224,20 @@ def test_a_network_is_measured_on_whole_pictures(tmp_path: Path) -> None:
     assert result["ssim"] == result["corrupted_ssim"]
     # clipping takes a little of the noise away
     assert all(-20 * np.log10(25 / 255) - 0.1 < value < -20 * np.log10(25 / 255) + 1.5 for value in result["psnr"])
+
+
+def test_the_network_that_comes_with_the_package_removes_text_from_a_photograph() -> None:
+    network, card = load_shipped("text")
+    assert (FOLDER / "text.safetensors").stat().st_size < 6e6
+    assert card["train"]["loss"] == "log-cosh"
+    with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as photograph:
+        clean = torch.from_numpy(np.array(photograph.convert("RGB"))).permute(2, 0, 1)[:, 150:400, 100:400] / 255.0
+    spoilt = CORRUPTIONS["text"].evaluation(clean, 0)
+    pixels = spoilt.mul(255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    restored = torch.from_numpy(restore_changed(network, pixels, 1.0)).permute(2, 0, 1) / 255.0
+    assert ssim(restored, clean) > ssim(spoilt, clean) + 0.15
+
+
+def test_a_network_that_is_none_of_the_package_s_is_named() -> None:
+    with pytest.raises(RunError, match="no network for 'deblur' comes with the package; train one with"):
+        load_shipped("deblur")
