@@ -21,7 +21,7 @@ def takes_bfloat16(device: torch.device) -> bool:
 
 
 SLOPE = 0.1
-"""Of the activation below 0. With none, large steps leave units dead for good."""
+"""Of the activation below 0, so that no unit can stay without a gradient."""
 
 
 class Residual(nn.Module):
