@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..environment import describe
+from ..paper.tables import LAPTOP_WIDTH
 from ..running import on_threads
 from . import loss, startup, step
 from .timing import ROUNDS, Contender, in_turns, row
@@ -33,8 +34,6 @@ class Comparison:
 
 
 LOSS_SIZES = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)
-LAPTOP_WIDTH = 0.125
-"""Of the convolutional networks in the laptop profile."""
 
 SUITE: dict[str, tuple[Comparison, ...]] = {
     "step": (
