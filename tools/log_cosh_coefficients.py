@@ -1,32 +1,63 @@
-"""The coefficients in `logcosh_vae.losses`; `python tools/log_cosh_coefficients.py` prints them.
+"""The coefficients in `losses.py` and `log_cosh.c`; `python tools/log_cosh_coefficients.py` prints them.
 
 For `|x| <= BRANCH`, `log(cosh(x)) / x^2` is an even, smooth function, so a polynomial in `s = x^2 - CENTRE`,
-where `CENTRE` is the middle of `[0, BRANCH^2]`. It interpolates at Chebyshev nodes, in 60-digit arithmetic.
-How many coefficients are needed follows from the nearest singularity, `x^2 = -(pi/2)^2`.
+where `CENTRE` is the middle of `[0, BRANCH^2]`. How many coefficients are needed follows from the nearest singularity,
+`x^2 = -(pi/2)^2`. Beyond, `log(1 + e)` with `e <= exp(-2 BRANCH)` is a polynomial too, and `exp` is one on half of
+`log(2)` to each side. All interpolate at Chebyshev nodes, in 60-digit arithmetic.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import mpmath
 
 BRANCH = 1.25
 CENTRE = BRANCH**2 / 2
-COUNTS = {"SINGLE": 8, "DOUBLE": 17}
+HALF, SMALL = float(mpmath.log(2)) / 2, float(mpmath.exp(-2 * BRANCH))
 
 
-def coefficients(count: int) -> tuple[list[float], float]:
-    """The first `count` coefficients in rising powers of `s`, and the relative error of the polynomial."""
-    with mpmath.workdps(60):
+def _value(s: mpmath.mpf) -> mpmath.mpf:
+    w = s + CENTRE
+    return mpmath.log(mpmath.cosh(mpmath.sqrt(w))) / w if w else mpmath.mpf(1) / 2
 
-        def ratio(s: mpmath.mpf) -> mpmath.mpf:
-            w = s + CENTRE
-            return mpmath.log(mpmath.cosh(mpmath.sqrt(w))) / w if w else mpmath.mpf(1) / 2
 
-        falling, error = mpmath.chebyfit(ratio, [-CENTRE, CENTRE], count, error=True)
-        return [float(c) for c in reversed(falling)], float(error / ratio(CENTRE))
+def _expm1(r: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.expm1(r) / r if r else mpmath.mpf(1)
+
+
+def _log1p(e: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.log1p(e) / e if e else mpmath.mpf(1)
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """What is interpolated, from where to where, by how many coefficients."""
+
+    function: Callable[[mpmath.mpf], mpmath.mpf]
+    lower: float
+    upper: float
+    count: int
+
+    def coefficients(self) -> tuple[list[float], float]:
+        """In rising powers, and the largest error beside the value in the middle."""
+        with mpmath.workdps(60):
+            falling, error = mpmath.chebyfit(self.function, [self.lower, self.upper], self.count, error=True)
+            middle = self.function((mpmath.mpf(self.lower) + self.upper) / 2)
+            return [float(c) for c in reversed(falling)], float(error / middle)
+
+
+POLYNOMIALS = {
+    "_SINGLE": Polynomial(_value, -CENTRE, CENTRE, 8),
+    "_DOUBLE": Polynomial(_value, -CENTRE, CENTRE, 17),
+    "expm1(r) / r": Polynomial(_expm1, -HALF, HALF, 6),
+    "log1p(e) / e": Polynomial(_log1p, 0.0, SMALL, 5),
+}
+"""The first two stand in `losses.py`; all but the second in `log_cosh.c`."""
 
 
 if __name__ == "__main__":
-    for name, count in COUNTS.items():
-        values, error = coefficients(count)
-        rows = [", ".join(map(repr, values[i : i + 4])) for i in range(0, count, 4)]
-        print(f"_{name} = (  # relative error {error:.1e}")
+    for name, polynomial in POLYNOMIALS.items():
+        values, error = polynomial.coefficients()
+        rows = [", ".join(map(repr, values[i : i + 4])) for i in range(0, len(values), 4)]
+        print(f"{name} = (  # relative error {error:.1e}")
         print("".join(f"    {row},\n" for row in rows) + ")")

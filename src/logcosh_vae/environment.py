@@ -6,6 +6,7 @@ import ast
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from functools import cache
 from importlib import metadata
@@ -16,6 +17,8 @@ PACKAGE = Path(__file__).parent
 
 NUMERICAL_SOURCES = (
     "losses.py",
+    "compiled.py",
+    "log_cosh.c",
     "latent.py",
     "networks.py",
     "models.py",
@@ -39,6 +42,8 @@ EVALUATION_SOURCES = (
 
 RESTORATION_SOURCES = (
     "losses.py",
+    "compiled.py",
+    "log_cosh.c",
     "training.py",
     "data/batches.py",
     "restoration/network.py",
@@ -60,6 +65,11 @@ RESTORATION_MEASURING_SOURCES = (
 """Files whose code decides the measures of a trained restoration run."""
 
 
+def _without_comments(source: str) -> str:
+    """What a compiler reads of C code."""
+    return " ".join(re.sub(r"/\*.*?\*/", " ", source, flags=re.DOTALL).split())
+
+
 def _without_docstrings(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -74,7 +84,10 @@ def _without_docstrings(source: str) -> str:
 
 @cache
 def _fingerprint(names: tuple[str, ...]) -> str:
-    texts = [_without_docstrings((PACKAGE / name).read_text(encoding="utf-8")) for name in names]
+    texts = []
+    for name in names:
+        meaning = _without_comments if name.endswith(".c") else _without_docstrings
+        texts.append(meaning((PACKAGE / name).read_text(encoding="utf-8")))
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
@@ -132,6 +145,8 @@ def describe() -> dict[str, Any]:
     """Machine, cores, accelerator, versions and commit, as every result carries them."""
     import torch
 
+    from .compiled import library
+
     return {
         "machine": f"{_processor()}, {platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
@@ -144,4 +159,5 @@ def describe() -> dict[str, Any]:
         },
         "commit": commit(),
         "code": code_fingerprint(),
+        "compiled_losses": library() is not None,
     }

@@ -19,6 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .compiled import slope as compiled_slope
+from .compiled import value as compiled_value
+
 Elementwise = Callable[..., Tensor]
 
 # log(cosh(x)) / x^2 for |x| <= _BRANCH in rising powers of x^2 - _CENTRE (tools/log_cosh_coefficients.py)
@@ -38,6 +41,7 @@ _DOUBLE = (  # relative error 4.0e-17
 )
 # fmt: on
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_NORMAL_A = 1e-30, 1e30  # between them, float32 has room for a and for 1 / a
 _TINY_A = 1e-300  # below it the residual of huge numbers can overflow where the loss does not
 
 
@@ -65,7 +69,7 @@ def _checked(a: float) -> float:
 
 def _residual(prediction: Tensor, target: Tensor, a: float = 1.0) -> Tensor:
     """`t`, rounded once, in the dtype to compute in: wide enough for the inputs and for `a` itself."""
-    dtype = torch.float32 if prediction.dtype != torch.float64 and 1e-30 < a < 1e30 else torch.float64
+    dtype = torch.float32 if prediction.dtype != torch.float64 and _NORMAL_A[0] < a < _NORMAL_A[1] else torch.float64
     return prediction.to(dtype) - target.to(dtype)
 
 
@@ -96,6 +100,10 @@ class _LogCosh(torch.autograd.Function):
 
     @staticmethod
     def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:
+        if _NORMAL_A[0] < a < _NORMAL_A[1] and not torch.compiler.is_compiling():
+            done = compiled_value(prediction, target, a)
+            if done is not None:
+                return done
         t = _residual(prediction, target, a)
         x = t * a
         magnitude = x.abs()
@@ -122,8 +130,7 @@ class _LogCosh(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         prediction, target = ctx.saved_tensors
-        slope = _slope(prediction, target, ctx.a)
-        grad = (slope * grads[0].to(slope.dtype)).to(prediction.dtype)
+        grad = _slope_times(prediction, target, ctx.a, grads[0])
         for_prediction, for_target, _ = ctx.needs_input_grad
         return grad if for_prediction else None, -grad if for_target else None, None
 
@@ -144,6 +151,36 @@ def _slope(prediction: Tensor, target: Tensor, a: float) -> Tensor:
         prediction, target, a = prediction / 4, target / 4, 4 * a
     # 2 sigmoid(2 a t) - 1, as the paper writes it, is the same number but loses all its digits near 0
     return (_residual(prediction, target, a) * a).tanh()
+
+
+def _slope_times(prediction: Tensor, target: Tensor, a: float, factors: Tensor) -> Tensor:
+    # compiled code leaves no graph for a second derivative
+    if _NORMAL_A[0] < a < _NORMAL_A[1] and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        done = compiled_slope(prediction, target, a, factors)
+        if done is not None:
+            return done
+    slope = _slope(prediction, target, a)
+    return (slope * factors.to(slope.dtype)).to(prediction.dtype)
+
+
+class _SlopeAlone(torch.autograd.Function):
+    """The prediction itself, whose gradient is that of the log-cosh loss."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:  # noqa: ARG004
+        return prediction.view_as(prediction)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
+        prediction, target, ctx.a = inputs
+        ctx.save_for_backward(prediction, target)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        prediction, target = (tensor.detach() for tensor in ctx.saved_tensors)
+        return _slope_times(prediction, target, ctx.a, grads[0]), None, None
 
 
 def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
@@ -170,7 +207,7 @@ def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
 def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
     """A tensor with the gradient of `log_cosh` in `prediction` but **not its value** (paper, Sec. 3.2).
 
-    `prediction * stop_gradient(tanh(a t))`: cheaper than the loss where only the gradient is used. The target
+    Cheaper than the loss where only the gradient is used: the backward pass alone computes anything. The target
     gets no gradient. Arguments and errors are those of `log_cosh`.
 
     >>> x_hat = torch.tensor([0.3], requires_grad=True)
@@ -179,9 +216,8 @@ def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0
     tensor([0.7616])
     """
     a = _checked(a)
-    prediction, target = _matched(prediction, target)
-    slope = _slope(prediction.detach(), target.detach(), a)
-    return prediction * slope.to(prediction.dtype)
+    apply: Elementwise = _SlopeAlone.apply
+    return apply(*_matched(prediction, target), a)
 
 
 class LogCoshLoss(nn.Module):

@@ -9,7 +9,16 @@ import pytest
 import logcosh_vae
 
 PACKAGE = Path(logcosh_vae.__file__).parent
-MATHEMATICS = ["losses", "latent", "networks", "models", "objectives", "metrics/sharpness", "metrics/frechet"]
+MATHEMATICS = [
+    "compiled",
+    "losses",
+    "latent",
+    "networks",
+    "models",
+    "objectives",
+    "metrics/sharpness",
+    "metrics/frechet",
+]
 MATHEMATICS += ["metrics/classifier"]
 ALLOWED = {name.rpartition("/")[2] for name in MATHEMATICS}
 STANDARD = sys.stdlib_module_names - {"io", "logging", "os", "pathlib", "shutil", "subprocess"}
