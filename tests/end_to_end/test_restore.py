@@ -57,3 +57,20 @@ def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
     assert (one.returncode, one.stdout.split()) == (0, ["new.tif"])
     none = restore("pictures/*.webp", "--model", "run", cwd=studio)
     assert (none.returncode, "pictures/*.webp does not exist" in none.stderr) == (1, True)
+
+
+def test_learning_goes_on_from_a_run_and_from_the_package_s_network(studio: Path) -> None:
+    settings = [part for value in SMALL if not value.startswith("widths") for part in ("--set", value)]
+    learning = ("--train", "--data", "learn", *settings)
+    further = restore(*learning, "--task", "impulse", "--from", "run", "--out", "further", cwd=studio)
+    assert further.returncode == 0, further.stderr
+    shipped = restore(*learning, "--from", "shipped", "--out", "own", cwd=studio)
+    assert shipped.returncode == 0, shipped.stderr
+    for arguments, code, message in [
+        ((*learning, "--task", "deblur", "--from", "shipped", "--out", "new"), 1, "no network for 'deblur' comes"),
+        ((*learning, "--from", "nowhere", "--out", "new"), 1, "nowhere is no run folder"),
+        (("pictures", "--from", "run"), 2, "belong to --train"),
+    ]:
+        failed = restore(*arguments, cwd=studio)
+        assert (failed.returncode, message in failed.stderr) == (code, True), failed.stderr
+    assert not (studio / "new").exists()

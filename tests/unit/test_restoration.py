@@ -1,5 +1,6 @@
 """The network over pictures of any size, and learning that can be stopped at any time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from matplotlib import cbook
 from PIL import Image
 
+from logcosh_vae.config import ConfigError
 from logcosh_vae.restoration import photographs
 from logcosh_vae.restoration.changes import restore_changed
 from logcosh_vae.restoration.comparison import in_words, paired
@@ -139,24 +141,17 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
+def small(data: Path, task: str, loss: str = "log-cosh") -> RestorationConfig:
+    config = RestorationConfig(str(data), task=task, loss=loss, widths=(8, 12), side=48, patch=32, batch_size=4)
+    return replace(config, targets=2, epochs=2, steps=4, check_images=3)
+
+
 @pytest.mark.parametrize(("task", "loss"), [("denoise", "log-cosh"), ("impulse", "l1"), ("deblur", "l2")])
 def test_stopped_learning_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, loss: str
 ) -> None:
     monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
-    config = RestorationConfig(
-        str(pictures(tmp_path / "set")),
-        task=task,
-        loss=loss,
-        widths=(8, 12),
-        side=48,
-        patch=32,
-        batch_size=4,
-        targets=2,
-        epochs=2,
-        steps=4,
-        check_images=3,
-    )
+    config = small(pictures(tmp_path / "set"), task, loss)
 
     def stop(_: dict[str, object]) -> None:
         raise KeyboardInterrupt
@@ -171,6 +166,20 @@ def test_stopped_learning_goes_on_to_the_same_bytes(
     assert found.task == task
     assert not network.training
     assert (tmp_path / "whole" / "samples" / "epoch-0002.png").is_file()
+
+
+def test_learning_goes_on_from_the_weights_of_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    config = replace(small(pictures(tmp_path / "set"), "denoise"), epochs=1, learning_rate=1e-9, adam_rate=1e-9)
+    start = lively((8, 12), 1)
+    learn(config, tmp_path / "on", start=start)
+    network, _ = load_restoration(tmp_path / "on")
+    for weight, before in zip(network.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(weight, before, rtol=0, atol=1e-6)
+    with pytest.raises(RunError, match="holds a run with another start"):
+        learn(config, tmp_path / "on", resume=True)
+    with pytest.raises(ConfigError, match=r"start from has widths \[8, 8\] and blocks 2, this one \[8, 12\] and 1"):
+        learn(config, tmp_path / "other", start=lively((8, 8), 2))
 
 
 @pytest.mark.parametrize("shape", [(6, 40), (32, 8), (16, 16)])

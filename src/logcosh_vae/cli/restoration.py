@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..restoration.network import RestorationNetwork
 
 SUFFIX = "-restored"
+SHIPPED = "shipped"
 
 
 @app.command()
@@ -48,6 +49,15 @@ def restore(
     ] = None,
     loss: Annotated[str, typer.Option("--loss", help="With --train: l2 | l1 | log-cosh")] = "log-cosh",
     a: Annotated[float | None, typer.Option("--a", help="With --train: a of log-cosh.", show_default=False)] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="With --train: begin with the weights of a run, or with `shipped`, those that come with the package.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --train: go on with the run in --out.")] = False,
     settings: Settings = None,
     device: Device = None,
@@ -68,31 +78,45 @@ def restore(
             raise UsageError("--scale is for restoring, not for --train")
         if data is None or out is None:
             raise UsageError("--train needs --data FOLDER and --out RUN")
-        _train(data, out, task, loss, a, resume, settings or [], device)
+        _train(data, out, task, loss, a, start, resume, settings or [], device)
         return
     if not inputs:
         raise UsageError("name the pictures to restore, e.g. logcosh-vae restore photo.jpg -o clean.png")
-    if data is not None or resume or settings or a is not None:
-        raise UsageError("--data, --a, --resume and --set belong to --train")
+    if data is not None or resume or settings or a is not None or start is not None:
+        raise UsageError("--data, --a, --from, --resume and --set belong to --train")
     if scale is not None and not 0.0 < scale <= 1.0:
         raise UsageError(f"--scale must be above 0 and at most 1; got {scale:g}")
     _restore(inputs, out, task, model, overwrite, device, scale)
 
 
 def _train(
-    data: str, out: Path, task: str, loss: str, a: float | None, resume: bool, settings: list[str], device: str | None
+    data: str,
+    out: Path,
+    task: str,
+    loss: str,
+    a: float | None,
+    start: str | None,
+    resume: bool,
+    settings: list[str],
+    device: str | None,
 ) -> None:
+    from dataclasses import replace
+
     from ..config import override
     from ..restoration.learning import RestorationConfig, learn
     from ..running import Watch
     from ..terminal import FetchDisplay, TrainingDisplay
 
     config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device=device or "cpu")
+    network = None if start is None else _network(task, None if start == SHIPPED else Path(start), None)[0]
+    if network is not None:
+        config = replace(config, widths=network.widths, blocks=network.blocks)
     display = TrainingDisplay()
     try:
         learn(
             override(config, settings),
             out,
+            start=network,
             resume=resume,
             watch=Watch(display.step, display.epoch),
             progress=FetchDisplay(),

@@ -23,6 +23,7 @@ from ..data.batches import Batch, to_unit
 from ..data.sources import Progress
 from ..defaults import RESTORATION_A, RESTORATION_WIDTHS
 from ..environment import restoration_fingerprint
+from ..features import fingerprint
 from ..losses import Loss, make_loss
 from ..objectives import Terms
 from ..running import Training, Watch, carry_out, on_threads
@@ -202,6 +203,7 @@ def learn(
     config: RestorationConfig,
     path: Path,
     *,
+    start: RestorationNetwork | None = None,
     resume: bool = False,
     root: Path | None = None,
     watch: Watch | None = None,
@@ -209,13 +211,21 @@ def learn(
 ) -> RunFolder:
     """Train a restoration network into the run folder `path`, or finish what was begun there.
 
+    With `start`, training begins with the weights of that network instead of random ones.
+
     Raises:
         RunError, ConfigError, DataError, TrainingError: with one line for the user.
     """
     config = resolved(config)
     device = find_device(config.device)
+    if start is not None and (tuple(start.widths), start.blocks) != (tuple(config.widths), config.blocks):
+        raise ConfigError(
+            f"the network to start from has widths {list(start.widths)} and blocks {start.blocks}, "
+            f"this one {list(config.widths)} and {config.blocks}; they must be the same"
+        )
     train, held = squares(config, root, progress)
-    folder = RunFolder.create(path, _run_config(config, train, held), resume=resume)
+    origin = {} if start is None else {"start": fingerprint(start)}
+    folder = RunFolder.create(path, _run_config(config, train, held) | origin, resume=resume)
     corruption = CORRUPTIONS[config.task]
     checked = spread(held.images, config.check_images)
 
@@ -223,6 +233,8 @@ def learn(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(config.seed, "weights").initial_seed())
             network = RestorationNetwork(config.widths, config.blocks)
+        if start is not None:
+            network.load_state_dict(start.state_dict())
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         return Training(
             network,

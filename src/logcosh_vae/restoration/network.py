@@ -53,12 +53,14 @@ class RestorationNetwork(nn.Module):
         blocks: residual blocks at each resolution, on the way down and on the way up.
 
     Attributes:
+        widths, blocks: as given.
         stride: images are padded to multiples of it, repeating their last row and column.
         reach: an output pixel depends on no input pixel further away than this, each way.
     """
 
     def __init__(self, widths: Sequence[int] = RESTORATION_WIDTHS, blocks: int = 1) -> None:
         super().__init__()
+        self.widths, self.blocks = tuple(widths), blocks
         if not widths or min(widths) < 1 or blocks < 1:
             raise ValueError(f"widths and blocks must be positive; got {tuple(widths)} and {blocks}")
         self.first = nn.Conv2d(3, widths[0], 3, padding=1)

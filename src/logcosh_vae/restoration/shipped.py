@@ -58,6 +58,7 @@ def ship(run: Path, folder: Path = FOLDER) -> Path:
             "network": {"widths": list(config.widths), "blocks": config.blocks},
             "fingerprint": fingerprint(network),
             "train": values["train"] | {"data": Path(config.data).name},
+            "start": values.get("start"),
             "images": values["images"],
             "validation": RunFolder(run).metrics()[-1]["validation"],
             "environment": describe(),
