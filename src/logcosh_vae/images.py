@@ -43,4 +43,4 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
 def save(image: Image.Image, path: Path) -> None:
     """Write a PNG in one step."""
     with written_aside(path) as aside:
-        image.save(aside, format="PNG", optimize=True)
+        image.save(aside, format="PNG")

@@ -43,7 +43,7 @@ def data_address(content: bytes, kind: str) -> str:
 def png(image: Image.Image) -> bytes:
     """A picture as PNG bytes."""
     content = io.BytesIO()
-    image.save(content, format="PNG", optimize=True)
+    image.save(content, format="PNG")
     return content.getvalue()
 
 
