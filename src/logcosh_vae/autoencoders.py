@@ -19,6 +19,7 @@ from .environment import code_fingerprint
 from .models import VAE, WAE
 from .networks import ImageShape
 from .objectives import Objective
+from .processes import joined, own_device
 from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
 from .training import stream
@@ -117,38 +118,47 @@ def train(
         watch: told of steps and epochs.
         fetch_progress: passed to `load_images`.
 
+    Under `torchrun` every process calls this alike: they share each batch, and the first of them writes the run folder.
+
     Raises:
         RunError, ConfigError, DataError, TrainingError: with one line for the user.
     """
     config = resolve(config)
-    device = find_device(config.device)
+    device = own_device(find_device(config.device))
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
     if len(train_set.images) < config.batch_size:
         raise ConfigError(f"batch_size {config.batch_size} is more than the {len(train_set.images)} images")
     channels, height, width = train_set.images.shape[1:]
     check_network(config, (channels, height, width))
     values = run_config(config, train_set, test_set)
-    folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
+    with joined(device) as processes, on_threads(config.threads):
+        if config.batch_size % processes.size:
+            raise ConfigError(f"batch_size {config.batch_size} cannot be shared by {processes.size} processes")
 
-    def prepare() -> Training:
-        images, test = train_set.images.to(device), test_set.images.to(device)
-        few = test[: config.track_images]
-        model = build_model(config, (channels, height, width)).to(device)
-        objective = build_objective(config)
-        return Training(
-            model,
-            build_optimizer(config, model),
-            autoencoding_step(model, objective),
-            lambda generator: training_batches(images, config.batch_size, generator),
-            build_schedule(config, len(images) // config.batch_size),
-            validate=lambda: validate(model, objective, test, config),
-            track=(lambda: validate(model, objective, few, config)) if len(few) > 0 else None,
-            draw=lambda target: picture_samples(model, target, config.seed),
-            draw_every=config.picture_every,
-        )
+        def prepare() -> Training:
+            images, test = train_set.images.to(device), test_set.images.to(device)
+            few = test[: config.track_images]
+            model = build_model(config, (channels, height, width)).to(device)
+            objective, optimizer = build_objective(config), build_optimizer(config, model)
+            processes.connect(model, optimizer)
+            part = processes.part(config.batch_size)
+            return Training(
+                model,
+                optimizer,
+                autoencoding_step(model, objective, processes),
+                lambda generator: training_batches(images, config.batch_size, generator, part=part),
+                build_schedule(config, len(images) // config.batch_size),
+                validate=lambda: validate(model, objective, test, config),
+                track=(lambda: validate(model, objective, few, config)) if len(few) > 0 else None,
+                draw=lambda target: picture_samples(model, target, config.seed),
+                draw_every=config.picture_every,
+            )
 
-    with on_threads(config.threads):
-        carry_out(folder, required(config.epochs, "epochs"), prepare, watch or Watch())
+        folder = RunFolder(path)
+        if processes.leads:
+            folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
+        processes.wait()
+        carry_out(folder, required(config.epochs, "epochs"), prepare, watch or Watch(), processes)
     return folder
 
 

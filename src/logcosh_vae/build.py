@@ -12,6 +12,7 @@ from .losses import make_loss
 from .models import MODELS, VAE, WAE
 from .networks import HIDDEN, ImageShape, Size
 from .objectives import Objective, Terms
+from .processes import ALONE, Processes
 from .training import Schedule, Step, stream
 
 
@@ -57,13 +58,19 @@ def build_schedule(config: TrainConfig, steps: int) -> Schedule:
     return Schedule(epochs, steps, config.seed, config.log_every, factor)
 
 
-def autoencoding_step(model: VAE | WAE, objective: Objective) -> Step:
-    """The step of an auto-encoder: its loss is evaluated only where `fit` asks for exact terms."""
+def autoencoding_step(model: VAE | WAE, objective: Objective, processes: Processes = ALONE) -> Step:
+    """The step of an auto-encoder: its loss is evaluated only where `fit` asks for exact terms.
+
+    Of several processes each has its rows of a batch; codes without a posterior are compared with the prior all
+    together.
+    """
 
     def step(batch: Batch, generator: torch.Generator, exact: bool) -> Terms:
-        output = model(batch.images, generator)
+        output = model(batch.images, processes.share(generator))
+        if output.posterior is None:
+            output = output._replace(z=processes.gather(output.z))
         if exact:
-            return objective(output, batch.images, generator)
+            return processes.average(objective(output, batch.images, generator))
         return {"objective": objective.for_training(output, batch.images, generator)}
 
     return step

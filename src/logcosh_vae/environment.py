@@ -25,6 +25,8 @@ NUMERICAL_SOURCES = (
     "objectives.py",
     "training.py",
     "build.py",
+    "processes.py",
+    "launch.py",
     "data/batches.py",
 )
 """Files whose code decides the weights of a run, given its config and its images."""

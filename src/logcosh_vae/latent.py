@@ -14,6 +14,21 @@ MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Scales `s` of the inverse multiquadratic kernels, as in the code published with Tolstikhin et al. (2018)."""
 
 
+class SharedGenerator(NamedTuple):
+    """A generator of which `size` processes have one each, in the same state, for the rows of one batch.
+
+    Each process draws the numbers of the whole batch and keeps those of its own rows, the part number `rank`.
+    """
+
+    generator: torch.Generator
+    rank: int
+    size: int
+
+
+Source = torch.Generator | SharedGenerator | None
+"""Of random numbers; None is torch's own generator."""
+
+
 class DiagonalGaussian(NamedTuple):
     """Gaussian with a diagonal covariance, one for each image of a batch: `q(z|x)`.
 
@@ -31,7 +46,7 @@ class DiagonalGaussian(NamedTuple):
         mean, log_variance = parameters.chunk(2, dim=1)
         return cls(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, generator: Source = None) -> Tensor:
         """Draw `z = mean + exp(log_variance / 2) * noise`, `(N, d)`, differentiable in both parameters."""
         noise = standard_normal(self.mean.shape, like=self.mean, generator=generator)
         return torch.addcmul(self.mean, noise, (0.5 * self.log_variance).exp())
@@ -45,11 +60,15 @@ class DiagonalGaussian(NamedTuple):
         return kl_divergence(self.mean, self.log_variance)
 
 
-def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, generator: torch.Generator | None) -> Tensor:
+def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, generator: Source) -> Tensor:
     """Draw `N(0, I)` of `shape` with the generator on its own device, then moved to where `like` is.
 
     A CPU generator so gives the same numbers whatever device the model runs on.
     """
+    if isinstance(generator, SharedGenerator):
+        whole = (shape[0] * generator.size, *shape[1:])
+        rows = slice(generator.rank * shape[0], (generator.rank + 1) * shape[0])
+        return standard_normal(whole, like=like, generator=generator.generator)[rows]
     device = like.device if generator is None else generator.device
     return torch.randn(shape, generator=generator, device=device, dtype=torch.float32).to(like)
 

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from .latent import DiagonalGaussian, standard_normal
+from .latent import DiagonalGaussian, Source, standard_normal
 from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
 
 
@@ -70,7 +70,7 @@ class AutoEncoder(nn.Module, ABC):
         """The code of each image without noise, `(N, d)`: the posterior's mode, or the encoder's output."""
 
     @abstractmethod
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Output:
+    def forward(self, x: Tensor, generator: Source = None) -> Output:
         """Encode, draw the code with `generator` where it is random, decode."""
 
     def decode(self, z: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class VAE(AutoEncoder):
     def code(self, x: Tensor) -> Tensor:
         return self.encode(x).mode()
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Output:
+    def forward(self, x: Tensor, generator: Source = None) -> Output:
         """Encode, draw `z` with `generator` (torch's own when None), decode."""
         posterior = self.encode(x)
         z = posterior.sample(generator)
@@ -143,7 +143,7 @@ class WAE(AutoEncoder):
     def code(self, x: Tensor) -> Tensor:
         return self.encode(x)
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Output:  # noqa: ARG002 - one interface
+    def forward(self, x: Tensor, generator: Source = None) -> Output:  # noqa: ARG002 - one interface
         """Encode and decode; `generator` is accepted so that all models are called alike."""
         z = self.encode(x)
         return Output(self.decode(z), z, None)

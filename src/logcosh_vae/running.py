@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .data.batches import Batch
+from .processes import ALONE, Processes
 from .runs import RunFolder
 from .training import EpochReport, Position, Schedule, Step, fit, use_threads
 
@@ -61,17 +62,22 @@ class Watch:
     epoch: Callable[[dict[str, Any]], None] = lambda _: None
 
 
-def carry_out(folder: RunFolder, epochs: int, prepare: Callable[[], Training], watch: Watch) -> None:
+def carry_out(
+    folder: RunFolder, epochs: int, prepare: Callable[[], Training], watch: Watch, processes: Processes = ALONE
+) -> None:
     """Train in `folder` from where it stands to `epochs`; nothing is prepared for a run that is finished.
+
+    Of several processes one measures, draws and writes.
 
     Raises:
         RunError: another process trains in the folder, or its state cannot be read.
         TrainingError: training diverged.
     """
-    with folder.lock():
+    with folder.lock() if processes.leads else nullcontext():
         if folder.is_finished(epochs):
             return
-        folder.weights_path.unlink(missing_ok=True)
+        if processes.leads:
+            folder.weights_path.unlink(missing_ok=True)
         training = prepare()
         done = folder.restore(training.model, training.optimizer)
         tracked: list[dict[str, float]] = []
@@ -106,7 +112,9 @@ def carry_out(folder: RunFolder, epochs: int, prepare: Callable[[], Training], w
             training.optimizer,
             training.schedule,
             first_epoch=done + 1,
-            on_step=after_step,
-            on_epoch=after_epoch,
+            on_step=after_step if processes.leads else None,
+            on_epoch=after_epoch if processes.leads else None,
         )
-        folder.finish(training.model)
+        if processes.leads:
+            folder.finish(training.model)
+        processes.wait()

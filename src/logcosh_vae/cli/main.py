@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..files import brief
+from ..launch import place
 from . import bench, data, experiments, restoration, runs
 from .options import UsageError, app
 
@@ -44,7 +45,9 @@ def _leave_at_once(code: int) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    # under torchrun all processes find the same mistake; what goes wrong in one alone is still to be seen
+    if place()[0] == 0 or code != 2:
+        print(f"error: {message}", file=sys.stderr)
     _leave_at_once(code)
 
 
@@ -70,7 +73,10 @@ def main() -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     usage_error = typer.BadParameter.__mro__[1]
+    verb = next((argument for argument in arguments if not argument.startswith("-")), "train")
     try:
+        if place()[1] > 1 and verb != "train":
+            raise UsageError(f"torchrun is for train; {verb} is run without it, on several cores by --jobs")
         code = app(args=arguments, prog_name="logcosh-vae", standalone_mode=False)
         if code == INTERRUPTED:
             _leave_at_once(INTERRUPTED)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..launch import place
 from .options import (
     Data,
     DataRoot,
@@ -64,7 +65,8 @@ def train(
         display.line.close()
         print(f"stopped; go on with the same command and --resume ({out})", file=sys.stderr)
         raise
-    print(f"run: {out}\nmeasure it: logcosh-vae evaluate {out}")
+    if place()[0] == 0:
+        print(f"run: {out}\nmeasure it: logcosh-vae evaluate {out}")
 
 
 @app.command()

@@ -57,7 +57,11 @@ def _check_batches(count: int, batch_size: int) -> None:
 
 
 def training_batches(
-    images: Tensor, batch_size: int, generator: torch.Generator, labels: Tensor | None = None
+    images: Tensor,
+    batch_size: int,
+    generator: torch.Generator,
+    labels: Tensor | None = None,
+    part: slice = slice(None),
 ) -> Iterator[Batch]:
     """One epoch in an order drawn from `generator`.
 
@@ -69,6 +73,7 @@ def training_batches(
         batch_size: `B`.
         generator: on the CPU, so that the order does not depend on the device.
         labels: `(N,)` on the same device.
+        part: of each batch, the rows to give; others belong to other processes.
 
     Raises:
         ValueError: there are no images, or `batch_size` is below 1.
@@ -78,7 +83,7 @@ def training_batches(
     order = torch.randperm(count, generator=generator).to(images.device)
     size = min(batch_size, count)
     for start in range(0, count - size + 1, size):
-        chosen = order[start : start + size]
+        chosen = order[start : start + size][part]
         yield Batch(to_unit(images.index_select(0, chosen)), None if labels is None else labels[chosen])
 
 

@@ -1,0 +1,165 @@
+"""One run over several processes, as `torchrun` starts them: each takes its part of every batch.
+
+All processes draw the same order and the same noise and keep their own rows of them; gradients, the statistics of batch
+normalisation and the reported terms are those of the whole batch, and the MMD is taken over all codes. What is trained
+is thus what one process trains, but for the order in which floating-point numbers are added.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .latent import SharedGenerator
+from .launch import place
+from .objectives import Terms
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, seen from one of them.
+
+    Attributes:
+        rank: which one this is, from 0.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one writes the run folder and speaks to people."""
+        return self.rank == 0
+
+    def part(self, batch_size: int) -> slice:
+        """This one's rows of a batch; `batch_size` is a multiple of `size`."""
+        own = batch_size // self.size
+        return slice(self.rank * own, (self.rank + 1) * own)
+
+    def share(self, generator: torch.Generator) -> torch.Generator | SharedGenerator:
+        """The generator for numbers that belong to the rows of a batch."""
+        return generator if self.size == 1 else SharedGenerator(generator, self.rank, self.size)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, in order; every process then computes the same from them."""
+        if self.size == 1:
+            return rows
+        gather: Callable[..., Tensor] = _Gather.apply
+        return gather(rows, self.rank, self.size)
+
+    def average(self, terms: Terms) -> Terms:
+        """Terms with the values of the whole batch and the gradients of this one's part."""
+        if self.size == 1:
+            return terms
+        own = torch.stack([term.detach() for term in terms.values()])
+        whole = own / self.size
+        dist.all_reduce(whole)
+        return {name: term + change for (name, term), change in zip(terms.items(), whole - own, strict=True)}
+
+    def connect(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Have every step of the optimizer use the gradients and statistics of the whole batch."""
+        if self.size == 1:
+            return
+        for module in model.modules():
+            if type(module) is nn.BatchNorm2d:
+                module.__class__ = SharedBatchNorm2d  # keeps its weights, statistics and place
+
+        def average_gradients(*_: Any) -> None:
+            gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+            whole = torch.cat([gradient.flatten() for gradient in gradients]).div_(self.size)
+            dist.all_reduce(whole)
+            for gradient, values in zip(gradients, whole.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(values.view_as(gradient))
+
+        optimizer.register_step_pre_hook(average_gradients)
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+ALONE = Processes()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """Of `cuda` the card that is this process's own."""
+    if device.type == "cuda" and device.index is None and place()[1] > 1:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """This process among those that `torchrun` has started, or alone; `device` decides how they talk."""
+    if place()[1] == 1:
+        yield ALONE
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+class _Gather(torch.autograd.Function):
+    """All rows; what each process computes from them has the same gradient everywhere, of which it takes its own."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, rank: int, size: int) -> Tensor:
+        ctx.own, ctx.size = slice(rank * len(rows), (rank + 1) * len(rows)), size
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        # times the number of processes, because gradients are averaged over them and this one is in one alone
+        return grads[0][ctx.own] * ctx.size, None, None
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes, in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
+        result = values.clone()
+        dist.all_reduce(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # noqa: ARG004
+        result = grads[0].clone()
+        dist.all_reduce(result)
+        return result
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation with the statistics of all processes' rows; torch's own does so on GPUs only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        total: Callable[[Tensor], Tensor] = _Sum.apply
+        mean = total(x.sum(dim=(0, 2, 3))) / count
+        centred = x - mean[:, None, None]
+        variance = total(centred.square().sum(dim=(0, 2, 3))) / count
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        momentum = 0.1 if self.momentum is None else self.momentum
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return centred * scale[:, None, None] + self.bias[:, None, None]
