@@ -23,6 +23,7 @@ from .data.batches import check_unit_range, to_unit
 from .environment import describe, evaluation_fingerprint
 from .features import Extractor, load_extractor
 from .files import write_json
+from .latent import standard_normal
 from .metrics.classifier import feature_statistics
 from .metrics.frechet import FeatureStatistics, frechet_distance
 from .metrics.sharpness import sharpness
@@ -49,6 +50,9 @@ class EvaluationConfig:
     features: str | None = None
 
 
+BATCH = 100
+"""Images that go through a network at once: of more, the layers would not stay in a processor's cache."""
+
 OWN_IMAGES = 2_000
 """Images generated for the FID of a set of the user's, whose features take longer."""
 
@@ -72,17 +76,17 @@ def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
 
 
 @torch.inference_mode()
-def generate(model: VAE | WAE, count: int, seed: int, batch_size: int = 1_000) -> Tensor:
+def generate(model: VAE | WAE, count: int, seed: int) -> Tensor:
     """`count` images from the prior; the codes depend on the seed and the latent size alone."""
-    generator = stream(seed, "generate")
-    parts = [model.sample(min(batch_size, count - start), generator) for start in range(0, count, batch_size)]
-    return torch.cat(parts)
+    like = next(model.parameters())
+    codes = standard_normal((count, model.latent_size), like=like, generator=stream(seed, "generate"))
+    return torch.cat([model.decode(part) for part in codes.split(BATCH)])
 
 
 @torch.inference_mode()
-def reconstruct(model: VAE | WAE, images: Tensor, batch_size: int = 1_000) -> Tensor:
+def reconstruct(model: VAE | WAE, images: Tensor) -> Tensor:
     """Reconstructions of `(N, C, H, W)` images in [0, 1]."""
-    return torch.cat([model.reconstruct(batch) for batch in images.split(batch_size)])
+    return torch.cat([model.reconstruct(batch) for batch in images.split(BATCH)])
 
 
 _REAL: dict[tuple[str, str], FeatureStatistics] = {}

@@ -91,6 +91,7 @@ def load_classifier(
                 raise ValueError(f"fingerprint is {found}, its card says {card['fingerprint']}")
         except Exception as error:
             raise RunError(f"{weights} cannot be used: {brief(error)}") from error
+        classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         return classifier.eval(), card
     size = "" if data in FIXED_SIZE else f" --size {image_shape[1]}x{image_shape[2]}"
     raise MissingFeaturesError(

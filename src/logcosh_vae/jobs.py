@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import brief
+from .memory import keep_freed_memory
 from .runs import RunError, RunFolder
 from .training import Position
 
@@ -82,6 +83,7 @@ def _run(job: Job) -> dict[str, Any]:
 def _obey(leash: Connection) -> None:
     """In a worker: leave Ctrl-C to the parent, and end when the parent lets go of the leash or has ended itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
 
     def leave_when_let_go() -> None:
         with suppress(EOFError, OSError):

@@ -1,13 +1,16 @@
 """Timing in turns on a clock that runs as it is told, and benchmarks that measure the work they say they do."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from logcosh_vae.bench import step, suite
+from logcosh_vae.bench import batches, measuring, side_by_side, step, suite
 from logcosh_vae.bench.loss import LIMIT, LOSSES, MSE
+from logcosh_vae.bench.peer import PeerError, peer
 from logcosh_vae.bench.timing import Contender, in_turns, ratio, row
 from logcosh_vae.presentation import time_text
 from logcosh_vae.terminal import bench_table
@@ -80,3 +83,53 @@ def test_a_benchmark_says_where_it_was_measured(monkeypatch: pytest.MonkeyPatch)
     assert result["rows"][0]["ratio"].keys() == {*LOSSES, LIMIT} - {MSE}
     assert bench_table(result).row_count == len(LOSSES) + 1
     assert [time_text(seconds) for seconds in (2.5, 0.0123, 4.56e-6)] == ["2.5 s", "12.3 ms", "4.56 µs"]
+
+
+PEER = """
+import sys
+print("counter", *sys.argv[1:], flush=True)
+for line in sys.stdin:
+    if int(line) > 100:
+        sys.exit("too many")
+    print("done", flush=True)
+"""
+
+
+def test_another_program_takes_its_turns() -> None:
+    command = f"{sys.executable} -c '{PEER}'"
+    with peer(command, {"network": "mlp", "threads": 2}) as contender:
+        assert contender.name == "counter --network mlp --threads 2"
+        contender.run(100)
+        with pytest.raises(PeerError, match="ended before its time: too many"):
+            contender.run(101)
+    for wrong, message in [("/nowhere/program", "cannot be started"), ("/bin/false", "it wrote nothing")]:
+        with pytest.raises(PeerError, match=message), peer(wrong, {}):
+            pass
+
+
+def test_whatever_is_timed_can_be_done() -> None:
+    for contenders in (batches.contenders(3, 16), measuring.of_a_picture()):
+        for contender in contenders:
+            contender.run(1)
+    with side_by_side.contenders("mlp") as both:
+        for contender in both:
+            contender.run(3)
+
+
+FAULTS = """
+import resource, torch
+from logcosh_vae.memory import keep_freed_memory
+keep_freed_memory()
+before = 0
+for _ in range(60):
+    torch.ones(1 << 22)  # 16 MiB; after a few the heap has settled
+    now = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    faults, before = now - before, now
+print(faults)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told")
+def test_memory_that_was_freed_is_used_again_without_faults() -> None:
+    result = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120)
+    assert int(result.stdout) < 100, "of 4096 pages"

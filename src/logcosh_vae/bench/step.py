@@ -27,10 +27,10 @@ IMAGES = 20_000
 OURS, PLAIN, LIMIT = "logcosh-vae", "plain PyTorch loop", "products alone"
 
 
-def config_of(network: str, width: float | None = None, loss: str = "log-cosh") -> TrainConfig:
+def config_of(network: str, width: float | None = None, loss: str = "log-cosh", batch_size: int = 100) -> TrainConfig:
     """The paper's VAE on MNIST."""
     model = ModelConfig("vae", network, width=width)
-    return resolve(replace(TrainConfig(), model=model, objective=ObjectiveConfig(loss)))
+    return resolve(replace(TrainConfig(), model=model, objective=ObjectiveConfig(loss), batch_size=batch_size))
 
 
 def images() -> Tensor:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..environment import describe
 from ..paper.tables import LAPTOP_WIDTH
 from ..running import on_threads
-from . import loss, startup, step
+from . import batches, loss, measuring, side_by_side, startup, step
+from .peer import peer
 from .timing import ROUNDS, Contender, in_turns, row
+
+Contenders = list[Contender]
 
 
 @dataclass(frozen=True)
@@ -24,30 +28,47 @@ class Comparison:
         against: whom the others are compared with.
         seconds: of a turn.
         more: what else the row says.
+        peer: what another program is asked to do beside them (`peer.py`); None where none can.
     """
 
     what: str
-    contenders: Callable[[], list[Contender]]
+    contenders: Callable[[], Contenders | AbstractContextManager[Contenders]]
     against: str
     seconds: float = 0.25
-    more: tuple[tuple[str, Any], ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+    peer: Mapping[str, Any] | None = None
 
 
 LOSS_SIZES = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)
+MLP = "VAE (MLP), batch 100"
+CONV = f"VAE (Conv, width {LAPTOP_WIDTH:g}), batch 100"
 
 SUITE: dict[str, tuple[Comparison, ...]] = {
     "step": (
-        Comparison("VAE (MLP), batch 100", lambda: step.contenders("mlp"), step.LIMIT, 1.5),
+        Comparison(MLP, lambda: step.contenders("mlp"), step.LIMIT, 1.5, peer={"network": "mlp"}),
         Comparison(
-            f"VAE (Conv, width {LAPTOP_WIDTH:g}), batch 100",
+            CONV,
             lambda: step.contenders("conv", LAPTOP_WIDTH),
             step.LIMIT,
             6.0,
+            peer={"network": "conv", "width": LAPTOP_WIDTH},
         ),
     ),
     "loss": tuple(
-        Comparison(f"{size:,} elements", lambda size=size: loss.contenders(size), loss.MSE, more=(("elements", size),))  # type: ignore[misc]
+        Comparison(f"{size:,} elements", lambda size=size: loss.contenders(size), loss.MSE, more={"elements": size})  # type: ignore[misc]
         for size in LOSS_SIZES
+    ),
+    "data": (
+        Comparison("100 of 28x28, grey", lambda: batches.contenders(1, 28), batches.LIMIT),
+        Comparison("100 of 64x64, colour", lambda: batches.contenders(3, 64), batches.LIMIT, 0.5),
+    ),
+    "evaluation": (
+        Comparison("sharpness and FID of 10,000 samples, VAE (MLP)", measuring.of_a_run, measuring.LIMIT, 0.5),
+        Comparison("text removed from a megapixel", measuring.of_a_picture, measuring.LIMIT, 0.5),
+    ),
+    "side-by-side": (
+        Comparison(MLP, lambda: side_by_side.contenders("mlp"), side_by_side.ONE, 2.0),
+        Comparison(CONV, lambda: side_by_side.contenders("conv", LAPTOP_WIDTH), side_by_side.ONE, 6.0),
     ),
     "start-up": (Comparison("until it has begun and ended", startup.contenders, startup.TORCH, 2.0),),
 }
@@ -59,6 +80,7 @@ def run(
     *,
     threads: int = 1,
     rounds: int = ROUNDS,
+    other: str | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,  # noqa: ARG005
 ) -> dict[str, Any]:
     """Measure one benchmark; the result is what `results/bench-NAME.json` holds.
@@ -67,18 +89,26 @@ def run(
         name: a key of `SUITE`.
         threads: that torch computes on.
         rounds: turns of each contender.
+        other: command line of another program to time beside ours, where the benchmark has a place for it.
         progress: called with a row's name, the rounds done in it and all of them.
+
+    Raises:
+        PeerError: the other program failed.
     """
     started = time.perf_counter()
     rows = []
-    with on_threads(threads):
-        for comparison in SUITE[name]:
+    for comparison in SUITE[name]:
 
-            def after(done: int, total: int, what: str = comparison.what) -> None:
-                progress(what, done, total)
+        def after(done: int, total: int, what: str = comparison.what) -> None:
+            progress(what, done, total)
 
-            times = in_turns(comparison.contenders(), rounds=rounds, seconds=comparison.seconds, after_round=after)
-            rows.append(row(comparison.what, times, comparison.against, **dict(comparison.more)))
+        with on_threads(threads), ExitStack() as stack:
+            made = comparison.contenders()
+            contenders = stack.enter_context(nullcontext(made) if isinstance(made, list) else made)
+            if other is not None and comparison.peer is not None:
+                contenders = [*contenders, stack.enter_context(peer(other, {**comparison.peer, "threads": threads}))]
+            times = in_turns(contenders, rounds=rounds, seconds=comparison.seconds, after_round=after)
+        rows.append(row(comparison.what, times, comparison.against, **comparison.more))
     return {
         "experiment": f"bench-{name}",
         "threads": threads,

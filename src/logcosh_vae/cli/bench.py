@@ -12,12 +12,23 @@ from .options import app
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="step | loss | start-up | all")] = "all",
+    name: Annotated[
+        str, typer.Argument(help="step | loss | data | evaluation | side-by-side | start-up | all")
+    ] = "all",
     threads: Annotated[int, typer.Option("--threads", min=1, max=1024)] = 1,
     rounds: Annotated[int, typer.Option("--rounds", min=2, help="Turns of each; more for a noisy machine.")] = 9,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--peer",
+            metavar="COMMAND",
+            help="With step: another program in the same turns, e.g. 'peer/bin/python benchmarks/pythae_step.py'.",
+            show_default=False,
+        ),
+    ] = None,
     results: Annotated[Path, typer.Option("--results", help="Where bench-NAME.json goes.")] = Path("results"),
 ) -> None:
-    """Time training steps, losses and start-up in turns against other implementations and the machine's limit."""
+    """Time steps, losses, batches, measuring and start-up in turns against other implementations and the limit."""
     from ..bench.suite import SUITE, run
     from ..config import choose
     from ..experiments import write_results
@@ -28,7 +39,7 @@ def bench(
     for each in SUITE if name == "all" else [name]:
         display = BenchmarkDisplay()
         try:
-            obtained = run(each, threads=threads, rounds=rounds, progress=display)
+            obtained = run(each, threads=threads, rounds=rounds, other=other, progress=display)
         finally:
             display.line.close()
         path = results / f"bench-{each}.json"

@@ -11,6 +11,7 @@ import typer
 
 from ..files import brief
 from ..launch import place
+from ..memory import keep_freed_memory
 from . import bench, data, experiments, restoration, runs
 from .options import UsageError, app
 
@@ -60,6 +61,7 @@ def _known_errors() -> dict[type[BaseException], int]:
         ("data", "DataError", 1),
         ("training", "TrainingError", 1),
         ("files", "DamagedJsonError", 1),
+        ("bench.peer", "PeerError", 1),
     ):
         loaded = sys.modules.get(f"logcosh_vae.{module}")
         if loaded is not None and hasattr(loaded, name):
@@ -74,6 +76,7 @@ def main() -> None:
     arguments = [argument for argument in arguments if argument != "--debug"]
     usage_error = typer.BadParameter.__mro__[1]
     verb = next((argument for argument in arguments if not argument.startswith("-")), "train")
+    keep_freed_memory()
     try:
         if place()[1] > 1 and verb != "train":
             raise UsageError(f"torchrun is for train; {verb} is run without it, on several cores by --jobs")

@@ -59,8 +59,8 @@ class FeatureClassifier(nn.Module):
 
 @torch.inference_mode()
 def feature_statistics(
-    features: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 500
+    features: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 100
 ) -> FeatureStatistics:
-    """Statistics of the features of `(N, C, H, W)` images in [0, 1]; batches bound the memory."""
+    """Statistics of the features of `(N, C, H, W)` images in [0, 1]; small batches stay in a processor's cache."""
     parts = [FeatureStatistics.of(features(batch)) for batch in images.split(batch_size)]
     return sum(parts[1:], start=parts[0])

@@ -1,0 +1,46 @@
+"""Batches of pictures from images at rest: ours, torch's loader, and the limit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from ..data.batches import to_unit, training_batches
+from ..training import stream
+from .timing import Contender
+
+IMAGES, BATCH = 20_000, 100
+OURS, LOADER, LIMIT = "logcosh-vae", "torch DataLoader", "conversion alone"
+"""The limit converts bytes that lie one after the other: nothing is looked for."""
+
+
+def contenders(channels: int, side: int) -> list[Contender]:
+    """A unit of work is a batch of random images of a set, float32 in [0, 1]."""
+    pixels = torch.randint(256, (IMAGES, channels, side, side), dtype=torch.uint8, generator=stream(0, "benchmark"))
+
+    def ours(count: int) -> None:
+        left = count
+        while left:
+            for _ in training_batches(pixels, BATCH, stream(0, "shuffle")):
+                left -= 1
+                if not left:
+                    break
+
+    def converted(batch: list[tuple[Tensor]]) -> Tensor:
+        return torch.stack([image for (image,) in batch]).float() / 255.0
+
+    def loader(count: int) -> None:
+        left = count
+        while left:
+            for _ in DataLoader(TensorDataset(pixels), BATCH, shuffle=True, collate_fn=converted):
+                left -= 1
+                if not left:
+                    break
+
+    def limit(count: int) -> None:
+        for index in range(count):
+            start = index * BATCH % IMAGES
+            to_unit(pixels[start : start + BATCH])
+
+    return [Contender(OURS, ours), Contender(LOADER, loader), Contender(LIMIT, limit)]
