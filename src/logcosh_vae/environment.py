@@ -28,6 +28,7 @@ NUMERICAL_SOURCES = (
     "processes.py",
     "launch.py",
     "data/batches.py",
+    "data/mapped.py",
 )
 """Files whose code decides the weights of a run, given its config and its images."""
 
@@ -48,6 +49,7 @@ RESTORATION_SOURCES = (
     "log_cosh.c",
     "training.py",
     "data/batches.py",
+    "data/mapped.py",
     "restoration/network.py",
     "restoration/optimizer.py",
     "restoration/text.py",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from .autoencoders import config_of, load, split, validate
 from .build import build_objective
 from .config import TrainConfig
 from .data import DATASETS, ImageSet
-from .data.batches import check_unit_range, to_unit
+from .data.batches import check_unit_range, evaluation_batches, to_unit
 from .environment import describe, evaluation_fingerprint
 from .features import Extractor, load_extractor
 from .files import write_json
@@ -97,8 +99,9 @@ def real_statistics(images: ImageSet, extractor: Extractor) -> FeatureStatistics
     """Feature statistics of a whole split."""
     known = _REAL.get((extractor.fingerprint, images.fingerprint))
     if known is None:
-        parts = [feature_statistics(extractor.features, to_unit(batch)) for batch in images.images.split(2_000)]
-        known = _REAL[extractor.fingerprint, images.fingerprint] = sum(parts[1:], start=parts[0])
+        batches = evaluation_batches(images.images, BATCH)
+        known = reduce(add, (feature_statistics(extractor.features, batch.images) for batch in batches))
+        _REAL[extractor.fingerprint, images.fingerprint] = known
     return known
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import pickle
 import shutil
 import tracemalloc
@@ -11,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from logcosh_vae.data import DATASETS, DataError, data_root, load_images
+from logcosh_vae.data import DATASETS, DataError, data_root, load_images, mapped
 from logcosh_vae.data.batches import check_unit_range, evaluation_batches, to_unit, training_batches
 from logcosh_vae.data.idx import idx_bytes, idx_md5, read_idx
 from logcosh_vae.data.mnist import FILES, MNIST, load
@@ -276,3 +277,31 @@ def test_pixels_outside_the_range_are_named() -> None:
         check_unit_range(torch.tensor([1]), "samples")
     with pytest.raises(TypeError, match="uint8"):
         to_unit(torch.tensor([1.0]))
+
+
+@settings(max_examples=25)
+@given(count=st.integers(1, 60), size=st.integers(1, 20), start=st.integers(0, 5), seed=st.integers(0, 99))
+def test_a_large_file_gives_the_same_batches_as_memory(
+    tmp_path_factory: pytest.TempPathFactory, count: int, size: int, start: int, seed: int
+) -> None:
+    path = tmp_path_factory.mktemp("large") / "images.npy"
+    content = np.random.default_rng(seed).integers(0, 256, (start + count, 3, 5, 4), dtype=np.uint8)
+    np.save(path, content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mapped, "LARGE", 1)
+        array = mapped.look_after(np.load(path, mmap_mode="c"), path)
+    images, inside = torch.from_numpy(array[start:]), torch.from_numpy(content[start:])
+    file = mapped.file_of(images)
+    assert file is not None
+    assert mapped.file_of(inside) is None
+    for part in (slice(None), slice(0, 1)):
+        both = (training_batches(x, size, stream(seed, "x"), part=part) for x in (images, inside))
+        for ours, expected in zip(*both, strict=True):
+            assert torch.equal(ours.images, expected.images)
+    for ours, expected in zip(*(evaluation_batches(x, size) for x in (images, inside)), strict=True):
+        assert torch.equal(ours.images, expected.images)
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(OSError, match="cut off"):
+        file.take(images, torch.tensor([count - 1]))
+    del images, array
+    assert file.mapping() is None

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .mapped import file_of
+
 
 class Batch(NamedTuple):
     """Images `(B, C, H, W)`, float32 in [0, 1], and labels `(B,)` where the set has them."""
@@ -82,9 +84,15 @@ def training_batches(
     _check_batches(count, batch_size)
     order = torch.randperm(count, generator=generator).to(images.device)
     size = min(batch_size, count)
+    file = file_of(images)
     for start in range(0, count - size + 1, size):
         chosen = order[start : start + size][part]
-        yield Batch(to_unit(images.index_select(0, chosen)), None if labels is None else labels[chosen])
+        if file is None:
+            taken = images.index_select(0, chosen)
+        else:
+            taken = file.take(images, chosen)
+            file.expect(images, order[start + size : start + 2 * size][part])
+        yield Batch(to_unit(taken), None if labels is None else labels[chosen])
 
 
 def evaluation_batches(images: Tensor, batch_size: int, labels: Tensor | None = None) -> Iterator[Batch]:
@@ -93,5 +101,9 @@ def evaluation_batches(images: Tensor, batch_size: int, labels: Tensor | None = 
     _check_batches(count, batch_size)
     parts = -(-count // batch_size)
     bounds = [part * count // parts for part in range(parts + 1)]
+    file = file_of(images)
     for start, end in pairwise(bounds):
-        yield Batch(to_unit(images[start:end]), None if labels is None else labels[start:end])
+        taken = images[start:end] if file is None else file.take(images, torch.arange(start, end))
+        if file is not None:
+            file.expect(images, torch.arange(end, min(count, 2 * end - start)))
+        yield Batch(to_unit(taken), None if labels is None else labels[start:end])

@@ -25,6 +25,7 @@ from ..files import ASIDE_PREFIX, brief, read_json, write_json
 from .collection import Collection, Member
 from .decode import Preparation, Tiling, decode, decode_tiles
 from .images import DataError
+from .mapped import look_after
 from .sources import Progress, locked
 
 VERSION = 1
@@ -124,7 +125,7 @@ def prepared(
         more = f"; and {len(broken) - SHOWN:,} more" if len(broken) > SHOWN else ""
         raise DataError(f"{collection.path}: {len(broken):,} pictures cannot be used: {shown}{more}")
     # copy on write: nobody writes, but torch warns of arrays that cannot be written
-    images = np.load(folder / "images.npy", mmap_mode="c")
+    images = look_after(np.load(folder / "images.npy", mmap_mode="c"), folder / "images.npy")
     return Prepared(images, index["names"], broken, index["sizes"], index["modes"], index["fingerprint"])
 
 

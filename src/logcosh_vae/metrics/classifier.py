@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
@@ -62,5 +64,4 @@ def feature_statistics(
     features: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 100
 ) -> FeatureStatistics:
     """Statistics of the features of `(N, C, H, W)` images in [0, 1]; small batches stay in a processor's cache."""
-    parts = [FeatureStatistics.of(features(batch)) for batch in images.split(batch_size)]
-    return sum(parts[1:], start=parts[0])
+    return reduce(add, (FeatureStatistics.of(features(batch)) for batch in images.split(batch_size)))

@@ -20,6 +20,7 @@ from ..autoencoders import find_device
 from ..config import ConfigError, choose, digest, from_dict, to_dict
 from ..data import ImageSet, load_squares
 from ..data.batches import Batch, to_unit
+from ..data.mapped import file_of
 from ..data.sources import Progress
 from ..defaults import RESTORATION_A, RESTORATION_WIDTHS
 from ..environment import restoration_fingerprint
@@ -117,13 +118,15 @@ def cosine(share: float) -> float:
 def patches(squares: Tensor, config: RestorationConfig, generator: torch.Generator) -> Iterator[Batch]:
     """One epoch's patches: random parts of random squares, mirrored and turned at random."""
     room = squares.shape[-1] - config.patch + 1
+    file = file_of(squares)
     for _ in range(config.steps):
-        chosen = torch.randint(len(squares), (config.batch_size,), generator=generator).tolist()
+        chosen = torch.randint(len(squares), (config.batch_size,), generator=generator)
+        whole = squares[chosen] if file is None else file.take(squares, chosen)
         places = torch.randint(room, (config.batch_size, 2), generator=generator).tolist()
         turns = torch.randint(2, (config.batch_size, 3), generator=generator).tolist()
         parts = []
-        for index, (top, left), (across, down, diagonal) in zip(chosen, places, turns, strict=True):
-            part = squares[index, :, top : top + config.patch, left : left + config.patch]
+        for square, (top, left), (across, down, diagonal) in zip(whole, places, turns, strict=True):
+            part = square[:, top : top + config.patch, left : left + config.patch]
             flipped = part.flip([axis for axis, flip in ((2, across), (1, down)) if flip])
             parts.append(flipped.transpose(1, 2) if diagonal else flipped)
         yield Batch(to_unit(torch.stack(parts)), None)
