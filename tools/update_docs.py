@@ -25,12 +25,20 @@ from PIL import Image, ImageDraw, ImageFont
 from logcosh_vae import images, load
 from logcosh_vae.evaluation import generate, random_test_images, reconstruct
 from logcosh_vae.paper.registry import EXPERIMENTS
-from logcosh_vae.presentation import LOSS_NAMES, duration, format_change, format_value, markdown_table, model_text
+from logcosh_vae.presentation import (
+    LOSS_NAMES,
+    duration,
+    format_change,
+    format_value,
+    markdown_table,
+    model_text,
+    time_text,
+)
 from logcosh_vae.words import Words
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "images"
-PAGES = ("README.md", "docs/results.md", "docs/data.md", "docs/restoration.md")
+PAGES = ("README.md", "docs/results.md", "docs/data.md", "docs/restoration.md", "docs/speed.md")
 INK, SOFT = (28, 28, 30), (98, 98, 106)
 
 
@@ -196,6 +204,50 @@ def captioned(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + where(results, f"{results['environment']['cores']} cores")
 
 
+def timed(results: Mapping[str, Any]) -> str:
+    """Everyone's time, and how many times as long it is as the one's that they are compared with."""
+    lines = ["| | | median | times as long | quartiles |", "|---|---|--:|--:|---|"]
+    for row in results["rows"]:
+        for index, (name, seconds) in enumerate(row["seconds"].items()):
+            ratio = row["ratio"].get(name)
+            cells = [f"**{ratio['median']:.2f}**", f"{ratio['low']:.2f} to {ratio['high']:.2f}"] if ratio else ["1", ""]
+            first = "" if index else row["what"]
+            lines.append(f"| {first} | {name} | {time_text(seconds['median'])} | {' | '.join(cells)} |")
+    threads = f"{results['threads']} thread{'s' * (results['threads'] > 1)}, {results['rounds']} rounds"
+    return "\n".join(lines) + "\n\n" + where(results, threads)
+
+
+def losses_by_size(results: Mapping[str, Any]) -> str:
+    """Forward and backward over the size of the tensors: how many times mse's time each loss takes."""
+    names = list(results["rows"][0]["ratio"])
+    lines = ["| elements | mse_loss | " + " | ".join(names) + " |", "|--:|--:|" + "--:|" * len(names)]
+    for row in results["rows"]:
+        cells = [f"{row['ratio'][name]['median']:.2f}" for name in names]
+        mse = time_text(row["seconds"][row["against"]]["median"])
+        lines.append(f"| {row['elements']:,} | {mse} | " + " | ".join(cells) + " |")
+    return (
+        "\n".join(lines)
+        + "\n\nTimes `torch.nn.functional.mse_loss`, forward and backward; "
+        + where(results, f"{results['threads']} thread, medians of {results['rounds']} rounds")
+    )
+
+
+def out_of_memory(results: Mapping[str, Any]) -> str:
+    """Training from a file that does not fit."""
+    lines = ["| images | prepared | step | largest resident set |", "|---|--:|--:|--:|"]
+    lines += [
+        f"| {row['count']:,} | {row['bytes'] / 1e9:.1f} GB | {row['step_ms']:.0f} ms | {row['peak_mib']:,.0f} MiB |"
+        for row in results["rows"]
+    ]
+    allowed = results["allowed_bytes"]
+    limit = "no limit was set" if allowed is None else f"a limit of {allowed / 1e9:g} GB, file cache included"
+    return (
+        "\n".join(lines)
+        + f"\n\nThe same VAE (MLP) on 256x256 pictures, in order of the runs; {limit}. "
+        + where(results, f"{results['environment']['cores']} cores")
+    )
+
+
 BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "table1-paper": ("table1-paper", table),
     "table1-paper-findings": ("table1-paper", sentences),
@@ -214,6 +266,14 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "bench-restoration": ("bench-restoration", restoring),
     "shipped-text": ("shipped-text", shipped),
     "captions": ("captions", captioned),
+    "bench-step": ("bench-step", timed),
+    "bench-step-2-threads": ("bench-step-2-threads", timed),
+    "bench-side-by-side": ("bench-side-by-side", timed),
+    "bench-loss": ("bench-loss", losses_by_size),
+    "bench-data": ("bench-data", timed),
+    "bench-evaluation": ("bench-evaluation", timed),
+    "bench-start-up": ("bench-start-up", timed),
+    "bench-larger-than-memory": ("bench-larger-than-memory", out_of_memory),
 }
 
 FIGURES = [*(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]

@@ -83,7 +83,9 @@ def run(
     other: str | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,  # noqa: ARG005
 ) -> dict[str, Any]:
-    """Measure one benchmark; the result is what `results/bench-NAME.json` holds.
+    """Measure one benchmark.
+
+    The result is what `results/bench-NAME.json` holds; on more than one thread, `bench-NAME-T-threads.json`.
 
     Args:
         name: a key of `SUITE`.
@@ -110,7 +112,7 @@ def run(
             times = in_turns(contenders, rounds=rounds, seconds=comparison.seconds, after_round=after)
         rows.append(row(comparison.what, times, comparison.against, **comparison.more))
     return {
-        "experiment": f"bench-{name}",
+        "experiment": f"bench-{name}" if threads == 1 else f"bench-{name}-{threads}-threads",
         "threads": threads,
         "rounds": rounds,
         "rows": rows,

@@ -42,7 +42,7 @@ def bench(
             obtained = run(each, threads=threads, rounds=rounds, other=other, progress=display)
         finally:
             display.line.close()
-        path = results / f"bench-{each}.json"
+        path = results / f"{obtained['experiment']}.json"
         write_results(obtained, path)
         console().print(bench_table(obtained))
         print(f"results: {path}", flush=True)

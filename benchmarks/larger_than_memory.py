@@ -1,0 +1,149 @@
+"""Training from images that do not fit into the memory that is allowed.
+
+    python benchmarks/larger_than_memory.py [--work FOLDER] [--gigabytes 8] [--allowed 2]   minutes; twice as much disk
+
+Writes `results/bench-larger-than-memory.json`. A set of 256x256 pictures whose prepared images have so many gigabytes
+is trained on for one epoch by a process that may hold `--allowed` gigabytes, the system's cache of the file included
+(a memory control group, where one can be made; else the process is only watched). Before and after, the same network
+trains on its first 2,000 images. `peak_mib` is the process's largest resident set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from logcosh_vae.data import load_images
+from logcosh_vae.environment import describe
+from logcosh_vae.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE, DISTINCT, FEW, BATCH = 256, 500, 2_000, 50
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from logcosh_vae.autoencoders import train
+from logcosh_vae.config import TrainConfig, override
+from logcosh_vae.memory import keep_freed_memory
+
+keep_freed_memory()
+folder = train(override(TrainConfig(), json.loads(sys.argv[1])), Path(sys.argv[2]))
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+seconds = [record["seconds"] for record in folder.metrics()]
+print(json.dumps({"seconds": seconds, "peak_mib": int(status["VmHWM"].split()[0]) / 1024}))
+"""
+
+
+def make_pictures(folder: Path, count: int) -> None:
+    """So many files; each hundredth or so is the same picture under another name."""
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / f"{number % 100:02d}" / f"{number:07d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if number < DISTINCT:
+            coarse = generator.integers(0, 256, (12, 12, 3)).astype(np.uint8)
+            content = io.BytesIO()
+            Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(content, "JPEG")
+            path.write_bytes(content.getvalue())
+        else:
+            first = number % DISTINCT
+            os.link(folder / f"{first % 100:02d}" / f"{first:07d}.jpg", path)
+
+
+@contextmanager
+def memory_group(allowed: int) -> Iterator[Path | None]:
+    """A control group whose processes may hold so many bytes, file cache included; None where none can be made."""
+    root = Path("/sys/fs/cgroup")
+    unified = (root / "cgroup.controllers").is_file()
+    group = (root if unified else root / "memory") / f"logcosh-vae-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(allowed))
+    except OSError:
+        with suppress(OSError):
+            group.rmdir()
+        yield None
+        return
+    try:
+        yield group
+    finally:
+        time.sleep(0.5)  # its last process is leaving
+        with suppress(OSError):
+            group.rmdir()
+
+
+def train(pictures: Path, out: Path, settings: list[str], group: Path | None) -> dict[str, Any]:
+    """One training in a process of its own, within the group."""
+    common = [f"data.name={pictures}", f"data.size=[{SIDE},{SIDE}]", "model.hidden=[32,32]"]
+    common += ["track_images=0", "picture_every=1000", f"batch_size={BATCH}"]
+
+    def enter() -> None:
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+    command = [sys.executable, "-c", CHILD, json.dumps([*common, *settings]), str(out)]
+    made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=enter)
+    result: dict[str, Any] = json.loads(made.stdout)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--gigabytes", type=float, default=8.0)
+    parser.add_argument("--allowed", type=float, default=2.0)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    work = Path(tempfile.mkdtemp(prefix="larger-", dir=arguments.work))
+    os.environ["LOGCOSH_VAE_CACHE"] = str(work / "cache")
+    try:
+        pictures = work / "pictures"
+        make_pictures(pictures, round(arguments.gigabytes * 1e9 / (3 * SIDE * SIDE)))
+        images = load_images(str(pictures), "train", size=(SIDE, SIDE), channels=3)
+        count = len(images.images)
+        print(f"{count:,} training images prepared, {time.perf_counter() - started:.0f} s", flush=True)
+        del images
+        few = [f"data.limit={FEW}", "epochs=3"]
+        rows = []
+        with memory_group(round(arguments.allowed * 1e9)) as group:
+            for name, used, settings in [
+                ("few, before", FEW, few),
+                ("all", count, ["epochs=1"]),
+                ("few, after", FEW, few),
+            ]:
+                result = train(pictures, work / name, settings, group)
+                steps = used // BATCH * len(result["seconds"])
+                row = {"images": name, "count": used, "steps": steps, "step_ms": 1e3 * sum(result["seconds"]) / steps}
+                rows.append(row | {"peak_mib": result["peak_mib"], "bytes": used * 3 * SIDE * SIDE})
+                print(rows[-1], flush=True)
+            write_json(
+                ROOT / "results" / "bench-larger-than-memory.json",
+                {
+                    "experiment": "bench-larger-than-memory",
+                    "allowed_bytes": None if group is None else round(arguments.allowed * 1e9),
+                    "rows": rows,
+                    "environment": describe(),
+                    "seconds": round(time.perf_counter() - started, 1),
+                },
+            )
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
