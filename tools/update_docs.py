@@ -38,7 +38,7 @@ from logcosh_vae.words import Words
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "images"
-PAGES = ("README.md", "docs/results.md", "docs/data.md", "docs/restoration.md", "docs/speed.md")
+PAGES = ("README.md", "docs/results.md", "docs/data.md", "docs/restoration.md", "docs/speed.md", "docs/scaling.md")
 INK, SOFT = (28, 28, 30), (98, 98, 106)
 
 
@@ -232,6 +232,32 @@ def losses_by_size(results: Mapping[str, Any]) -> str:
     )
 
 
+def scaling(results: Mapping[str, Any]) -> str:
+    """What each training costs on each number of GPUs, and on what that rests."""
+    causes = list(results["rows"][0]["estimates"][0]["step_seconds"])
+    lines = []
+    for row in results["rows"]:
+        lines += [
+            f"**{row['work']}**: {row['operations_an_image'] / 1e9:.1f} billion operations an image and step, "
+            f"{row['parameters'] / 1e6:.0f} million parameters, {row['images']:,} images, {row['epochs']} epochs.",
+            "",
+            "| GPUs | used by one run | images a GPU | "
+            + " | ".join(f"{cause}, ms" for cause in causes)
+            + " | bottleneck | whole |",
+            "|--:|--:|--:|" + "--:|" * len(causes) + "---|--:|",
+        ]
+        for each in row["estimates"]:
+            cells = [f"{1e3 * each['step_seconds'][cause]:.2f}" for cause in causes]
+            counts = f"{each['gpus']} | {each['used']} | {each['images_a_gpu']}"
+            lines.append(
+                f"| {counts} | {' | '.join(cells)} | {each['bottleneck']} | {duration(3600 * each['hours'])} |"
+            )
+        lines.append("")
+    lines += [f"- assumed: {name}: {value:g}" for name, value in results["assumed"].items()]
+    lines += [f"- measured: {name}: {value:,.0f}" for name, value in results["measured"].items()]
+    return "\n".join(lines) + "\n"
+
+
 def out_of_memory(results: Mapping[str, Any]) -> str:
     """Training from a file that does not fit."""
     lines = ["| images | prepared | step | largest resident set |", "|---|--:|--:|--:|"]
@@ -269,6 +295,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "bench-step": ("bench-step", timed),
     "bench-step-2-threads": ("bench-step-2-threads", timed),
     "bench-side-by-side": ("bench-side-by-side", timed),
+    "bench-processes": ("bench-processes", timed),
+    "scaling": ("scaling", scaling),
     "bench-loss": ("bench-loss", losses_by_size),
     "bench-data": ("bench-data", timed),
     "bench-evaluation": ("bench-evaluation", timed),

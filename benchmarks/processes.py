@@ -1,0 +1,76 @@
+"""How much sooner two processes end a run than one does, each on one thread.
+
+    python benchmarks/processes.py [--rounds 3] [--data-root FOLDER]        minutes
+
+Writes `results/bench-processes.json`. One process, and two that `torchrun` has started, train the same epoch of MNIST
+in turns; what is compared is the time in their steps, without start-up and measuring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from logcosh_vae.bench.timing import row
+from logcosh_vae.environment import describe
+from logcosh_vae.files import write_json
+from logcosh_vae.runs import RunFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+ONE, TWO = "one process", "two processes"
+MODELS = {
+    "VAE (MLP), batch 100": (["--model", "vae-mlp", "--set", "data.limit=20000"], 200),
+    "VAE (Conv, width 0.125), batch 100": (
+        ["--model", "vae-conv", "--set", "model.width=0.125", "--set", "data.limit=3000"],
+        30,
+    ),
+}
+
+
+def seconds(processes: int, arguments: list[str], out: Path) -> float:
+    """In the steps of one epoch."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "logcosh_vae", "train", *arguments]
+    settings = ["--epochs", "1", "--set", "log_every=1000", "--set", "track_images=0", "--out", str(out)]
+    subprocess.run([*command, *settings], check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return float(RunFolder(out).metrics()[0]["seconds"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data-root", type=Path)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for what, (settings, steps) in MODELS.items():
+            root = ["--data-root", str(arguments.data_root)] if arguments.data_root else []
+            times: dict[str, list[float]] = {ONE: [], TWO: []}
+            for number in range(arguments.rounds):
+                for name in (ONE, TWO)[:: 1 if number % 2 == 0 else -1]:
+                    out = Path(folder) / f"{len(rows)}-{number}-{name.replace(' ', '-')}"
+                    times[name].append(seconds(1 if name == ONE else 2, [*settings, *root], out) / steps)
+            rows.append(row(what, times, ONE))
+            print(rows[-1], flush=True)
+    write_json(
+        ROOT / "results" / "bench-processes.json",
+        {
+            "experiment": "bench-processes",
+            "threads": 1,
+            "rounds": arguments.rounds,
+            "rows": rows,
+            "environment": describe(),
+            "seconds": round(time.perf_counter() - started, 1),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
