@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import string
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,16 @@ OUTLINED = 0.15
 """Share of the strings of training that have an outline in another colour, as subtitles have."""
 
 
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font; it is unpacked anew each time it is asked for."""
+    return ImageFont.load_default(size)
+
+
 def _layers(rng: np.random.Generator, outlined: float) -> list[Image.Image]:
     """The opacity of one random string, and of its outline where it has one, upright and of one size."""
     size = round(math.exp(rng.uniform(math.log(SMALLEST), math.log(LARGEST))))
-    font = ImageFont.load_default(size)
+    font = _font(size)
     text = "".join(rng.choice(list(CHARACTERS), int(rng.integers(3, 16))))
     strokes = [int(rng.integers(0, max(1, size // 14) + 1))]
     if rng.random() < outlined:
