@@ -124,6 +124,13 @@ def choice_findings(results: Mapping[str, Any]) -> list[str]:
     rivals = [row for row in results["rows"] if row["loss"] != "log-cosh"]
     if rivals:
         said.append("There " + ", ".join(f"{LOSS_NAMES[row['loss']]} has {held(row):.4f}" for row in rivals) + ".")
+    measured = sorted(results["rows"], key=lambda row: -float(row["metrics"]["ssim"]["mean"]))
+    named = (
+        f"{LOSS_NAMES[row['loss']]}{'' if row['a'] is None else ' with a = ' + format(row['a'], 'g')} "
+        f"{row['metrics']['ssim']['mean']:.4f}"
+        for row in measured
+    )
+    said.append(f"On the pictures that are measured on, looked at afterwards: {', '.join(named)}.")
     return said
 
 
