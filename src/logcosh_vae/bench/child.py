@@ -1,13 +1,15 @@
-"""This project's training steps as a program of its own, for runs beside each other; it is spoken to by `peer.py`."""
+"""Training steps as a program of its own, this project's or with `--plain` the straightforward ones; see `peer.py`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+import torch
+
 from ..memory import keep_freed_memory
 from ..training import use_threads
-from .step import config_of, images, ours
+from .step import config_of, images, ours, plain
 
 
 def main() -> None:
@@ -17,11 +19,17 @@ def main() -> None:
     parser.add_argument("--width", type=float)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--plain", action="store_true")
     arguments = parser.parse_args()
-    keep_freed_memory()
-    use_threads(arguments.threads)
-    contender = ours(config_of(arguments.network, arguments.width, batch_size=arguments.batch_size), images())
-    sys.stdout.write("logcosh-vae\n")
+    config = config_of(arguments.network, arguments.width, batch_size=arguments.batch_size)
+    if arguments.plain:
+        torch.set_num_threads(arguments.threads)
+        contender = plain(config, images())
+    else:
+        keep_freed_memory()
+        use_threads(arguments.threads)
+        contender = ours(config, images())
+    sys.stdout.write(f"{contender.name}\n")
     sys.stdout.flush()
     for line in sys.stdin:
         contender.run(int(line))

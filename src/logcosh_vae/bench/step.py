@@ -7,7 +7,9 @@ that are there already. No step can be faster on the same kernels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -20,6 +22,7 @@ from ..config import ModelConfig, ObjectiveConfig, TrainConfig, resolve
 from ..data.batches import training_batches
 from ..networks import ImageShape
 from ..training import Schedule, fit, stream
+from .peer import peer
 from .timing import Contender
 
 SHAPE: ImageShape = (1, 28, 28)
@@ -154,7 +157,10 @@ def _products(module: nn.Module, inputs: Tensor, output: Tensor, *, first: bool)
     ]
 
 
-def contenders(network: str, width: float | None = None) -> list[Contender]:
-    """All that can be timed here."""
-    config, pixels = config_of(network, width), images()
-    return [ours(config, pixels), plain(config, pixels), limit(config)]
+@contextmanager
+def contenders(network: str, width: float | None = None) -> Iterator[list[Contender]]:
+    """Ours, the limit, and the straightforward loop in a process as it comes: what we ask of ours is our doing."""
+    config = config_of(network, width)
+    settings = {"network": network, "threads": torch.get_num_threads()} | ({} if width is None else {"width": width})
+    with peer(f"{sys.executable} -m logcosh_vae.bench.child --plain", settings) as other:
+        yield [ours(config, images()), other, limit(config)]
