@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .latent import SharedGenerator
@@ -126,40 +127,55 @@ class _Gather(torch.autograd.Function):
         return grads[0][ctx.own] * ctx.size, None, None
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over processes, in both directions."""
+class _Normalise(torch.autograd.Function):
+    """Batch normalisation over the rows of all processes: torch's fused passes, and one message each way."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
-        result = values.clone()
-        dist.all_reduce(result)
-        return result
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float, size: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        own = torch.stack(torch.batch_norm_update_stats(x, None, None, 0.0))
+        parts = [torch.empty_like(own) for _ in range(size)]
+        dist.all_gather(parts, own)
+        means, variances = torch.stack(parts, dim=1)
+        mean = means.mean(dim=0)
+        variance = (variances + (means - mean).square()).mean(dim=0)
+        ctx.save_for_backward(x, weight, mean, variance)
+        ctx.epsilon, ctx.count = epsilon, size * x.numel() // x.shape[1]
+        ctx.mark_non_differentiable(mean, variance)
+        return F.batch_norm(x, mean, variance, weight, bias, eps=epsilon), mean, variance
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # noqa: ARG004
-        result = grads[0].clone()
-        dist.all_reduce(result)
-        return result
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        x, weight, mean, variance = ctx.saved_tensors
+        # as if mean and variance were constants; what they add is a linear function of x, channel by channel
+        of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            grads[0], x, weight, mean, variance, None, None, False, ctx.epsilon, [True, True, True]
+        )
+        whole = torch.stack([of_weight, of_bias]) / ctx.count
+        dist.all_reduce(whole)
+        inverse = (variance + ctx.epsilon).rsqrt()
+        slope = weight * inverse.square() * whole[0]
+        offset = weight * inverse * whole[1] - slope * mean
+        of_x.addcmul_(x, slope[:, None, None], value=-1.0).sub_(offset[:, None, None])
+        return of_x, of_weight, of_bias, None, None
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation with the statistics of all processes' rows; torch's own does so on GPUs only."""
+    """Batch normalisation with the statistics of all processes' rows, of which each has as many."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        count = x.numel() // x.shape[1] * dist.get_world_size()
-        total: Callable[[Tensor], Tensor] = _Sum.apply
-        mean = total(x.sum(dim=(0, 2, 3))) / count
-        centred = x - mean[:, None, None]
-        variance = total(centred.square().sum(dim=(0, 2, 3))) / count
+        normalise: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Normalise.apply
+        y, mean, variance = normalise(x, self.weight, self.bias, self.eps, dist.get_world_size())
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        count = dist.get_world_size() * x.numel() // x.shape[1]
         momentum = 0.1 if self.momentum is None else self.momentum
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), momentum)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return y

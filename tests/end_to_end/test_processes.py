@@ -44,6 +44,43 @@ def test_two_processes_train_what_one_trains(model: str, steps: int, tmp_path: P
         assert parts[0]["train"][name] == pytest.approx(value, rel=ROUNDING if network == "mlp" else 1e-2)
 
 
+NORMALISED = """
+import copy
+import torch
+import torch.distributed as dist
+from logcosh_vae.processes import SharedBatchNorm2d
+
+dist.init_process_group("gloo")
+torch.manual_seed(0)
+own = slice(4 * dist.get_rank(), 4 * dist.get_rank() + 4)
+x, g = 3.0 * torch.randn(8, 5, 6, 7, dtype=torch.float64) + 10.0, torch.randn(8, 5, 6, 7, dtype=torch.float64)
+for layout in (torch.contiguous_format, torch.channels_last):
+    whole = torch.nn.BatchNorm2d(5, dtype=torch.float64)
+    torch.nn.init.normal_(whole.weight)
+    torch.nn.init.normal_(whole.bias)
+    shared = copy.deepcopy(whole)
+    shared.__class__ = SharedBatchNorm2d
+    results = []
+    for norm, rows in ((whole, slice(None)), (shared, own)):
+        leaf = x[rows].to(memory_format=layout).clone().requires_grad_()
+        y = norm(leaf)
+        (y * g[rows]).sum().backward()
+        results.append((y.detach(), leaf.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var))
+    (y, of_x, *expected), (part, of_part, *obtained) = results
+    for gradient in obtained[:2]:
+        dist.all_reduce(gradient)
+    for one, other in zip([part, of_part, *obtained], [y[own], of_x[own], *expected], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+"""
+
+
+def test_shared_normalisation_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    (tmp_path / "normalised.py").write_text(NORMALISED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run([*command, tmp_path / "normalised.py"], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
 def test_what_cannot_be_shared_is_said_once(tmp_path: Path, data_root: Path) -> None:
     odd = on_two("train", "--data-root", data_root, "--set", "batch_size=25", "--out", tmp_path / "run")
     assert odd.returncode != 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ FAINT, PLAIN = 8, 20
 
 SPREAD = 5
 """Pixels of the smaller copy around a change that are taken over with it: the soft edges of text."""
+
+STRIP = 256
+"""Rows of a strip."""
 
 Pixels = NDArray[np.unsignedinteger]
 
@@ -62,18 +66,38 @@ def restore_changed(
         raise ValueError(f"scale must be above 0 and at most 1; got {scale}")
     height, width, channels = picture.shape
     largest = float(np.iinfo(picture.dtype).max)
+    small = picture if scale == 1.0 else _shrunk(picture, scale)
+    restored = restore(network, small, progress=progress)
+    share = np.empty(small.shape[:2], np.float32)
+    for rows in _strips(len(small)):
+        near = slice(max(0, rows.start - SPREAD), rows.stop + SPREAD)  # what is taken over depends on no pixel beyond
+        share[rows] = changed(small[near], restored[near])[rows.start - near.start :][: rows.stop - rows.start]
+    if small is not picture:
+        share = _resized(share, (width, height), Image.Resampling.BILINEAR)
+    result = picture.copy()
+    for channel in range(channels):
+        filled: NDArray[Any] = restored[..., channel]
+        if small is not picture:
+            filled = _resized(filled, (width, height), Image.Resampling.BICUBIC)
+        for rows in _strips(height):
+            before = picture[rows, :, channel].astype(np.float32)
+            after = np.rint((before + share[rows] * (filled[rows] - before)).clip(0.0, largest))
+            # where nothing is taken over the pixel stays as it is, whatever rounding would make of it
+            np.copyto(result[rows, :, channel], after.astype(picture.dtype), where=share[rows] > 0.0)
+    return result
+
+
+def _shrunk(picture: Pixels, scale: float) -> Pixels:
+    height, width, channels = picture.shape
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = np.empty((size[1], size[0], channels), picture.dtype)
     for channel in range(channels):
         shrunk = _resized(picture[..., channel], size, Image.Resampling.BOX)
-        small[..., channel] = np.rint(shrunk.clip(0.0, largest))
-    restored = restore(network, small, progress=progress)
-    share = _resized(changed(small, restored), (width, height), Image.Resampling.BILINEAR)
-    rows, columns = np.nonzero(share)
-    share = share[rows, columns]
-    result = picture.copy()
-    for channel in range(channels):
-        filled = _resized(restored[..., channel], (width, height), Image.Resampling.BICUBIC)[rows, columns]
-        before = picture[rows, columns, channel].astype(np.float32)
-        result[rows, columns, channel] = np.rint((before + share * (filled - before)).clip(0.0, largest))
-    return result
+        small[..., channel] = np.rint(shrunk.clip(0.0, float(np.iinfo(picture.dtype).max)))
+    return small
+
+
+def _strips(height: int) -> Iterator[slice]:
+    """Rows that are worked on at once, so that memory for what is in between does not grow with the picture."""
+    for top in range(0, height, STRIP):
+        yield slice(top, min(top + STRIP, height))
