@@ -35,7 +35,7 @@ DARK, MUCH = 0.02, 0.1
 
 
 def of_black(rows: list[dict[str, Any]], names: list[str], store: Path, folder: Path) -> list[dict[str, Any]]:
-    """By picture and loss: the mean that is restored where the clean and the corrupted picture are black."""
+    """By picture and loss: the median of what is restored where the clean and the corrupted picture are black."""
     networks = {row["loss"]: load_restoration(store / row["runs"][0])[0] for row in rows}
     found = []
     for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS["text"]):
@@ -49,8 +49,8 @@ def of_black(rows: list[dict[str, Any]], names: list[str], store: Path, folder: 
                 {
                     "picture": name,
                     "loss": loss,
-                    "true_mean": float(clean[:, bare].mean()),
-                    "restored_mean": float(result[:, bare].mean()),
+                    "true_median": float(clean[:, bare].median()),
+                    "restored_median": float(result[:, bare].median()),
                     "ssim": ssim(result, clean),
                     "ssim_with_black_left": ssim(torch.where(black, clean, result), clean),
                 }
