@@ -226,8 +226,8 @@ def dark(results: Mapping[str, Any]) -> str:
         )
         said.append(
             f"In those with much black, {LOSS_NAMES[loss]} (first seed) restores black pixels without text to a median "
-            f"of {median:.4f} (clean {true:.4f}); its mean SSIM is {with_it:.3f}, and {without:.3f} if black pixels are "
-            "left black."
+            f"of {median:.4f} (clean {true:.4f}); its mean SSIM is {with_it:.3f}, and {without:.3f} if black pixels "
+            "are left black."
         )
     return "\n".join(lines).replace("-0", "\N{MINUS SIGN}0") + "\n\n" + " ".join(said) + "\n"
 
