@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import Annotated, NoReturn
 
 import typer
@@ -17,6 +18,7 @@ from .options import UsageError, app
 
 __all__ = ["bench", "data", "experiments", "main", "restoration", "runs"]
 
+WAIT_FOR_THE_FIRST = 30.0
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -46,8 +48,10 @@ def _leave_at_once(code: int) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    # under torchrun all processes find the same mistake; what goes wrong in one alone is still to be seen
-    if place()[0] == 0 or code != 2:
+    if place()[0] > 0 and code == 2:
+        # all processes find the same mistake: the first says so, and torchrun ends the others when it has left
+        time.sleep(WAIT_FOR_THE_FIRST)
+    else:
         print(f"error: {message}", file=sys.stderr)
     _leave_at_once(code)
 
