@@ -104,7 +104,10 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if place()[1] == 1:
         yield ALONE
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        dist.init_process_group("nccl", device_id=device)  # else all would meet on the first card
+    else:
+        dist.init_process_group("gloo")
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
