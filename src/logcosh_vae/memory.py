@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Have the C library keep blocks of up to a gibibyte that are freed; whether it does.
 
     It would else return the large activations of every step to the system, and each page of the next step's would cost
-    a fault: a tenth of the time of training a convolutional network. The setting holds for the whole process and
+    a fault, a good part of the time of training a convolutional network. The setting holds for the whole process and
     cannot be taken back, so only commands and their workers make it. Only glibc knows it; elsewhere nothing happens.
 
     Example:
