@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .environment import code_fingerprint
 from .models import VAE, WAE
 from .networks import ImageShape
 from .objectives import Objective
-from .processes import joined, own_device
+from .processes import Processes, joined, own_device
 from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
 from .training import stream
@@ -99,6 +100,30 @@ def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
         raise ConfigError(str(error)) from None
 
 
+def _training(
+    config: TrainConfig, images: Tensor, test: Tensor, device: torch.device, processes: Processes
+) -> Training:
+    """All that decides the weights of a resolved config's run, on the device."""
+    images, test = images.to(device), test.to(device)
+    few = test[: config.track_images]
+    channels, height, width = images.shape[1:]
+    model = build_model(config, (channels, height, width)).to(device)
+    objective, optimizer = build_objective(config), build_optimizer(config, model)
+    processes.connect(model, optimizer)
+    part = processes.part(config.batch_size)
+    return Training(
+        model,
+        optimizer,
+        autoencoding_step(model, objective, processes),
+        lambda generator: training_batches(images, config.batch_size, generator, part=part),
+        build_schedule(config, len(images) // config.batch_size),
+        validate=lambda: validate(model, objective, test, config),
+        track=(lambda: validate(model, objective, few, config)) if len(few) > 0 else None,
+        draw=lambda target: picture_samples(model, target, config.seed),
+        draw_every=config.picture_every,
+    )
+
+
 def train(
     config: TrainConfig,
     path: Path,
@@ -135,29 +160,11 @@ def train(
         if config.batch_size % processes.size:
             raise ConfigError(f"batch_size {config.batch_size} cannot be shared by {processes.size} processes")
 
-        def prepare() -> Training:
-            images, test = train_set.images.to(device), test_set.images.to(device)
-            few = test[: config.track_images]
-            model = build_model(config, (channels, height, width)).to(device)
-            objective, optimizer = build_objective(config), build_optimizer(config, model)
-            processes.connect(model, optimizer)
-            part = processes.part(config.batch_size)
-            return Training(
-                model,
-                optimizer,
-                autoencoding_step(model, objective, processes),
-                lambda generator: training_batches(images, config.batch_size, generator, part=part),
-                build_schedule(config, len(images) // config.batch_size),
-                validate=lambda: validate(model, objective, test, config),
-                track=(lambda: validate(model, objective, few, config)) if len(few) > 0 else None,
-                draw=lambda target: picture_samples(model, target, config.seed),
-                draw_every=config.picture_every,
-            )
-
         folder = RunFolder(path)
         if processes.leads:
             folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
         processes.wait()
+        prepare = partial(_training, config, train_set.images, test_set.images, device, processes)
         carry_out(folder, required(config.epochs, "epochs"), prepare, watch or Watch(), processes)
     return folder
 
