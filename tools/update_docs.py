@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import speed_plots
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
@@ -337,6 +338,9 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
 FIGURES = [*(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]
 """Pictures of `reproduce` that the docs show."""
 
+SPEED = ("step", "step-2-threads", "loss")
+"""Results of `bench` that docs/speed.md plots."""
+
 
 def updated(text: str) -> str:
     """A page's text with every known block made anew."""
@@ -400,6 +404,9 @@ def main() -> None:
         drawn = [store / f"{name}.png" for store in stores if (store / f"{name}.png").is_file()]
         if drawn:
             shutil.copyfile(drawn[0], PICTURES / f"{name}.png")
+    speed = {name: json.loads((ROOT / "results" / f"bench-{name}.json").read_text(encoding="utf-8")) for name in SPEED}
+    images.save(speed_plots.steps([speed["step"], speed["step-2-threads"]]), PICTURES / "bench-step.png")
+    images.save(speed_plots.losses(speed["loss"]), PICTURES / "bench-loss.png")
     for name in ("vae-mlp", *FIGURES):
         if not (PICTURES / f"{name}.png").is_file():
             print(f"missing: {PICTURES / name}.png; give the folder of its runs", file=sys.stderr)

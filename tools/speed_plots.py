@@ -1,0 +1,77 @@
+"""The pictures of docs/speed.md: how long a step takes beside its limit, and each loss over the size of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+
+from logcosh_vae.paper.drawing import figure_image, plot
+from logcosh_vae.report import COLOURS
+
+GREY = "#bbbbbb"
+OURS = "logcosh-vae"
+
+
+def steps(results: Sequence[Mapping[str, Any]]) -> Image.Image:
+    """Bars: the step of everyone as many times as long as the products alone, with quartiles; a panel a network.
+
+    Args:
+        results: of `bench step`, each with another number of threads.
+    """
+    panels = [(each, row) for each in results for row in each["rows"]]
+    figure, axes = plot(10.0, 2.9, [1] * len(panels))
+    for each, (result, row) in zip(axes, panels, strict=True):
+        names = [name for name in row["seconds"] if name in row["ratio"]]
+        ratios = [row["ratio"][name] for name in names]
+        places = range(len(names))
+        each.bar(
+            places,
+            [ratio["median"] for ratio in ratios],
+            width=0.62,
+            color=[COLOURS[0] if name == OURS else GREY for name in names],
+            yerr=[
+                [ratio["median"] - ratio["low"] for ratio in ratios],
+                [ratio["high"] - ratio["median"] for ratio in ratios],
+            ],
+            ecolor="#555555",
+        )
+        for place, ratio in zip(places, ratios, strict=True):
+            each.text(place, 0.08, f"{ratio['median']:.2f}", ha="center", color="white", fontsize=9)
+        each.axhline(1.0, color="#555555", linewidth=1.0, linestyle="--")
+        each.set_xticks(places, [name.replace("plain PyTorch loop", "plain loop") for name in names], fontsize=7.5)
+        each.set_ylim(0, 1.1 * max(ratio["high"] for _, row in panels for ratio in row["ratio"].values()))
+        model = row["what"].split(",")[0].removesuffix(")") + ")"
+        threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
+        each.set_title(f"{model}, {threads}", fontsize=9)
+        each.grid(visible=False, axis="x")
+    axes[0].set_ylabel("times the products alone", fontsize=9)
+    return figure_image(figure)
+
+
+def losses(results: Mapping[str, Any]) -> Image.Image:
+    """Lines: forward and backward of each loss as many times as long as mse's, over the size of the tensors."""
+    figure, (axes,) = plot(8.0, 3.6, (1,))
+    names = list(results["rows"][0]["ratio"])
+    ours = [name for name in names if name.split(",")[0] == "log_cosh"]
+    sizes = [row["elements"] for row in results["rows"]]
+    others = [name for name in names if name not in ours]
+    colours = dict(zip([*ours, *others], [COLOURS[0], COLOURS[0], *COLOURS[1:]], strict=False))
+    for name in names:
+        ratios = [row["ratio"][name] for row in results["rows"]]
+        style = "--" if name.endswith("gradient only") else "-"
+        width, colour = (2.4 if name in ours else 1.3), colours[name]
+        axes.plot(sizes, [ratio["median"] for ratio in ratios], style, color=colour, linewidth=width, label=name)
+        low, high = ([ratio[end] for ratio in ratios] for end in ("low", "high"))
+        axes.fill_between(sizes, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.axhline(1.0, color="#555555", linewidth=1.0, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = (0.1, 0.25, 0.5, 1, 2, 4, 8)
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("elements")
+    axes.set_ylabel("times mse_loss, forward and backward")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return figure_image(figure)
