@@ -1,6 +1,7 @@
 """Where the tests find real images."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 from logcosh_vae.data import DataError, count_images, load_images
 from logcosh_vae.data import data_root as find_root
+
+# tests stop commands as Ctrl-C does; a shell that runs the tests in the background has that ignored, also by children
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # times here are noisy, and CI must not fail by the luck of a draw
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)

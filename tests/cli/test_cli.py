@@ -1,16 +1,24 @@
 """The command line as a person meets it: one line for what is wrong, the right exit code, no traceback."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+
+from logcosh_vae.cli import main
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "logcosh_vae", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+
+
+def _leave(code: int) -> NoReturn:
+    raise SystemExit(code)
 
 
 @pytest.mark.parametrize(
@@ -55,18 +63,39 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
         (["restore", "--train", "--data", "full", "--out", "r", "--set", "patch=4"], 2, "patch must be from 8"),
     ],
 )
-def test_an_error_is_one_clear_line(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+def test_an_error_is_one_clear_line(
+    arguments: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # in this process, since each of its own would wait for torch
+    monkeypatch.setattr(sys, "argv", ["logcosh-vae", *arguments])
+    monkeypatch.setattr(os, "_exit", _leave)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("text")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "note.txt").write_text("mine")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
-    result = run(*arguments, cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (code, "")
-    assert message in result.stderr
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
+    with pytest.raises(SystemExit) as left:
+        main()
+    output, errors = capfd.readouterr()
+    assert (left.value.code, output) == (code, "")
+    assert message in errors
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
     assert (tmp_path / "full" / "note.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["train", "--out", "r", "--data", "mnsit"], 2), (["evaluate", "r"], 1)]
+)
+def test_the_code_of_an_error_reaches_the_shell(arguments: list[str], code: int, tmp_path: Path) -> None:
+    result = run(*arguments, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (code, "", 1)
 
 
 def test_debug_shows_where_it_failed(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, dat
 def test_a_stopped_comparison_leaves_no_process_and_goes_on(
     kind: signal.Signals, tmp_path: Path, data_root: Path
 ) -> None:
-    arguments = ["compare", "--out", "c", "--loss", "l2", "--loss", "l1", "--epochs", "20"]
+    arguments = ["compare", "--out", "c", "--loss", "l2", "--loss", "l1", "--epochs", "8"]
     arguments += ["--set", "data.limit=20000", "--set", "model.hidden=[32]", "--data-root", str(data_root)]
     command = [sys.executable, "-m", "logcosh_vae", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)

@@ -50,7 +50,7 @@ def test_the_same_config_gives_the_same_bytes_also_after_a_resume(
 
 
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, data_root: Path) -> None:
-    settings = ["--set", "model.hidden=[32]", "--set", "data.limit=20000", "--epochs", "16"]
+    settings = ["--set", "model.hidden=[32]", "--set", "data.limit=20000", "--epochs", "6"]
     command = [sys.executable, "-m", "logcosh_vae", "train", "--data-root", str(data_root), *settings, "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True, timeout=120)
     for kind in (signal.SIGKILL, signal.SIGINT):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logcosh_vae.jobs import WORKER_DEATHS, Job, Workers, run_jobs
@@ -52,6 +52,7 @@ class _Mortal(Executor):
         return future
 
 
+@settings(max_examples=25)  # workers that stop collect garbage, which is slow in a process with much in it
 @given(st.integers(1, 6), st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=WORKER_DEATHS))
 def test_every_job_gives_its_result_however_its_workers_die(count: int, deaths: list[tuple[int, bool]]) -> None:
     executors = iter([*(_Mortal(*death) for death in deaths), _Mortal(None, False)])
