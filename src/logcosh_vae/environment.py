@@ -53,6 +53,7 @@ RESTORATION_SOURCES = (
     "restoration/network.py",
     "restoration/optimizer.py",
     "restoration/text.py",
+    "restoration/sheets.py",
     "restoration/corruptions.py",
     "restoration/learning.py",
 )
@@ -113,6 +114,11 @@ def restoration_fingerprint() -> str:
 def restoration_measuring_fingerprint() -> str:
     """The same of the sources that measure how well that was learnt."""
     return _fingerprint(RESTORATION_MEASURING_SOURCES)
+
+
+def text_fingerprint() -> str:
+    """The same of the source that draws text."""
+    return _fingerprint(("restoration/text.py",))
 
 
 def _processor() -> str:

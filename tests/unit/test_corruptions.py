@@ -1,5 +1,7 @@
 """What is done to images before they are restored: strength, range, repeatability, and what pairs of copies tell."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
+from logcosh_vae.restoration.sheets import sheets
 from logcosh_vae.restoration.text import cut, draw_sheet
 from logcosh_vae.training import stream
 
@@ -63,6 +66,26 @@ def test_text_of_the_sheets_covers_what_is_asked(monkeypatch: pytest.MonkeyPatch
     short = shares - covered
     assert short.abs().median() <= 0.001
     assert (short.abs() <= 0.01).float().mean() >= 0.97, "few windows of the sheets lack text"
+
+
+def test_sheets_are_drawn_once_and_again_where_they_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path))
+    first = sheets(0, 2, 64)
+    (kept,) = tmp_path.glob("text-*.npy")
+    whole = kept.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("logcosh_vae.restoration.sheets.draw_sheet", None)
+        np.testing.assert_array_equal(sheets(0, 2, 64), first)
+    for damaged in (b"", whole[:1000], whole[: len(whole) // 2], b"text"):
+        kept.write_bytes(damaged)
+        np.testing.assert_array_equal(sheets(0, 2, 64), first)
+        assert kept.read_bytes() == whole
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "file"))
+    np.testing.assert_array_equal(sheets(0, 2, 64), first)
+    assert not np.array_equal(sheets(1, 2, 64), first)
 
 
 def test_margins_are_covered_as_the_middle_is() -> None:

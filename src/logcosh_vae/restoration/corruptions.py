@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..training import stream
-from .text import OUTLINED, Sheet, cut, draw_sheet
+from .sheets import sheets
+from .text import Sheet, cut, draw_sheet
 
 
 def eight_bit(images: Tensor) -> Tensor:
@@ -60,9 +61,13 @@ class Corruption(ABC):
         return eight_bit(self.apply(image[None], torch.tensor([self.measured]), generator)[0])
 
 
+def _seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (), generator=generator))
+
+
 def _rng(generator: torch.Generator) -> np.random.Generator:
     """NumPy's random numbers, following from `generator`."""
-    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    return np.random.default_rng(_seed(generator))
 
 
 class Text(Corruption):
@@ -79,8 +84,7 @@ class Text(Corruption):
     @cached_property
     def sheets(self) -> Sheet:
         """`(SHEETS, SIDE, SIDE)`: the text that training cuts its windows from, the same in every run."""
-        rng = _rng(stream(0, "text sheets"))
-        return np.stack([draw_sheet(self.SIDE, self.SIDE, rng, outlined=OUTLINED) for _ in range(self.SHEETS)])
+        return sheets(_seed(stream(0, "text sheets")), self.SHEETS, self.SIDE)
 
     def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
         rng = _rng(generator)
