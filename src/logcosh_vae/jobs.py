@@ -77,13 +77,13 @@ Watcher = Callable[[Sequence[JobState]], None]
 
 
 def _run(job: Job) -> dict[str, Any]:
+    keep_freed_memory()  # here, so that a cluster's workers do as well
     return job.run()
 
 
 def _obey(leash: Connection) -> None:
     """In a worker: leave Ctrl-C to the parent, and end when the parent lets go of the leash or has ended itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_freed_memory()
 
     def leave_when_let_go() -> None:
         with suppress(EOFError, OSError):
