@@ -8,7 +8,7 @@ is thus what one process trains, but for the order in which floating-point numbe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from .latent import SharedGenerator
 from .launch import place
 from .objectives import Terms
+
+MESSAGE = 1 << 20
+"""Gradients are sent as soon as there are so many numbers; fewer would be many messages, more would come late."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,7 @@ class Processes:
         for module in model.modules():
             if type(module) is nn.BatchNorm2d:
                 module.__class__ = SharedBatchNorm2d  # keeps its weights, statistics and place
-
-        def average_gradients(*_: Any) -> None:
-            gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-            whole = torch.cat([gradient.flatten() for gradient in gradients]).div_(self.size)
-            dist.all_reduce(whole)
-            for gradient, values in zip(gradients, whole.split([g.numel() for g in gradients]), strict=True):
-                gradient.copy_(values.view_as(gradient))
-
-        optimizer.register_step_pre_hook(average_gradients)
+        optimizer.register_step_pre_hook(_Gradients(model.parameters(), self.size).arrive)
 
     def wait(self) -> None:
         """Go on when all have come here."""
@@ -112,6 +107,41 @@ def joined(device: torch.device) -> Iterator[Processes]:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+class _Gradients:
+    """Gradients averaged over all processes: sent by the message, while the backward pass computes those still missing.
+
+    The backward pass comes to the weights in the same order everywhere, so all send the same messages.
+    """
+
+    def __init__(self, weights: Iterable[nn.Parameter], size: int) -> None:
+        self.size = size
+        self.ready: list[Tensor] = []
+        self.sent: list[tuple[list[Tensor], Tensor, dist.Work]] = []
+        for weight in weights:
+            weight.register_post_accumulate_grad_hook(self.collect)
+
+    def collect(self, weight: Tensor) -> None:
+        assert weight.grad is not None
+        self.ready.append(weight.grad)
+        if sum(gradient.numel() for gradient in self.ready) >= MESSAGE:
+            self.send()
+
+    def send(self) -> None:
+        whole = torch.cat([gradient.flatten() for gradient in self.ready]).div_(self.size)
+        self.sent.append((self.ready, whole, dist.all_reduce(whole, async_op=True)))
+        self.ready = []
+
+    def arrive(self, *_: Any) -> None:
+        """Send the last ones, wait for all, and put them where the optimizer finds them."""
+        if self.ready:
+            self.send()
+        for gradients, whole, work in self.sent:
+            work.wait()
+            for gradient, values in zip(gradients, whole.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(values.view_as(gradient))
+        self.sent = []
 
 
 class _Gather(torch.autograd.Function):

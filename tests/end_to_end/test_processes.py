@@ -12,7 +12,7 @@ from logcosh_vae.config import TrainConfig, override
 from logcosh_vae.runs import RunFolder
 
 SETTINGS = ["data.limit=1000", "log_every=1", "picture_every=2"]
-WIDTH = {"mlp": "model.hidden=[64,64]", "conv": "model.width=0.03125"}
+WIDTH = {"mlp": "model.hidden=[800,800]", "conv": "model.width=0.03125"}  # the MLP's gradients are several messages
 ROUNDING = 1e-5
 
 
