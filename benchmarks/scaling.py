@@ -23,6 +23,7 @@ from logcosh_vae.config import DataConfig, ModelConfig, TrainConfig, required, r
 from logcosh_vae.environment import describe
 from logcosh_vae.files import write_json
 from logcosh_vae.networks import ImageShape
+from logcosh_vae.processes import MESSAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,7 +62,7 @@ def works() -> list[Work]:
 
 
 def counted(image_shape: ImageShape) -> dict[str, int]:
-    """Operations of a training step an image, parameters, and messages of a step: four a normalisation and one more."""
+    """Operations of a training step an image, parameters, and the messages of a step."""
     config = resolve(TrainConfig(DataConfig("celeba"), ModelConfig("vae", "conv")))
     with torch.device("meta"):
         model = build_model(config, image_shape)
@@ -70,10 +71,12 @@ def counted(image_shape: ImageShape) -> dict[str, int]:
         output = model(x)
         (output.x_hat.sum() + output.z.sum()).backward()
     normalisations = sum(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+    parameters = sum(weight.numel() for weight in model.parameters())
     return {
         "operations_an_image": counter.get_total_flops() // 2,
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "messages_a_step": 4 * normalisations + 1,
+        "parameters": parameters,
+        "statistics_a_step": 4 * normalisations,
+        "gradient_messages_a_step": -(-parameters // MESSAGE),
     }
 
 
@@ -88,26 +91,29 @@ def estimate(work: Work, gpus: int, batches_a_second: float) -> dict[str, Any]:
         * ASSUMED["share of them that a convolutional step reaches"]
     )
     link = "two machines, each way" if machines > 1 else "two GPUs of a machine, each way"
+    bandwidth = ASSUMED[f"bytes a second between {link}"]
+    message = ASSUMED["seconds that a message takes however short it is"]
     sent = 2 * 4 * count["parameters"] * (most - 1) / most
+    # gradients travel beside the backward pass, which is two thirds of the operations; the last ones are waited for
+    beside = 2 / 3 * own * count["operations_an_image"] / rate
+    gradients = sent / bandwidth + count["gradient_messages_a_step"] * message
+    waited = max(gradients - beside, gradients / count["gradient_messages_a_step"])
     size = math.prod(work.image_shape)
     here = own * min(most, int(ASSUMED["GPUs of a machine"]))  # images that a machine feeds in a step
     steps = {
         "computing": own * count["operations_an_image"] / rate
         + ASSUMED["seconds of a step that no device computes in (launches, Python)"],
-        "sending": 0.0
-        if most == 1
-        else sent / ASSUMED[f"bytes a second between {link}"]
-        + count["messages_a_step"] * ASSUMED["seconds that a message takes however short it is"],
+        "waiting for messages": 0.0 if most == 1 else waited + count["statistics_a_step"] * message,
         "reading": here * size / ASSUMED["bytes a second that a machine reads from its disks"],
         "converting": here * size / (3 * 64 * 64) / 100 / batches_a_second / ASSUMED["processor cores of a machine"],
     }
-    in_parallel = {"computing and sending": steps["computing"] + steps["sending"]} | {
+    in_parallel = {"devices": steps["computing"] + steps["waiting for messages"]} | {
         name: steps[name] for name in ("reading", "converting")
     }
     slowest = max(in_parallel, key=lambda name: in_parallel[name])
     whole = work.images * work.epochs / (own * most)
-    if slowest == "computing and sending":
-        slowest = "computing" if steps["computing"] >= steps["sending"] else "sending"
+    if slowest == "devices":
+        slowest = max(("computing", "waiting for messages"), key=lambda name: steps[name])
     return {
         "gpus": gpus,
         "used": most,
