@@ -13,10 +13,10 @@ import typer
 from ..files import brief
 from ..launch import place
 from ..memory import keep_freed_memory
-from . import bench, data, experiments, restoration, runs
+from . import bench, compare, data, reproduce, restoration, runs
 from .options import UsageError, app
 
-__all__ = ["bench", "data", "experiments", "main", "restoration", "runs"]
+__all__ = ["bench", "compare", "data", "main", "reproduce", "restoration", "runs"]
 
 WAIT_FOR_THE_FIRST = 30.0
 INTERRUPTED = 128 + signal.SIGINT

@@ -7,12 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 if TYPE_CHECKING:
     from ..config import TrainConfig
 
+VERBS = ("train", "evaluate", "sample", "reconstruct", "interpolate", "compare", "reproduce", "restore")
+"""As help lists them, the usual first; the others follow."""
+
+
+class _InOrder(typer.core.TyperGroup):
+    def list_commands(self, context: Any) -> list[str]:
+        there = super().list_commands(context)
+        return sorted(there, key=lambda verb: VERBS.index(verb) if verb in VERBS else len(VERBS))
+
+
 app = typer.Typer(
     name="logcosh-vae",
+    cls=_InOrder,
     help="Auto-encoders with the log-cosh reconstruction loss: train, compare, measure, reproduce the paper.",
     no_args_is_help=True,
     add_completion=False,

@@ -1,0 +1,159 @@
+"""The verb compare: one model, several losses, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .many import run_all
+from .options import (
+    Data,
+    DataRoot,
+    Device,
+    Epochs,
+    Jobs,
+    Model,
+    Settings,
+    Size,
+    UsageError,
+    app,
+    picture_set,
+    train_config,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..experiments import Experiment
+    from ..words import Words
+
+    # what is compared, what is said of it, and what draws it from results and runs
+    _Compared = tuple[Experiment[Any], Words, Callable[[Mapping[str, Any], Path], Image] | None]
+
+
+@app.command()
+def compare(
+    out: Annotated[Path, typer.Option("--out", help="Folder for runs, results and report.", show_default=False)],
+    data: Data = "mnist",
+    model: Model = "vae-mlp",
+    loss: Annotated[list[str] | None, typer.Option("--loss", help="Repeat for each loss.")] = None,
+    a: Annotated[float | None, typer.Option("--a", help="a of log-cosh; the paper's by default.")] = None,
+    epochs: Epochs = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1)] = 1,
+    size: Size = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Use what --out holds; train what is missing.")] = False,
+    settings: Settings = None,
+    data_root: DataRoot = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="Compare in restoration instead: text | denoise | impulse | deblur | demosaic | super-resolution",
+            show_default=False,
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", help="With --task: folder of pictures to measure on.", show_default=False)
+    ] = None,
+) -> None:
+    """Train one model with several losses and compare them in a table and a report."""
+    from .. import images as pictures
+    from ..experiments import write_results
+    from ..report import Part, build, png, write_markdown
+    from ..terminal import console, results_table
+
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise UsageError(f"{out} is not empty; add --resume to use what it holds, or choose another --out")
+    losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
+    if task is None:
+        if test is not None:
+            raise UsageError("--test belongs to --task; without it, a part of --data is kept to measure on")
+        made = _autoencoders(data, model, losses, a, epochs, size, device, settings or [])
+    else:
+        if size is not None or model != "vae-mlp":
+            raise UsageError("--size and --model do not go with --task")
+        made = _restoration(data, test, task, losses, a, epochs, device, settings or [])
+    experiment, words, draw = made
+    (results,) = run_all([experiment], seeds, out / "runs", data_root, jobs)
+    write_results(results, out / "results.json")
+    drawn = draw(results, out / "runs") if draw else None
+    if drawn is not None:
+        pictures.save(drawn, out / "examples.png")
+    parts = [Part(results, words, png(drawn) if drawn else None, None if drawn else out / "runs")]
+    report = build(parts, out / "report.html")
+    write_markdown(parts, out / "report.md")
+    console().print(results_table(results))
+    print(f"report: {report}")
+
+
+def _autoencoders(
+    data: str,
+    model: str,
+    losses: Sequence[str],
+    a: float | None,
+    epochs: int | None,
+    size: str | None,
+    device: str | None,
+    settings: list[str],
+) -> _Compared:
+    from ..autoencoder_experiments import AutoencoderExperiment, Row
+    from ..config import override
+    from ..evaluation import evaluation_for
+    from ..paper.reported import reported
+    from ..presentation import LOSS_NAMES, model_text
+    from ..words import WORDS
+
+    configs = [
+        train_config(data, model, name, a if name == "log-cosh" else None, size=size, device=device, epochs=epochs)
+        for name in losses
+    ]
+    rows = tuple(
+        Row(override(config, settings), reported(data, model, name))
+        for config, name in zip(configs, losses, strict=True)
+    )
+    title = f"{model_text(model)} on {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
+    evaluation = evaluation_for(configs[0].data.name)
+    return AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4"), WORDS, None
+
+
+def _restoration(
+    data: str,
+    test: Path | None,
+    task: str,
+    losses: Sequence[str],
+    a: float | None,
+    epochs: int | None,
+    device: str | None,
+    settings: list[str],
+) -> _Compared:
+    from ..config import choose, override
+    from ..losses import LOSSES
+    from ..paper.restoration_drawing import examples
+    from ..presentation import LOSS_NAMES
+    from ..restoration.corruptions import CORRUPTIONS
+    from ..restoration.experiment import RestorationExperiment
+    from ..restoration.learning import RestorationConfig, resolved
+    from ..restoration.words import WORDS
+
+    choose("--task", task, CORRUPTIONS)
+    for name in losses:
+        choose("--loss", name, LOSSES)
+    if test is None:
+        raise UsageError("--task needs --test FOLDER: pictures to measure on, others than those of --data")
+    folder = test.resolve()
+    configs = [
+        RestorationConfig(picture_set(data), task, name, a if name == "log-cosh" else None, device=device or "cpu")
+        for name in losses
+    ]
+    if epochs is not None:
+        configs = [replace(config, epochs=epochs) for config in configs]
+    rows = tuple(resolved(override(config, settings)) for config in configs)
+    title = f"{CORRUPTIONS[task].title}, {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
+    experiment = RestorationExperiment("compare", title, "custom", rows, test=folder)
+    return experiment, WORDS, lambda results, store: examples(results, task, store, folder)

@@ -1,0 +1,79 @@
+"""Runs that a verb needs, several at a time, with progress and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..experiments import Experiment
+    from ..jobs import Workers
+
+
+def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Experiment[Any]:
+    """Fetch and prepare images once, with progress, before worker processes look for them; train missing features."""
+    from ..experiments import Preparing
+    from ..running import Watch
+    from ..terminal import FetchDisplay, TrainingDisplay
+
+    fetching, training = FetchDisplay(), TrainingDisplay()
+
+    def watch(name: str) -> Watch:
+        fetching.close()
+        print(f"{name}: training the classifier whose features the FID is measured in", flush=True)
+        return Watch(training.step, training.epoch)
+
+    try:
+        return experiment.prepare(store, data_root, Preparing(fetching, watch))
+    finally:
+        fetching.close()
+
+
+@contextmanager
+def _workers(jobs: int | None, scheduler: str | None, wanted: int, store: Path) -> Iterator[Workers]:
+    """Workers that end at once when something goes wrong or the user stops."""
+    from ..jobs import Workers, default_jobs
+
+    workers = Workers.cluster(scheduler) if scheduler else Workers.local(min(jobs or default_jobs(), max(1, wanted)))
+    try:
+        yield workers
+    except BaseException as error:
+        workers.stop()
+        if isinstance(error, KeyboardInterrupt):
+            print(f"stopped; the same command goes on with what is in {store}", file=sys.stderr)
+        raise
+    workers.stop(wait_for_them=True)
+
+
+def run_all(
+    experiments: Sequence[Experiment[Any]],
+    seeds: int,
+    store: Path,
+    data_root: Path | None,
+    jobs: int | None,
+    scheduler: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The results of experiments, whose runs are all done first, several at a time and none twice."""
+    from ..data import data_root as find_root
+    from ..experiments import jobs_of, run_experiment
+    from ..jobs import run_jobs
+    from ..terminal import ExperimentDisplay
+
+    # workers on other machines have another folder and environment
+    store, data_root = store.resolve(), find_root(data_root).resolve()
+    ready = [_prepare(experiment, store, data_root) for experiment in experiments]
+    wanted = [job for experiment in ready for job in jobs_of(experiment, seeds, store, data_root)]
+    display = ExperimentDisplay()
+    with _workers(jobs, scheduler, len(wanted), store) as workers:
+        try:
+            if len(ready) > 1:
+                run_jobs(wanted, workers, display)
+            for experiment in ready:
+                yield run_experiment(
+                    experiment, seeds=seeds, store=store, workers=workers, root=data_root, watch=display
+                )
+        finally:
+            display.close()
