@@ -26,7 +26,7 @@ from torch import Tensor
 
 from logcosh_vae import VAE, WAE, load
 from logcosh_vae.autoencoders import run_name, train
-from logcosh_vae.config import TrainConfig, resolve, to_dict
+from logcosh_vae.config import TrainConfig, resolve
 from logcosh_vae.data import ImageSet, load_images
 from logcosh_vae.data.batches import to_unit
 from logcosh_vae.environment import describe
@@ -35,6 +35,7 @@ from logcosh_vae.features import load_extractor
 from logcosh_vae.files import write_json
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.paper.tables import PROFILES, configuration
+from logcosh_vae.settings import to_dict
 from logcosh_vae.training import stream, use_threads
 
 SETTINGS = ((100, 1e-3), (25, 1e-3), (25, 3e-3), (25, 8e-3))

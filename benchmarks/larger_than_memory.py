@@ -38,7 +38,8 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from logcosh_vae.autoencoders import train
-from logcosh_vae.config import TrainConfig, override
+from logcosh_vae.config import TrainConfig
+from logcosh_vae.settings import override
 from logcosh_vae.memory import keep_freed_memory
 
 keep_freed_memory()

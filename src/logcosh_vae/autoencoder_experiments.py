@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .autoencoders import config_of, run_name, split, train
 from .build import build_model
 from .classifiers import ensure_features, feature_config
-from .config import DataConfig, ModelConfig, TrainConfig, required, resolve, to_dict
+from .config import DataConfig, ModelConfig, TrainConfig, required, resolve
 from .data import DATASETS, whole_count
 from .data.describe import summarise
 from .environment import evaluation_fingerprint
@@ -25,6 +25,7 @@ from .files import DamagedJsonError, read_json
 from .jobs import Job
 from .networks import ImageShape
 from .runs import RunFolder
+from .settings import to_dict
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import images as pictures
 from .build import autoencoding_step, build_model, build_objective, build_optimizer, build_schedule
-from .config import ConfigError, TrainConfig, digest, from_dict, required, resolve, to_dict
+from .config import TrainConfig, required, resolve
 from .data import ImageSet, load_images
 from .data.batches import evaluation_batches, training_batches
 from .data.sources import Progress
@@ -23,6 +23,7 @@ from .objectives import Objective
 from .processes import Processes, joined, own_device
 from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
+from .settings import ConfigError, digest, from_dict, to_dict
 from .training import stream
 
 PICTURE_IMAGES = 64

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .config import digest, to_dict
 from .data import ImageSet, load_images
 from .data.batches import Batch, evaluation_batches, training_batches
 from .data.sources import Progress
@@ -33,6 +32,7 @@ from .networks import ImageShape
 from .objectives import Terms
 from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
+from .settings import digest, to_dict
 from .training import Schedule, Step, stream
 
 

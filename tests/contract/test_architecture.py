@@ -64,4 +64,5 @@ def test_everything_that_decides_the_weights_is_in_the_fingerprint() -> None:
         *NUMERICAL_SOURCES,
         "config.py",
         "defaults.py",
+        "settings.py",
     }, "the resolved config itself stands in the digest"

@@ -10,9 +10,10 @@ from PIL import Image
 
 import logcosh_vae
 from logcosh_vae.autoencoders import train
-from logcosh_vae.config import TrainConfig, override
+from logcosh_vae.config import TrainConfig
 from logcosh_vae.losses import l1, log_cosh, log_cosh_gradient_only, squared_l2
 from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration
+from logcosh_vae.settings import override
 from logcosh_vae.training import stream
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from logcosh_vae.autoencoders import train
-from logcosh_vae.config import TrainConfig, override
+from logcosh_vae.config import TrainConfig
 from logcosh_vae.runs import RunFolder
+from logcosh_vae.settings import override
 
 SETTINGS = ["data.limit=1000", "log_every=1", "picture_every=2"]
 WIDTH = {"mlp": "model.hidden=[800,800]", "conv": "model.width=0.03125"}  # the MLP's gradients are several messages

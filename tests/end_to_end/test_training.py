@@ -17,12 +17,13 @@ import logcosh_vae
 from logcosh_vae import build
 from logcosh_vae.autoencoders import train
 from logcosh_vae.classifiers import FeatureConfig, accuracy, ensure_features, feature_config, train_features
-from logcosh_vae.config import ModelConfig, TrainConfig, override, resolve
+from logcosh_vae.config import ModelConfig, TrainConfig, resolve
 from logcosh_vae.data import load_images
 from logcosh_vae.features import load_classifier
 from logcosh_vae.losses import Loss
 from logcosh_vae.objectives import Objective
 from logcosh_vae.runs import RunError, RunFolder
+from logcosh_vae.settings import override
 
 
 def small(**values: object) -> TrainConfig:

@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcosh_vae.build import build_schedule
-from logcosh_vae.config import (
-    ConfigError,
-    ObjectiveConfig,
-    TrainConfig,
-    digest,
-    from_dict,
-    override,
-    resolve,
-    to_dict,
-)
+from logcosh_vae.config import ObjectiveConfig, TrainConfig, resolve
+from logcosh_vae.settings import ConfigError, digest, from_dict, override, to_dict
 from logcosh_vae.training import Position
 
 

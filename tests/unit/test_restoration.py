@@ -9,7 +9,6 @@ import torch
 from matplotlib import cbook
 from PIL import Image
 
-from logcosh_vae.config import ConfigError
 from logcosh_vae.restoration import photographs
 from logcosh_vae.restoration.changes import restore_changed
 from logcosh_vae.restoration.comparison import in_words, paired
@@ -23,6 +22,7 @@ from logcosh_vae.restoration.shipped import FOLDER, load_shipped
 from logcosh_vae.restoration.tiles import restore
 from logcosh_vae.running import Watch
 from logcosh_vae.runs import RunError
+from logcosh_vae.settings import ConfigError
 from logcosh_vae.training import stream
 
 

@@ -30,8 +30,8 @@ def bench(
 ) -> None:
     """Time steps, losses, batches, measuring and start-up in turns against other implementations and the limit."""
     from ..bench.suite import SUITE, run
-    from ..config import choose
     from ..experiments import write_results
+    from ..settings import choose
     from ..terminal import BenchmarkDisplay, bench_table, console
 
     choose("benchmark", name, (*SUITE, "all"))

@@ -103,10 +103,10 @@ def _autoencoders(
     settings: list[str],
 ) -> _Compared:
     from ..autoencoder_experiments import AutoencoderExperiment, Row
-    from ..config import override
     from ..evaluation import evaluation_for
     from ..paper.reported import reported
     from ..presentation import LOSS_NAMES, model_text
+    from ..settings import override
     from ..words import WORDS
 
     configs = [
@@ -132,7 +132,6 @@ def _restoration(
     device: str | None,
     settings: list[str],
 ) -> _Compared:
-    from ..config import choose, override
     from ..losses import LOSSES
     from ..paper.restoration_drawing import examples
     from ..presentation import LOSS_NAMES
@@ -140,6 +139,7 @@ def _restoration(
     from ..restoration.experiment import RestorationExperiment
     from ..restoration.learning import RestorationConfig, resolved
     from ..restoration.words import WORDS
+    from ..settings import choose, override
 
     choose("--task", task, CORRUPTIONS)
     for name in losses:

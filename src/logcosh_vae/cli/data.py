@@ -39,9 +39,9 @@ def data_list(context: typer.Context, data_root: DataRoot = None) -> None:
 @data_app.command("fetch")
 def data_fetch(name: Annotated[str, typer.Argument(help="mnist | fashion-mnist")], data_root: DataRoot = None) -> None:
     """Fetch an image set if it is missing, and verify it."""
-    from ..config import choose
     from ..data import IDX_SETS, load_images
     from ..data import data_root as find_root
+    from ..settings import choose
     from ..terminal import FetchDisplay
 
     choose("image set", name, list(IDX_SETS))

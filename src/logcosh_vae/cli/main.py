@@ -60,7 +60,7 @@ def _known_errors() -> dict[type[BaseException], int]:
     """Errors whose text is written for the user, with their exit codes; only of modules that were reached."""
     codes: dict[type[BaseException], int] = {UsageError: 2}
     for module, name, code in (
-        ("config", "ConfigError", 2),
+        ("settings", "ConfigError", 2),
         ("runs", "RunError", 1),
         ("data", "DataError", 1),
         ("training", "TrainingError", 1),

@@ -82,16 +82,16 @@ def parse_size(text: str) -> tuple[int, ...]:
 
 def image_set(name: str) -> str:
     """A known set's name, or the full path of the pictures, which a run finds again from anywhere."""
-    from ..config import choose
     from ..data import DATASETS, is_path
+    from ..settings import choose
 
     return str(Path(name).resolve()) if is_path(name) else choose("--data", name, (*DATASETS, "a folder or zip file"))
 
 
 def picture_set(name: str) -> str:
     """For restoration: `text-removal`, or the full path of a folder or zip file of pictures."""
-    from ..config import choose
     from ..data import TEXT_REMOVAL
+    from ..settings import choose
 
     path = Path(name).expanduser()
     if path.exists() or "/" in name:
@@ -110,10 +110,11 @@ def train_config(
     **values: Any,
 ) -> TrainConfig:
     """The config that the options name; `ConfigError` with the nearest name for one that is unknown."""
-    from ..config import ConfigError, DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, choose
+    from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
     from ..losses import LOSSES
     from ..models import MODELS
     from ..networks import NETWORKS
+    from ..settings import ConfigError, choose
 
     names = [f"{family}-{network}" for family in MODELS for network in NETWORKS]
     for key, value, known in (

@@ -37,10 +37,10 @@ def reproduce(
 ) -> None:
     """Run a table or a figure of the paper, or all; writes results/NAME-PROFILE.json and a report."""
     from .. import images as pictures
-    from ..config import choose
     from ..experiments import write_results
     from ..paper.registry import ALL, EXPERIMENTS
     from ..report import Part, build, png, write_markdown
+    from ..settings import choose
     from ..terminal import console, results_table
 
     choose("experiment", name, (*EXPERIMENTS, "all"))
@@ -72,7 +72,7 @@ def reproduce(
 
 def _wanted(experiment: Experiment[Any], models: list[str] | None, device: str | None) -> Experiment[Any]:
     """The experiment with the rows of some models only, on a device."""
-    from ..config import choose
+    from ..settings import choose
 
     known = experiment.models()
     for wanted in models or []:

@@ -102,9 +102,9 @@ def _train(
 ) -> None:
     from dataclasses import replace
 
-    from ..config import override
     from ..restoration.learning import RestorationConfig, learn
     from ..running import Watch
+    from ..settings import override
     from ..terminal import FetchDisplay, TrainingDisplay
 
     config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device=device or "cpu")
@@ -176,12 +176,12 @@ def _restore(
     device: str | None,
     scale: float | None,
 ) -> None:
-    from ..config import choose
     from ..data import DataError
     from ..restoration.changes import COVERING, restore_changed
     from ..restoration.corruptions import CORRUPTIONS
     from ..restoration.photographs import check_writable, read, write
     from ..restoration.tiles import restore as restored
+    from ..settings import choose
     from ..terminal import PicturesDisplay
 
     choose("--task", task, CORRUPTIONS)

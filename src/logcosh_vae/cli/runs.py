@@ -44,8 +44,8 @@ def train(
 ) -> None:
     """Train an auto-encoder; leaves a run folder with config, metrics, weights and pictures."""
     from ..autoencoders import train as run
-    from ..config import override
     from ..running import Watch
+    from ..settings import override
     from ..terminal import FetchDisplay, TrainingDisplay
 
     config = override(
@@ -193,9 +193,9 @@ def train_features(
     from ..classifiers import feature_config, feature_folder
     from ..classifiers import install as install_weights
     from ..classifiers import train_features as run
-    from ..config import choose
     from ..data import DATASETS
     from ..running import Watch
+    from ..settings import choose
     from ..terminal import FetchDisplay, TrainingDisplay
 
     choose("image set", data, list(DATASETS))

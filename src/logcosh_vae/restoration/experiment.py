@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..config import to_dict
 from ..data import DataError, text_removal
 from ..experiments import Experiment, Outcomes, Preparing, summary
+from ..settings import to_dict
 from .corruptions import CORRUPTIONS
 from .learning import RestorationConfig, resolved, run_name, squares
 from .measuring import RestorationJob

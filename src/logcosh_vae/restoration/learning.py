@@ -17,7 +17,6 @@ from torch import Tensor
 
 from .. import images as pictures
 from ..autoencoders import find_device
-from ..config import ConfigError, choose, digest, from_dict, to_dict
 from ..data import ImageSet, load_squares
 from ..data.batches import Batch, to_unit
 from ..data.mapped import file_of
@@ -29,6 +28,7 @@ from ..losses import Loss, make_loss
 from ..objectives import Terms
 from ..running import Training, Watch, carry_out, on_threads
 from ..runs import RunError, RunFolder
+from ..settings import ConfigError, choose, digest, from_dict, to_dict
 from ..training import Schedule, Step, stream
 from .corruptions import CORRUPTIONS, Corruption
 from .measures import psnr, ssim
