@@ -4,7 +4,8 @@
     python tools/ship_restoration.py RUN [--data-root FOLDER]
 
 Writes the weights and their card into the package, and `results/shipped-TASK.json`: SSIM and PSNR of each of the
-paper's pictures, corrupted as for figure 10, as the network gives it, and as `logcosh-vae restore` writes it.
+paper's pictures, corrupted as for figure 10, as the network gives it, and as `logcosh-vae restore` writes it, also with
+`--careful`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from logcosh_vae.restoration.changes import COVERING, restore_changed
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.measures import psnr, ssim
 from logcosh_vae.restoration.measuring import clean_and_corrupted
+from logcosh_vae.restoration.mirrored import Mirrored
 from logcosh_vae.restoration.shipped import load_shipped, ship
 from logcosh_vae.restoration.tiles import restore
 from logcosh_vae.runs import RunFolder
@@ -46,7 +48,8 @@ def main() -> None:
     for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS[task]):
         pixels = corrupted.mul(255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
         versions = {"corrupted": pixels, "network": restore(network, pixels)}
-        versions["command"] = restore_changed(network, pixels, 1.0) if task in COVERING else versions["network"]
+        for version, asked in (("command", network), ("careful", Mirrored(network))):
+            versions[version] = restore_changed(asked, pixels, 1.0) if task in COVERING else restore(asked, pixels)
         row: dict[str, object] = {"picture": name}
         for version, values in versions.items():
             image = torch.from_numpy(values).permute(2, 0, 1) / 255.0
@@ -62,7 +65,7 @@ def main() -> None:
         "rows": rows,
         "mean": {
             version: {name: statistics.fmean(row[version][name] for row in rows) for name in ("ssim", "psnr")}  # type: ignore[index]
-            for version in ("corrupted", "network", "command")
+            for version in ("corrupted", "network", "command", "careful")
         },
         "environment": describe(),
         "seconds": round(time.perf_counter() - started, 1),

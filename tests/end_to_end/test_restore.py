@@ -55,6 +55,9 @@ def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
     assert several.stdout.split() == ["pictures/a-restored.jpg", "pictures/more/b-restored.png"]
     one = restore("pictures/a.jpg", "-o", "new.tif", "--model", "run", cwd=studio)
     assert (one.returncode, one.stdout.split()) == (0, ["new.tif"])
+    careful = restore("pictures/a.jpg", "-o", "careful.tif", "--model", "run", "--careful", cwd=studio)
+    assert careful.returncode == 0, careful.stderr
+    assert (studio / "careful.tif").read_bytes() != (studio / "new.tif").read_bytes()
     none = restore("pictures/*.webp", "--model", "run", cwd=studio)
     assert (none.returncode, "pictures/*.webp does not exist" in none.stderr) == (1, True)
 

@@ -16,6 +16,7 @@ from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration
 from logcosh_vae.restoration.measures import ssim
 from logcosh_vae.restoration.measuring import measure
+from logcosh_vae.restoration.mirrored import MIRRORS, Mirrored
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.optimizer import MuonWithAdam, orthogonalised
 from logcosh_vae.restoration.shipped import FOLDER, load_shipped
@@ -51,13 +52,27 @@ def test_no_pixel_further_than_the_reach_matters(widths: tuple[int, ...], blocks
 
 @pytest.mark.parametrize("size", [(131, 97), (64, 200), (1, 1), (3, 50)])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_tiles_leave_no_seam(size: tuple[int, int], kind: type[np.unsignedinteger]) -> None:
+@pytest.mark.parametrize("careful", [False, True])
+def test_tiles_leave_no_seam(size: tuple[int, int], kind: type[np.unsignedinteger], careful: bool) -> None:
     network, largest = lively((6, 8, 10), 1), np.iinfo(kind).max
+    network = Mirrored(network) if careful else network
     picture = np.random.default_rng(0).integers(0, largest + 1, (*size, 3)).astype(kind)
     whole, tiled = (restore(network, picture, tile=tile).astype(np.int64) for tile in (1024, 24))
     assert whole.shape == picture.shape
     assert np.abs(whole - tiled).max() <= max(1, largest // 10_000)
     assert np.abs(whole - picture.astype(np.int64)).max() > largest // 20
+
+
+@pytest.mark.parametrize("size", [(16, 24), (15, 22)])
+def test_what_is_asked_of_mirror_images_is_one_answer(size: tuple[int, int]) -> None:
+    network = lively((6, 8, 10), 1)
+    careful, images = Mirrored(network), torch.rand(2, 3, *size, generator=stream(0, "x"))
+    told = careful(images)
+    assert told.shape == images.shape
+    assert not torch.allclose(told, network(images), atol=1e-2)
+    if not any(side % network.stride for side in size):
+        for axes in MIRRORS:
+            torch.testing.assert_close(careful(images.flip(axes)).flip(axes), told, rtol=1e-5, atol=1e-5)
 
 
 class Painter(torch.nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,12 @@ import typer
 from .options import Device, Overwrite, Settings, UsageError, app, picture_set
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..restoration.network import RestorationNetwork
+
+    _Method = Callable[[NDArray[np.unsignedinteger], Callable[[int, int], None]], NDArray[np.unsignedinteger]]
 
 SUFFIX = "-restored"
 SHIPPED = "shipped"
@@ -69,13 +75,16 @@ def restore(
             show_default=False,
         ),
     ] = None,
+    careful: Annotated[
+        bool, typer.Option("--careful", help="Better, in four times the time: the mean over mirror images.")
+    ] = False,
 ) -> None:
     """Remove text (or noise, blur ...) from pictures; with --train, learn it from corrupted pictures only."""
     if train:
         if inputs:
             raise UsageError("--train takes its pictures from --data")
-        if scale is not None:
-            raise UsageError("--scale is for restoring, not for --train")
+        if scale is not None or careful:
+            raise UsageError("--scale and --careful are for restoring, not for --train")
         if data is None or out is None:
             raise UsageError("--train needs --data FOLDER and --out RUN")
         _train(data, out, task, loss, a, start, resume, settings or [], device)
@@ -86,7 +95,12 @@ def restore(
         raise UsageError("--data, --a, --from, --resume and --set belong to --train")
     if scale is not None and not 0.0 < scale <= 1.0:
         raise UsageError(f"--scale must be above 0 and at most 1; got {scale:g}")
-    _restore(inputs, out, task, model, overwrite, device, scale)
+    from ..restoration.corruptions import CORRUPTIONS
+    from ..settings import choose
+
+    choose("--task", task, CORRUPTIONS)
+    pairs = _targets(inputs, out, overwrite)
+    _restore(pairs, _method(task, model, device, scale, careful))
 
 
 def _train(
@@ -142,8 +156,8 @@ def _network(task: str, model: Path | None, device: str | None) -> tuple[Restora
     return network.to(find_device(device or "cpu")), task
 
 
-def _targets(inputs: list[Path], out: Path | None) -> list[tuple[Path, Path]]:
-    """Each picture with the file its restored one goes to."""
+def _targets(inputs: list[Path], out: Path | None, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Each picture with the file its restored one goes to, which is not there yet unless it may be replaced."""
     from ..restoration.photographs import WRITABLE, found
 
     pictures = list(found(inputs))
@@ -164,45 +178,41 @@ def _targets(inputs: list[Path], out: Path | None) -> list[tuple[Path, Path]]:
         if target in taken:
             raise UsageError(f"{file} and {taken[target]} would both be written to {target}")
         taken[target] = file
-    return written
-
-
-def _restore(
-    inputs: list[Path],
-    out: Path | None,
-    task: str,
-    model: Path | None,
-    overwrite: bool,
-    device: str | None,
-    scale: float | None,
-) -> None:
-    from ..data import DataError
-    from ..restoration.changes import COVERING, restore_changed
-    from ..restoration.corruptions import CORRUPTIONS
-    from ..restoration.photographs import check_writable, read, write
-    from ..restoration.tiles import restore as restored
-    from ..settings import choose
-    from ..terminal import PicturesDisplay
-
-    choose("--task", task, CORRUPTIONS)
-    pairs = _targets(inputs, out)
-    there = [target for _, target in pairs if target.exists()]
+    there = [target for _, target in written if target.exists()]
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise UsageError(f"{there[0]}{more} is there already; add --overwrite to replace it, or choose another -o")
+    return written
+
+
+def _method(task: str, model: Path | None, device: str | None, scale: float | None, careful: bool) -> _Method:
+    """What makes the restored pixels of a picture's."""
+    from ..restoration.changes import COVERING, restore_changed
+    from ..restoration.mirrored import Mirrored
+    from ..restoration.tiles import restore as restored
+
     network, task = _network(task, model, device)
     if scale is not None and task != "text":
         raise UsageError(f"--scale is for text; this network is for {task}")
+    if careful and task == "demosaic":
+        raise UsageError("--careful is not for demosaic: the mirror image of a mosaic is another mosaic")
+    asked = Mirrored(network) if careful else network
+    if task in COVERING:
+        return lambda pixels, progress: restore_changed(asked, pixels, scale or 1.0, progress=progress)
+    return lambda pixels, progress: restored(asked, pixels, progress=progress)
+
+
+def _restore(pairs: list[tuple[Path, Path]], method: _Method) -> None:
+    from ..data import DataError
+    from ..restoration.photographs import check_writable, read, write
+    from ..terminal import PicturesDisplay
+
     display, failed = PicturesDisplay(len(pairs)), 0
     for file, target in pairs:
         try:
             photograph = read(file)
             check_writable(target, photograph)
-            if task in COVERING:
-                pixels = restore_changed(network, photograph.pixels, scale or 1.0, progress=display.of(file.name))
-            else:
-                pixels = restored(network, photograph.pixels, progress=display.of(file.name))
-            write(photograph, pixels, target)
+            write(photograph, method(photograph.pixels, display.of(file.name)), target)
         except DataError as error:
             if len(pairs) == 1:
                 raise

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from .mirrored import Mirrored
 from .network import RestorationNetwork
 from .tiles import restore
 
@@ -42,7 +43,7 @@ def changed(before: Pixels, after: Pixels) -> NDArray[np.float32]:
 
 
 def restore_changed(
-    network: RestorationNetwork,
+    network: RestorationNetwork | Mirrored,
     picture: Pixels,
     scale: float,
     *,

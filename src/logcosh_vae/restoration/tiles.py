@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .mirrored import Mirrored
 from .network import RestorationNetwork, takes_bfloat16
 
 TILE = 512
@@ -29,7 +30,7 @@ def windows(height: int, width: int, tile: int, margin: int) -> Iterator[tuple[s
 
 @torch.inference_mode()
 def restore(
-    network: RestorationNetwork,
+    network: RestorationNetwork | Mirrored,
     picture: NDArray[np.unsignedinteger],
     *,
     tile: int = TILE,
