@@ -5,18 +5,21 @@ All work on images in [0, 1] and give images as a file would hold them: clipped 
 
 from __future__ import annotations
 
+import io
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from ..training import stream
 from .sheets import sheets
-from .text import Sheet, cut, draw_sheet
+from .text import CAPTIONS, TRAINING, Sheet, cut, draw_sheet
 
 
 def eight_bit(images: Tensor) -> Tensor:
@@ -52,6 +55,13 @@ class Corruption(ABC):
         """Spoil each of `(N, 3, H, W)` with a strength of its own, drawn evenly."""
         return eight_bit(self.apply(images, self._strengths(len(images), generator), generator))
 
+    def pair(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[], Tensor]]:
+        """What the network is shown, and what gives one after another of the targets it is compared with."""
+        source = self.training(clean, generator)
+        if self.clean_targets:
+            return source, lambda: clean
+        return source, lambda: self.training(clean, generator)
+
     def _strengths(self, count: int, generator: torch.Generator) -> Tensor:
         return self.weakest + (self.strongest - self.weakest) * torch.rand(count, generator=generator)
 
@@ -79,12 +89,12 @@ class Text(Corruption):
 
     task, title, unit = "text", "Text removal", "share of the image covered"
     strongest, measured = 0.5, 0.25
-    SHEETS, SIDE = 16, 512
+    SHEETS, SIDE, STYLE = 16, 512, TRAINING
 
     @cached_property
     def sheets(self) -> Sheet:
         """`(SHEETS, SIDE, SIDE)`: the text that training cuts its windows from, the same in every run."""
-        return sheets(_seed(stream(0, "text sheets")), self.SHEETS, self.SIDE)
+        return sheets(_seed(stream(0, "text sheets")), self.SHEETS, self.SIDE, self.STYLE)
 
     def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
         rng = _rng(generator)
@@ -106,8 +116,55 @@ class Text(Corruption):
         return eight_bit(self._over(images, windows, strengths, rng))
 
     def _over(self, images: Tensor, windows: Sheet, strengths: Tensor, rng: np.random.Generator) -> Tensor:
-        opacity, colour = (torch.from_numpy(part) for part in cut(windows, strengths.numpy(), rng))
+        opacity, colour = (torch.from_numpy(part) for part in cut(windows, strengths.numpy(), rng, self.STYLE.common))
         return torch.lerp(images, colour.to(images), opacity.to(images))
+
+
+class Captions(Text):
+    """Text as it is found on people's pictures, in training; to measure on it is the paper's.
+
+    Often there is little of it or none, it has outlines, shadows and several fonts, is half transparent, and most
+    pictures have been stored as JPEG with it. A network that is trained so takes less of what is no text for text.
+    """
+
+    SHEETS, STYLE = 24, CAPTIONS
+    NONE, STORED = 0.2, 0.6
+    """Shares of the patches without text, and of those that have been stored as JPEG."""
+
+    def evaluation(self, image: Tensor, index: int) -> Tensor:
+        return CORRUPTIONS[self.task].evaluation(image, index)
+
+    def _strengths(self, count: int, generator: torch.Generator) -> Tensor:
+        strengths = self.strongest * torch.rand(count, generator=generator).square()
+        return torch.where(torch.rand(count, generator=generator) < self.NONE, 0.0, strengths)
+
+    def pair(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[], Tensor]]:
+        """Of what is stored as JPEG, the targets are so without text: artefacts far from text are not to be undone."""
+        source = self.training(clean, generator)
+        below = clean.clone()
+        rng = _rng(generator)
+        for index in np.flatnonzero(rng.random(len(clean)) < self.STORED):
+            source[index], below[index] = stored(torch.stack([source[index], clean[index]]), rng)
+        return source, lambda: self.training(below, generator)
+
+
+def stored(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Images `(N, 3, H, W)` as JPEG files give them back, all of one random quality and subsampling.
+
+    The cells of 8 or 16 pixels that JPEG works in begin anywhere, as in a part of a photograph.
+    """
+    quality, subsampling = int(rng.integers(55, 97)), int(rng.choice([2, 2, 0]))
+    before = rng.integers(0, 16, 2)
+    _, _, height, width = images.shape
+    padding = ((0, 0), *((int(count), 0) for count in before), (0, 0))
+    pixels = images.mul(255.0).round().byte().permute(0, 2, 3, 1).numpy()
+    given = []
+    for picture in np.pad(pixels, padding, mode="symmetric" if min(height, width) >= 16 else "edge"):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "jpeg", quality=quality, subsampling=subsampling)
+        given.append(np.asarray(Image.open(file)))
+    whole = torch.from_numpy(np.stack(given)[:, before[0] :, before[1] :]).permute(0, 3, 1, 2)
+    return whole.to(images.dtype).div(255.0)
 
 
 class Noise(Corruption):
@@ -196,3 +253,6 @@ CORRUPTIONS: dict[str, Corruption] = {
     corruption.task: corruption for corruption in (Text(), Noise(), Impulses(), Blur(), Mosaic(), Shrinking())
 }
 """By the name used in `--task`."""
+
+TRAINED_AS = {"text": Captions()}
+"""What is trained on instead with `captions`."""

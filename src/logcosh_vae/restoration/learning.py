@@ -30,7 +30,7 @@ from ..running import Training, Watch, carry_out, on_threads
 from ..runs import RunError, RunFolder
 from ..settings import ConfigError, choose, digest, from_dict, to_dict
 from ..training import Schedule, Step, stream
-from .corruptions import CORRUPTIONS, Corruption
+from .corruptions import CORRUPTIONS, TRAINED_AS, Corruption
 from .measures import psnr, ssim
 from .network import RestorationNetwork, takes_bfloat16
 from .optimizer import MuonWithAdam
@@ -48,6 +48,7 @@ class RestorationConfig:
         side: of the squares that pictures are cut into.
         patch: of the part of a square that is seen in a step.
         batch_size: patches in a step.
+        captions: for text: train on text as it is found on people's pictures, see `Captions`, instead of the paper's.
         targets: corrupted copies that each restored patch is compared with; more of them cost little and say more.
         epochs, steps: of the schedule; `steps` of one epoch.
         learning_rate: of Muon, for the kernels, after a short rise, falling along a cosine.
@@ -62,6 +63,7 @@ class RestorationConfig:
     a: float | None = None
     widths: tuple[int, ...] = RESTORATION_WIDTHS
     blocks: int = 1
+    captions: bool = False
     side: int = 128
     patch: int = 64
     batch_size: int = 16
@@ -83,6 +85,8 @@ def resolved(config: RestorationConfig) -> RestorationConfig:
     choose("task", config.task, CORRUPTIONS)
     if config.loss == "log-cosh" and config.a is None:
         config = replace(config, a=RESTORATION_A)
+    if config.captions and config.task not in TRAINED_AS:
+        raise ConfigError(f"captions belongs to the task 'text'; this is {config.task!r}")
     if config.bfloat16 is None:
         config = replace(config, bfloat16=takes_bfloat16(find_device(config.device)))
     try:
@@ -137,18 +141,16 @@ def restoring_step(network: RestorationNetwork, loss: Loss, corruption: Corrupti
     device = torch.device(config.device)
 
     def step(batch: Batch, generator: torch.Generator, exact: bool) -> Terms:
-        clean = batch.images
-        source = corruption.training(clean, generator).to(device, memory_format=torch.channels_last)
+        source, target = corruption.pair(batch.images, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
-            restored = network(source)
+            restored = network(source.to(device, memory_format=torch.channels_last))
         restored = restored.float().contiguous()
         # copy by copy, so that what is compared stays in the processor's cache
         compare = loss.value if exact else loss.gradient_only
         copies = 1 if corruption.clean_targets else config.targets
         objective = torch.zeros((), device=device)
         for _ in range(copies):
-            target = clean if corruption.clean_targets else corruption.training(clean, generator)
-            objective = objective + compare(restored, target.to(device)).mean() / copies
+            objective = objective + compare(restored, target().to(device)).mean() / copies
         return {"objective": objective}
 
     return step
@@ -229,7 +231,7 @@ def learn(
     train, held = squares(config, root, progress)
     origin = {} if start is None else {"start": fingerprint(start)}
     folder = RunFolder.create(path, _run_config(config, train, held) | origin, resume=resume)
-    corruption = CORRUPTIONS[config.task]
+    corruption = (TRAINED_AS if config.captions else CORRUPTIONS)[config.task]
     checked = spread(held.images, config.check_images)
 
     def prepare() -> Training:

@@ -12,28 +12,28 @@ from ..data import cache_root
 from ..data.sources import locked
 from ..environment import text_fingerprint
 from ..files import written_aside
-from .text import OUTLINED, Sheet, draw_sheet
+from .text import Sheet, Style, draw_sheet
 
 
-def sheets(seed: int, count: int, side: int) -> Sheet:
+def sheets(seed: int, count: int, side: int, style: Style) -> Sheet:
     """`(count, side, side)` of text as `draw_sheet` gives it, the same each time; not to be written to.
 
     Drawing takes seconds, so they are kept beside the prepared images, for as long as neither the code that draws
     them nor the libraries it draws with change. Where they cannot be kept they are drawn anew.
     """
-    meaning = (text_fingerprint(), PIL.__version__, np.__version__, seed, count, side, OUTLINED)
+    meaning = (text_fingerprint(), PIL.__version__, np.__version__, seed, count, side, style)
     name = "text-" + hashlib.sha256(repr(meaning).encode()).hexdigest()[:12]
     path = cache_root() / f"{name}.npy"
     try:
         with locked(path.parent / f".{name}.lock"):  # two trainings that begin together draw once
             found = _kept(path, (count, side, side))
             if found is None:
-                found = _draw(seed, count, side)
+                found = _draw(seed, count, side, style)
                 with written_aside(path) as aside, aside.open("wb") as file:
                     np.save(file, found)
             return found
     except OSError:
-        return _draw(seed, count, side)
+        return _draw(seed, count, side, style)
 
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> Sheet | None:
@@ -44,6 +44,6 @@ def _kept(path: Path, shape: tuple[int, int, int]) -> Sheet | None:
     return found if found.shape == shape and found.dtype == np.int64 else None
 
 
-def _draw(seed: int, count: int, side: int) -> Sheet:
+def _draw(seed: int, count: int, side: int, style: Style) -> Sheet:
     rng = np.random.default_rng(seed)
-    return np.stack([draw_sheet(side, side, rng, outlined=OUTLINED) for _ in range(count)])
+    return np.stack([draw_sheet(side, side, rng, style) for _ in range(count)])

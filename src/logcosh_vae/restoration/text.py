@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 import string
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 CHARACTERS = string.ascii_letters + string.digits + "    .,:!?&-"
-SMALLEST, LARGEST = 10, 40
-"""Font sizes in pixels; every ratio between is as likely as another."""
 
 DENSITY = 0.65
 """Sheets are covered to this share, so that nearly any window of them has the share that is asked for."""
@@ -29,36 +29,82 @@ Sheet = NDArray[np.int64]
 """`(H, W)`; see `draw_sheet`."""
 
 
-OUTLINED = 0.15
-"""Share of the strings of training that have an outline in another colour, as subtitles have."""
+@dataclass(frozen=True)
+class Style:
+    """How strings are drawn.
+
+    Attributes:
+        sizes: of fonts in pixels, smallest and largest; every ratio between is as likely as another.
+        outlined: share of the strings with an outline in another colour, as subtitles have.
+        shadowed: share with a shadow in another colour.
+        transparent: share that lets the image shine through, as watermarks do.
+        common: share of the strings, outlines and shadows in black, white, yellow or red instead of any colour.
+        fonts: several fonts instead of one.
+    """
+
+    sizes: tuple[int, int] = (10, 40)
+    outlined: float = 0.0
+    shadowed: float = 0.0
+    transparent: float = 0.0
+    common: float = 0.0
+    fonts: bool = False
+
+
+PLAIN = Style()
+"""The paper's text; what is measured on."""
+
+TRAINING = Style(outlined=0.15)
+"""The same, and some subtitles."""
+
+CAPTIONS = Style((8, 48), outlined=0.35, shadowed=0.15, transparent=0.2, common=0.5, fonts=True)
+"""Text as it is found on people's pictures."""
+
+COMMON = (0x000000, 0xFFFFFF, 0x000000, 0xFFFFFF, 0x000000, 0xFFFFFF, 0x00FFFF, 0x0000FF)
+"""Red in the lowest byte."""
+
+FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "STIXGeneralBol", "cmss10")
+"""Those that come with matplotlib."""
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font; it is unpacked anew each time it is asked for."""
-    return ImageFont.load_default(size)
+def _font(size: int, name: str | None) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """One of `FONTS`, else Pillow's own, which is unpacked anew each time it is asked for."""
+    if name is None:
+        return ImageFont.load_default(size)
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", size)
 
 
-def _layers(rng: np.random.Generator, outlined: float) -> list[Image.Image]:
-    """The opacity of one random string, and of its outline where it has one, upright and of one size."""
-    size = round(math.exp(rng.uniform(math.log(SMALLEST), math.log(LARGEST))))
-    font = _font(size)
+def _layers(rng: np.random.Generator, style: Style) -> list[Image.Image]:
+    """The opacity of one random string, then of its outline and its shadow if it has them, upright and of one size."""
+    smallest, largest = style.sizes
+    size = round(math.exp(rng.uniform(math.log(smallest), math.log(largest))))
+    font = _font(size, [*FONTS, None][int(rng.integers(len(FONTS) + 1))] if style.fonts else None)
     text = "".join(rng.choice(list(CHARACTERS), int(rng.integers(3, 16))))
     strokes = [int(rng.integers(0, max(1, size // 14) + 1))]
-    if rng.random() < outlined:
+    if rng.random() < style.outlined:
         strokes.append(strokes[0] + int(rng.integers(1, max(1, size // 12) + 1)))
+    shift = 0
+    if style.shadowed and rng.random() < style.shadowed:
+        shift = int(rng.integers(1, max(1, size // 8) + 1))
     left, top, right, bottom = font.getbbox(text, stroke_width=strokes[-1])
-    layers = []
-    for stroke in strokes:
-        picture = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
-        ImageDraw.Draw(picture).text((1 - left, 1 - top), text, 255, font=font, stroke_width=stroke)
-        layers.append(picture)
+
+    def drawn(stroke: int, offset: int) -> Image.Image:
+        picture = Image.new("L", (int(right - left) + 2 + shift, int(bottom - top) + 2 + shift))
+        place = (1 - left + offset, 1 - top + offset)
+        ImageDraw.Draw(picture).text(place, text, 255, font=font, stroke_width=stroke)
+        return picture
+
+    layers = [drawn(stroke, 0) for stroke in strokes]
+    if shift:
+        layers.append(drawn(strokes[-1], shift).filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 1.5))))
     return layers
 
 
-def _stamp(rng: np.random.Generator, outlined: float) -> list[NDArray[np.uint8]]:
-    """The opacity `(h, w)` of one random string and of its outline: size, stroke, slant and angle vary."""
-    layers = _layers(rng, outlined)
+def _stamp(rng: np.random.Generator, style: Style) -> list[NDArray[np.uint8]]:
+    """The opacity `(h, w)` of one random string and of what lies behind it: size, stroke, slant and angle vary."""
+    layers = _layers(rng, style)
     slant = rng.uniform(-0.3, 0.3) if rng.random() < 0.5 else 0.0
     angle = rng.uniform(-30.0, 30.0) if rng.random() < 0.5 else 0.0
     stamps = []
@@ -74,28 +120,28 @@ def _stamp(rng: np.random.Generator, outlined: float) -> list[NDArray[np.uint8]]
         if angle:
             picture = picture.rotate(angle, Image.Resampling.BILINEAR, expand=True)
         stamps.append(np.asarray(picture))
-    if len(stamps) > 1:  # where a string meets its outline, nothing of the image shines through
+    if len(stamps) > 1:  # where a string meets what lies behind it, nothing of the image shines through
         stamps[0] = np.where(stamps[0] >= 128, np.uint8(255), np.uint8(0))
     return stamps
 
 
-def draw_sheet(
-    height: int, width: int, rng: np.random.Generator, density: float = DENSITY, outlined: float = 0.0
-) -> Sheet:
-    """Random strings at random places, each under those before it, until `density` of the sheet is covered.
+def draw_sheet(height: int, width: int, rng: np.random.Generator, style: Style = PLAIN) -> Sheet:
+    """Random strings at random places, each under those before it, until `DENSITY` of the sheet is covered.
 
-    A pixel is covered where the text is at least half opaque. `outlined` is the share of the strings with an outline.
+    A pixel is covered where the text is at least half opaque, or would be if the image did not shine through.
 
     Returns:
         `(height, width)`, int64, for `cut`.
     """
     opacity = np.zeros((height, width), np.uint8)
+    shown = np.zeros((height, width), np.uint8)  # the same but for strings that the image shines through
     strings = np.zeros((height, width), np.int64)
     drawn, covered, empty = 0, 0, opacity.size
-    while covered < density * opacity.size:
+    while covered < DENSITY * opacity.size:
         # faint edges may fill what is left of a small sheet: then they give way
         faint = 1 if empty > 0.05 * opacity.size else 128
-        stamps = _stamp(rng, outlined)
+        stamps = _stamp(rng, style)
+        through = rng.uniform(0.3, 0.9) if style.transparent and rng.random() < style.transparent else 1.0
         extent = stamps[0].shape
         # strings may begin outside, so that the margins are covered as the middle is
         top, left = (int(rng.integers(1 - part, whole)) for part, whole in zip(extent, opacity.shape, strict=True))
@@ -107,17 +153,18 @@ def draw_sheet(
             covered += int((seen[free] >= 128).sum())
             empty -= int((opacity[rows, columns][free] == 0).sum())
             opacity[rows, columns][free] = seen[free]
+            shown[rows, columns][free] = seen[free] * through
             strings[rows, columns][free] = drawn
             drawn += 1
     # string by string, each from left to right, so that a window that is covered enough ends within a string
     across = np.broadcast_to(np.arange(width), strings.shape)
     order = np.empty(height * width, np.int64)
     order[np.lexsort((across.ravel(), strings.ravel()))] = np.arange(height * width)
-    return (order.reshape(height, width) << _ORDER) | (strings << _STRING) | opacity
+    return (order.reshape(height, width) << _ORDER) | (strings << _STRING) | shown
 
 
 def cut(
-    windows: Sheet, shares: NDArray[np.floating], rng: np.random.Generator
+    windows: Sheet, shares: NDArray[np.floating], rng: np.random.Generator, common: float = 0.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Text over windows of sheets, each covered to its share by the strings that were drawn first, in random colours.
 
@@ -125,6 +172,7 @@ def cut(
         windows: `(N, H, W)`, parts of sheets.
         shares: `(N,)`, of the pixels at least half covered, in [0, 1]; met to a pixel where the window has as much.
         rng: draws the colours.
+        common: share of the strings in colours of `COMMON`, see `Style`.
 
     Returns:
         Opacity `(N, 1, H, W)` and colour `(N, 3, H, W)`, in [0, 1].
@@ -140,6 +188,9 @@ def cut(
     numbers = ((windows >> _STRING) & 0xFFFFFF).astype(np.int32)
     strings = int(numbers.max()) + 1
     palette = rng.integers(0, 2**24, count * strings, dtype=np.uint32)
+    if common:
+        usual = rng.random(palette.size) < common
+        palette[usual] = rng.choice(np.array(COMMON, np.uint32), int(usual.sum()))
     packed = palette.take(numbers + strings * np.arange(count, dtype=np.int32).reshape(count, 1, 1))
     colour = packed.view(np.uint8).reshape(count, height, width, 4)[..., :3].transpose(0, 3, 1, 2)
     return shown, np.divide(colour, 255.0, dtype=np.float32)
