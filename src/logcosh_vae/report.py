@@ -111,6 +111,7 @@ class Part:
         picture: of a figure, as PNG bytes.
         store: folder of the runs, whose own pictures and curves are then shown.
         table: whether the numbers are shown as a table.
+        file: name of the picture's file beside the report; by default as `reproduce` names it.
     """
 
     results: Mapping[str, Any]
@@ -118,6 +119,7 @@ class Part:
     picture: bytes | None = None
     store: Path | None = None
     table: bool = True
+    file: str | None = None
 
 
 def _sections(rows: Sequence[TableRow], folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -167,7 +169,8 @@ def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None
         if len(parts) > 1:
             lines += [f"## {results['title']}", ""]
         if part.picture is not None:
-            lines += [f"![{results['title']}]({results['experiment']}-{results['profile']}.png)", ""]
+            file = part.file or f"{results['experiment']}-{results['profile']}.png"
+            lines += [f"![{results['title']}]({file})", ""]
         if part.table and results["rows"]:
             lines += [markdown_table(results)]
         if results["rows"]:

@@ -1,5 +1,6 @@
 """Restoration as a person uses it: learnt on a folder of pictures, then used on others."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,10 @@ def test_a_folder_is_restored_and_nothing_is_overwritten(studio: Path) -> None:
     again = restore("pictures", "-o", "clean", "--model", "run", cwd=studio)
     assert (again.returncode, "is there already" in again.stderr) == (2, True)
     assert restore("pictures", "-o", "clean", "--model", "run", "--overwrite", cwd=studio).returncode == 1
+    for _ in range(2):  # results within the folder are not restored again
+        inside = restore("pictures", "-o", "pictures/out", "--model", "run", "--overwrite", cwd=studio)
+        assert inside.stdout.split() == ["pictures/out/a.jpg", "pictures/out/more/b.png"]
+    shutil.rmtree(studio / "pictures" / "out")
 
 
 def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
@@ -58,6 +63,18 @@ def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
     careful = restore("pictures/a.jpg", "-o", "careful.tif", "--model", "run", "--careful", cwd=studio)
     assert careful.returncode == 0, careful.stderr
     assert (studio / "careful.tif").read_bytes() != (studio / "new.tif").read_bytes()
+    part = restore("pictures/a.jpg", "-o", "part.tif", "--model", "run", "--box", "10,20,30,40", cwd=studio)
+    assert part.returncode == 0, part.stderr
+    before, after = (np.asarray(Image.open(studio / name)) for name in ("pictures/a.jpg", "part.tif"))
+    rows, columns = (before != after).any(axis=2).nonzero()
+    assert (rows.min() >= 20, rows.max() < 60, columns.min() >= 10, columns.max() < 40) == (True,) * 4
+    for arguments, code, message in [
+        (("--box", "10,20,30"), 2, "LEFT,TOP,WIDTH,HEIGHT"),
+        (("--box", "900,0,9,9"), 1, "pictures/a.jpg: no pixel of the picture (160x120)"),
+        (("--mask", "pictures/more/b.png", "--task", "text"), 2, "the network in run is for denoise"),
+    ]:
+        failed = restore("pictures/a.jpg", "-o", "no.tif", "--model", "run", *arguments, cwd=studio)
+        assert (failed.returncode, message in failed.stderr) == (code, True), failed.stderr
     none = restore("pictures/*.webp", "--model", "run", cwd=studio)
     assert (none.returncode, "pictures/*.webp does not exist" in none.stderr) == (1, True)
 

@@ -1,5 +1,7 @@
 """The network over pictures of any size, and learning that can be stopped at any time."""
 
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from logcosh_vae.restoration.measuring import measure
 from logcosh_vae.restoration.mirrored import MIRRORS, Mirrored
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.optimizer import MuonWithAdam, orthogonalised
+from logcosh_vae.restoration.region import Region, RegionError, restore_region
 from logcosh_vae.restoration.shipped import FOLDER, load_shipped
 from logcosh_vae.restoration.tiles import restore
 from logcosh_vae.running import Watch
@@ -145,6 +148,75 @@ def test_all_of_a_file_but_its_pixels_is_kept(tmp_path: Path, kind: str, orienta
         same = "L" if kind == "1" else expected.mode
         assert written.mode == ("RGBA" if kind == "LA" and written.mode == "RGBA" else same)
         np.testing.assert_array_equal(np.asarray(written.convert(same)), np.asarray(expected.convert(same)))
+
+
+@pytest.mark.parametrize(("quality", "subsampling"), [(60, 2), (85, 1), (98, 0)])
+def test_what_stays_of_a_jpeg_loses_next_to_nothing(tmp_path: Path, quality: int, subsampling: int) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8))
+    picture = noise.resize((160, 128), Image.Resampling.BICUBIC)
+    options = {"quality": quality, "subsampling": subsampling, "progressive": True, "comment": b"of mine"}
+    picture.save(tmp_path / "a.jpg", **options)
+    photograph = photographs.read(tmp_path / "a.jpg")
+    photographs.write(photograph, photograph.pixels, tmp_path / "b.jpeg")
+    with Image.open(tmp_path / "a.jpg") as before, Image.open(tmp_path / "b.jpeg") as after:
+        assert after.quantization == before.quantization  # type: ignore[attr-defined]
+        assert (after.info["progressive"], after.info["comment"]) == (1, b"of mine")
+        lost = np.abs(np.asarray(before).astype(int) - np.asarray(picture)).mean()
+        assert np.abs(np.asarray(before).astype(int) - np.asarray(after)).mean() < 0.5 * lost
+    assert (tmp_path / "b.jpeg").stat().st_size == pytest.approx((tmp_path / "a.jpg").stat().st_size, rel=0.05)
+
+
+def test_a_webp_without_loss_stays_without(tmp_path: Path) -> None:
+    for lossless in (True, False):
+        a_picture("RGBA").save(tmp_path / "a.webp", lossless=lossless, exact=True, icc_profile=b"a profile")
+        photograph = photographs.read(tmp_path / "a.webp")
+        photographs.write(photograph, photograph.pixels, tmp_path / "b.webp")
+        again = photographs.read(tmp_path / "b.webp")
+        assert np.array_equal(again.pixels, photograph.pixels) == lossless
+        np.testing.assert_array_equal(again.alpha, photograph.alpha)  # type: ignore[arg-type]
+
+
+def test_what_a_file_loses_is_told(tmp_path: Path) -> None:
+    frames = [a_picture("RGB"), a_picture("RGB").rotate(180)]
+    frames[0].save(tmp_path / "many.tif", save_all=True, append_images=frames[1:])
+    a_picture("RGB").convert("CMYK").save(tmp_path / "inks.jpg")
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)  # one pixel, 16 bits, three colours
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(7))), (b"IEND", b"")]
+    body = [struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks]
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
+    a_picture("I;16").save(tmp_path / "grey.png")
+    for name, words in [
+        ("many.tif", "2 frames or pages"),
+        ("inks.jpg", "inks"),
+        ("deep.png", "16 bits"),
+        ("grey.png", ""),
+    ]:
+        lost = photographs.read(tmp_path / name).lost
+        assert (len(lost), words in "".join(lost)) == (bool(words), True)
+
+
+@pytest.mark.parametrize("region", [((20, 30, 40, 10),), ((0, 0, 5, 5), (100, 60, 999, 999)), ((63, 40, 1, 1),), None])
+def test_only_a_region_changes_and_it_is_that_of_the_whole(region: tuple[tuple[int, ...], ...] | None) -> None:
+    network = lively((6, 8, 10), 1)
+    picture = np.random.default_rng(0).integers(0, 256, (97, 131, 3)).astype(np.uint8)
+    mask = np.zeros((97, 131), bool)
+    if region is None:
+        mask[40:50, 20:25] = mask[90, 3] = True
+    chosen = Region(region or (), mask if region is None else None)  # type: ignore[arg-type]
+    whole = restore(network, picture)
+    part = restore_region(picture, chosen, lambda pixels: restore(network, pixels), network.reach, network.stride)
+    for left, top, width, height in region or ():
+        mask[top : top + height, left : left + width] = True
+    np.testing.assert_array_equal(part[~mask], picture[~mask])
+    assert np.abs(part[mask].astype(int) - whole[mask]).max() <= 1
+    assert (part[mask] != picture[mask]).any()
+    for wrong in (
+        Region(((200, 0, 5, 5),)),
+        Region(mask=np.ones((5, 5), bool)),
+        Region(mask=np.zeros((97, 131), bool)),
+    ):
+        with pytest.raises(RegionError, match="131x97"):
+            wrong.of(97, 131)
 
 
 def pictures(folder: Path) -> Path:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     _Compared = tuple[Experiment[Any], Words, Callable[[Mapping[str, Any], Path], Image] | None]
 
 
+EXAMPLES = "examples.png"
+
+
 @app.command()
 def compare(
     out: Annotated[Path, typer.Option("--out", help="Folder for runs, results and report.", show_default=False)],
@@ -84,8 +87,8 @@ def compare(
     write_results(results, out / "results.json")
     drawn = draw(results, out / "runs") if draw else None
     if drawn is not None:
-        pictures.save(drawn, out / "examples.png")
-    parts = [Part(results, words, png(drawn) if drawn else None, None if drawn else out / "runs")]
+        pictures.save(drawn, out / EXAMPLES)
+    parts = [Part(results, words, png(drawn) if drawn else None, None if drawn else out / "runs", file=EXAMPLES)]
     report = build(parts, out / "report.html")
     write_markdown(parts, out / "report.md")
     console().print(results_table(results))
@@ -147,6 +150,8 @@ def _restoration(
     if test is None:
         raise UsageError("--task needs --test FOLDER: pictures to measure on, others than those of --data")
     folder = test.resolve()
+    if folder == Path(data).resolve():
+        raise UsageError(f"--test {test} holds the pictures of --data; what is learnt from cannot be measured on")
     configs = [
         RestorationConfig(picture_set(data), task, name, a if name == "log-cosh" else None, device=device or "cpu")
         for name in losses

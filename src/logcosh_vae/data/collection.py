@@ -10,7 +10,10 @@ from typing import Protocol
 
 from .images import DataError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in "jpg jpeg jpe jfif png bmp gif tif tiff webp avif ppm pgm jp2".split()  # noqa: SIM905 - short
+)
 LARGEST = 1 << 30
 """A member of a zip that claims more bytes than this is not unpacked."""
 

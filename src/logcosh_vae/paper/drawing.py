@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,18 @@ Panel = tuple[str, Image.Image]
 def compose(rows: Sequence[Sequence[Panel]]) -> Image.Image:
     """Panels in rows, each with its title above it."""
     font = ImageFont.load_default(15)
-    widths = [sum(panel.width + GAP for _, panel in row) - GAP for row in rows]
+    places = [[max(panel.width, math.ceil(font.getlength(title))) + GAP for title, panel in row] for row in rows]
+    widths = [sum(row) - GAP for row in places]
     heights = [max(panel.height for _, panel in row) + TITLE + GAP for row in rows]
     canvas = Image.new("RGB", (max(widths), sum(heights)), "white")
     draw = ImageDraw.Draw(canvas)
     top = 0
-    for row, height in zip(rows, heights, strict=True):
+    for row, across, height in zip(rows, places, heights, strict=True):
         left = 0
-        for title, panel in row:
+        for (title, panel), width in zip(row, across, strict=True):
             draw.text((left, top + 2), title, fill=INK, font=font)
             canvas.paste(panel, (left, top + TITLE))
-            left += panel.width + GAP
+            left += width
         top += height
     return canvas
 

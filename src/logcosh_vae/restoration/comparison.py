@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,10 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
 
 def in_words(name: str, other: str, measure: str, result: Paired) -> str:
     """A sentence on the outcome, computed from the numbers; level where the interval holds 0."""
-    interval = f"{result.difference:+.4f} ({result.low:+.4f} to {result.high:+.4f})".replace("-", "\N{MINUS SIGN}")
+    # as many digits as the largest end needs to be seen
+    digits = max(4, 1 - math.floor(math.log10(max(abs(result.low), abs(result.high), 1e-9))))
+    values = (f"{value:+.{digits}f}" for value in (result.difference, result.low, result.high))
+    interval = "{} ({} to {})".format(*values).replace("-", "\N{MINUS SIGN}")
     if result.low <= 0.0 <= result.high:
         verdict = f"{name} and {other} are level"
     else:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from ..data import DataError
 from ..data.collection import SUFFIXES
@@ -30,14 +31,15 @@ BACK = {
 }
 """From an upright picture back to how it lies in a file of that EXIF orientation."""
 
-OPAQUE = frozenset({".jpg", ".jpeg", ".bmp", ".ppm", ".pgm"})
+JPEG = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+OPAQUE = JPEG | {".bmp", ".ppm", ".pgm"}
 DEEP = frozenset({".png", ".tif", ".tiff"})
-"""Suffixes of formats without transparency, and of those with 16 bits."""
+"""Suffixes of JPEG, of formats without transparency, and of those with 16 bits."""
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    ".jpg": {"quality": 95, "subsampling": 0},
-    ".jpeg": {"quality": 95, "subsampling": 0},
+    **{suffix: {"quality": 95, "subsampling": 0} for suffix in JPEG},
     ".webp": {"quality": 95},
+    ".avif": {"quality": 90},
     ".tif": {"compression": "tiff_deflate"},
     ".tiff": {"compression": "tiff_deflate"},
 }
@@ -54,6 +56,9 @@ class Photograph:
         grey: whether the file holds grey only.
         orientation: EXIF's, 1 where there is none.
         kept: EXIF, colour profile and resolution, for the file that is written.
+        encoding: how its pixels are stored, for a file of the same format.
+        suffixes: of that format, where there is an encoding to keep.
+        lost: what of the file is not kept, for people.
     """
 
     pixels: Pixels
@@ -61,6 +66,9 @@ class Photograph:
     grey: bool = False
     orientation: int = 1
     kept: Mapping[str, Any] = field(default_factory=dict)
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+    suffixes: frozenset[str] = frozenset()
+    lost: tuple[str, ...] = ()
 
 
 def read(path: Path) -> Photograph:
@@ -73,13 +81,50 @@ def read(path: Path) -> Photograph:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                return _read(picture)
+                lost = _lost(picture)  # known before the pixels are loaded
+                encoding, suffixes = _encoding(picture, path)
+                return replace(_read(picture), encoding=encoding, suffixes=suffixes, lost=lost)
     except UnidentifiedImageError:
         raise DataError(f"{path} is no picture that can be read") from None
     except Image.DecompressionBombError:
         raise DataError(f"{path} has more pixels than are read; cut it into parts") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {brief(error)}") from None
+
+
+def _lost(picture: Image.Image) -> tuple[str, ...]:
+    lost = []
+    if (frames := getattr(picture, "n_frames", 1)) > 1:
+        lost.append(f"of its {frames} frames or pages only the first is restored")
+    if not picture.mode.startswith("I") and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ())):
+        lost.append("its 16 bits a colour are read as 8")
+    if picture.mode == "CMYK":
+        lost.append("its inks are brought to RGB")
+    return tuple(lost)
+
+
+def _encoding(picture: Image.Image, path: Path) -> tuple[dict[str, Any], frozenset[str]]:
+    """What to write the picture with so that it is stored as it was: pixels that stay the same lose next to nothing."""
+    if isinstance(picture, JpegImageFile) and picture.mode != "CMYK":
+        tables = {"qtables": picture.quantization, "subsampling": get_sampling(picture)}
+        progressive = {"progressive": True} if picture.info.get("progressive") else {}
+        comment = {"comment": picture.info["comment"]} if picture.info.get("comment") else {}
+        return {**tables, **progressive, **comment}, JPEG
+    if picture.format == "WEBP" and _is_lossless(path):
+        return {"lossless": True, "exact": True}, frozenset({".webp"})
+    return {}, frozenset()
+
+
+def _is_lossless(path: Path) -> bool:
+    """Whether a WebP file's picture is coded without loss."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(header := file.read(8)) == 8:
+            kind, size = header[:4], int.from_bytes(header[4:], "little")
+            if kind in (b"VP8L", b"VP8 "):
+                return kind == b"VP8L"
+            file.seek(size + size % 2, 1)
+    return False
 
 
 def _read(picture: Image.Image) -> Photograph:
@@ -138,7 +183,18 @@ def write(photograph: Photograph, pixels: Pixels, path: Path) -> None:
     if photograph.orientation in BACK:
         image = image.transpose(BACK[photograph.orientation])
     with written_aside(path) as aside:
-        image.save(aside, **photograph.kept, **SETTINGS.get(suffix, {}))
+        encoding = photograph.encoding if suffix in photograph.suffixes else SETTINGS.get(suffix, {})
+        image.save(aside, **photograph.kept, **encoding)
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Which pixels `(H, W)` of a mask are nearer to white than to black.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    pixels = read(path).pixels
+    return np.asarray(pixels.mean(axis=2) > np.iinfo(pixels.dtype).max / 2)
 
 
 def found(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:

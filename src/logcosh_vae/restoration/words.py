@@ -98,6 +98,9 @@ def findings(results: Mapping[str, Any]) -> list[str]:
         )
         before = format_value("ssim", statistics.fmean(measures["ssim"]))
         said.append(f"{title}: mean SSIM from {before} to {values}.")
+        if all(row["metrics"]["ssim"]["mean"] <= statistics.fmean(measures["ssim"]) for row in rows.values()):
+            said.append(f"{title}: no network restores anything yet, so nothing can be said of the losses.")
+            continue
         for rival in ("l2", "l1"):
             if "log-cosh" in rows and rival in rows:
                 outcome = paired(by_picture(rows["log-cosh"], "ssim"), by_picture(rows[rival], "ssim"))
