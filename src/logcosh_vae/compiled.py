@@ -2,7 +2,7 @@
 
 One pass over memory each for the value and for the slope (`log_cosh.c`), by as many threads as torch has. Every
 function gives None where its code does not serve: no compiler was there, the tensors are on another device, of another
-dtype, of unlike or scattered layout, or stand for something else (function transforms, tracing). The caller then
+dtype, of unlike or scattered layout, or stand for something else (function transforms, tracing, modes). The caller then
 computes the same with torch.
 """
 
@@ -42,8 +42,10 @@ def library() -> ctypes.CDLL | None:
 
 
 def _address(tensor: Tensor) -> int:
-    """Where the elements begin; 0 for what has no memory of its own."""
+    """Where the elements begin; 0 for what has no memory of its own, or other signs than its memory holds."""
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+        return 0
+    if tensor.is_neg() or torch._C._len_torch_dispatch_stack():  # modes that trace or fake operations see none of ours
         return 0
     try:
         return tensor.data_ptr()

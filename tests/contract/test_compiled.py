@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from logcosh_vae import compiled
 from logcosh_vae.losses import log_cosh, log_cosh_gradient_only
@@ -91,3 +93,24 @@ def test_float32_keeps_second_derivatives_and_transforms() -> None:
     torch.testing.assert_close(curvature, A / torch.cosh(A * t.detach()) ** 2, rtol=1e-4, atol=1e-5)
     single = torch.func.vmap(torch.func.grad(lambda x: log_cosh(x, torch.zeros(()), a=A)))(t.detach())
     torch.testing.assert_close(single, slope.detach(), rtol=1e-6, atol=0)
+
+
+def test_signs_that_memory_does_not_hold_count() -> None:
+    prediction, target = torch.randn(2, 5)
+    negative = torch._neg_view(prediction)
+    torch.testing.assert_close(log_cosh(negative, target, a=A), log_cosh(-prediction, target, a=A))
+    imaginary = torch.complex(torch.zeros(1), torch.tensor([0.7])).conj().imag
+    torch.testing.assert_close(log_cosh(imaginary, target[:1], a=A), log_cosh(torch.tensor([-0.7]), target[:1], a=A))
+    leaf = torch.tensor([2.0], requires_grad=True)
+    value = log_cosh(leaf, torch.tensor([1.0]), a=1.0)
+    (gradient,) = torch.autograd.grad((torch.complex(torch.zeros(1), value).conj() * 1j).real.sum(), leaf)
+    torch.testing.assert_close(gradient, torch.tensor([1.0]).tanh())
+
+
+def test_what_traces_or_fakes_operations_sees_them() -> None:
+    prediction, target, other = torch.randn(3, 5)
+    traced = make_fx(lambda p, t: log_cosh(p, t, a=A))(prediction, target)
+    torch.testing.assert_close(traced(other, target), log_cosh(other, target, a=A))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = log_cosh(prediction, target, a=A)
+    assert isinstance(fake, FakeTensor)
