@@ -59,7 +59,7 @@ def resident(name):
 
 keep_freed_memory()  # as the command does
 started = time.perf_counter()
-restore([Path(sys.argv[1])], Path(sys.argv[2]), model=Path(sys.argv[3]) if sys.argv[3] else None, overwrite=True)
+restore([sys.argv[1]], Path(sys.argv[2]), model=Path(sys.argv[3]) if sys.argv[3] else None, overwrite=True)
 seconds = time.perf_counter() - started
 Path(sys.argv[4]).write_text(json.dumps({"seconds": seconds, "peak_mib": resident("VmHWM")}))
 """

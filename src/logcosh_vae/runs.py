@@ -13,9 +13,11 @@ progress.json         how far the run is, for whoever watches
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import time
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .environment import describe
 from .files import ASIDE_PREFIX, DamagedJsonError, brief, parse_json, read_json, write_json, write_text, written_aside
@@ -138,14 +140,26 @@ class RunFolder:
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        with written_aside(self.state_path) as aside:
+        with self._writing(self.state_path) as aside:
             torch.save(state, aside)
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[Path]:
+        """`written_aside`, with one line where that fails: libraries say little of a full disk."""
+        try:
+            with written_aside(path) as aside:
+                yield aside
+        except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+            raise RunError(f"{path} cannot be written ({brief(error)}); is there space?") from error
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """Load the state after the last finished epoch; the number of that epoch, 0 when there is none."""
         if not self.state_path.is_file():
             return 0
         try:
+            with zipfile.ZipFile(self.state_path) as archive:
+                if archive.testzip() is not None:  # torch does not compare the checksums
+                    raise ValueError("a checksum is wrong")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of formats that are then refused
                 state = torch.load(self.state_path, weights_only=True)
@@ -160,15 +174,20 @@ class RunFolder:
     def finish(self, model: nn.Module) -> None:
         """Write the final weights."""
         tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-        with written_aside(self.weights_path) as aside:
-            safetensors.torch.save_file(tensors, aside)
+        with self._writing(self.weights_path) as aside:
+            safetensors.torch.save_file(tensors, aside, {"digest": _digest(tensors)})
 
     def load_weights(self, model: nn.Module) -> None:
         """Load the final weights into `model`; a `RunError` if they are missing or do not fit."""
         if not self.weights_path.is_file():
             raise RunError(f"{self.path} has no final weights: training has not finished; go on with --resume")
         try:
-            model.load_state_dict(safetensors.torch.load_file(self.weights_path))
+            with safetensors.safe_open(self.weights_path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+                noted = (file.metadata() or {}).get("digest")
+            if noted not in (None, _digest(tensors)):  # older runs noted none
+                raise ValueError("its checksum is wrong; delete it and train on with --resume")
+            model.load_state_dict(tensors)
         except Exception as error:
             raise RunError(f"{self.weights_path} cannot be loaded: {brief(error)}") from error
 
@@ -184,6 +203,14 @@ class RunFolder:
         with suppress(OSError, ValueError, TypeError):
             return Position(**read_json(self.path / "progress.json"))
         return None
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    content = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -30,6 +30,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.open(folder / "learn" / "0.png").save(folder / "pictures" / "a.jpg")
     Image.open(folder / "learn" / "1.png").convert("L").save(folder / "pictures" / "more" / "b.png")
     (folder / "pictures" / "c.png").write_bytes(b"no picture")
+    whole = (folder / "learn" / "2.png").read_bytes()
+    (folder / "pictures" / "d.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "pictures" / ".aside-e.png").write_bytes(whole)
     settings = [part for value in SMALL for part in ("--set", value)]
     result = restore("--train", "--data", "learn", "--task", "denoise", "--out", "run", *settings, cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -42,6 +45,7 @@ def test_a_folder_is_restored_and_nothing_is_overwritten(studio: Path) -> None:
     first = restore("pictures", "-o", "clean", "--model", "run", cwd=studio)
     assert first.returncode == 1, "one picture is broken"
     assert "left out: pictures/c.png" in first.stderr
+    assert "left out: pictures/d.png cannot be read" in first.stderr
     assert first.stdout.split() == ["clean/a.jpg", "clean/more/b.png"]
     with Image.open(studio / "clean" / "a.jpg") as colour, Image.open(studio / "clean" / "more" / "b.png") as grey:
         assert (colour.size, grey.size, grey.mode) == ((160, 120), (160, 120), "L")

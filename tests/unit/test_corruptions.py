@@ -87,7 +87,7 @@ def test_sheets_are_drawn_once_and_again_where_they_cannot_be_read(
     with monkeypatch.context() as patch:
         patch.setattr("logcosh_vae.restoration.sheets.draw_sheet", None)
         np.testing.assert_array_equal(sheets(0, 2, 64, PLAIN), first)
-    for damaged in (b"", whole[:1000], whole[: len(whole) // 2], b"text"):
+    for damaged in (b"", whole[:1000], whole[: len(whole) // 2], b"text", whole[:200] + bytes(len(whole) - 200)):
         kept.write_bytes(damaged)
         np.testing.assert_array_equal(sheets(0, 2, 64, PLAIN), first)
         assert kept.read_bytes() == whole

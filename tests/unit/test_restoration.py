@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import cbook
-from PIL import Image
+from PIL import Image, ImageOps
 
 from logcosh_vae.restoration import photographs
 from logcosh_vae.restoration.changes import restore_changed
@@ -176,6 +176,24 @@ def test_a_webp_without_loss_stays_without(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again.alpha, photograph.alpha)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("source", "target"), [("tif", "tif"), ("jpg", "bmp"), ("jpg", "tif"), ("tif", "jpg")])
+def test_no_format_turns_a_picture(tmp_path: Path, source: str, target: str, orientation: int) -> None:
+    half = Image.new("RGB", (32, 24), "blue")
+    half.paste("red", (0, 0, 32, 12))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = orientation, "a picture"
+    half.save(tmp_path / f"a.{source}", exif=exif)
+    seen = ImageOps.exif_transpose(Image.open(tmp_path / f"a.{source}")).convert("RGB")
+    photograph = photographs.read(tmp_path / f"a.{source}")
+    photographs.write(photograph, photograph.pixels, tmp_path / f"b.{target}")
+    with Image.open(tmp_path / f"b.{target}") as written:
+        if target != "bmp":
+            assert written.getexif()[0x010E] == "a picture"
+        again = ImageOps.exif_transpose(written).convert("RGB")
+    assert np.abs(np.asarray(again).astype(int) - np.asarray(seen)).mean() < 12
+
+
 def test_what_a_file_loses_is_told(tmp_path: Path) -> None:
     frames = [a_picture("RGB"), a_picture("RGB").rotate(180)]
     frames[0].save(tmp_path / "many.tif", save_all=True, append_images=frames[1:])
@@ -253,6 +271,28 @@ def test_stopped_learning_goes_on_to_the_same_bytes(
     assert found.task == task
     assert not network.training
     assert (tmp_path / "whole" / "samples" / "epoch-0002.png").is_file()
+
+
+def test_damage_to_what_is_stored_is_noticed(tmp_path: Path) -> None:
+    config = replace(small(pictures(tmp_path / "data"), "denoise"), epochs=1)
+    folder = learn(config, tmp_path / "run")
+    values = load_restoration(folder.path)[0].first.bias.detach().numpy().tobytes()
+
+    def damage(path: Path) -> bytes:
+        whole = path.read_bytes()
+        place = whole.index(values)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        return whole
+
+    whole = damage(folder.weights_path)
+    with pytest.raises(RunError, match="checksum is wrong"):
+        load_restoration(folder.path)
+    folder.weights_path.write_bytes(whole)
+    load_restoration(folder.path)
+    folder.weights_path.unlink()
+    damage(folder.state_path)
+    with pytest.raises(RunError, match=r"state.pt is damaged"):
+        learn(config, folder.path, resume=True)
 
 
 def test_learning_goes_on_from_the_weights_of_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

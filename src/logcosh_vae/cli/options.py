@@ -94,7 +94,7 @@ def picture_set(name: str) -> str:
     from ..settings import choose
 
     path = Path(name).expanduser()
-    if path.exists() or "/" in name:
+    if name and (path.exists() or "/" in name):
         return str(path.resolve())
     return choose("--data", name, (TEXT_REMOVAL, "a folder or zip file"))
 

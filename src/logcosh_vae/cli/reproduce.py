@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,10 @@ def reproduce(
     wanted = [_wanted(EXPERIMENTS[each].experiment(profile), model, device) for each in names]
     for folder in (runs, results):  # so that what cannot be written to is known before anything is trained
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be written to: {error.strerror}") from None
     for each in wanted:
         _check_smaller(results / f"{each.name}-{profile}.json", each, seeds, overwrite)
     parts = []
@@ -90,7 +95,8 @@ def _check_smaller(path: Path, experiment: Experiment[Any], seeds: int, overwrit
         return
     try:
         there = read_json(path)["rows"]
-    except (DamagedJsonError, KeyError, TypeError):
+        many = len(there) > len(experiment.rows) or (there and len(there[0].get("seeds", ())) > seeds)
+    except (DamagedJsonError, KeyError, TypeError, AttributeError):
         raise UsageError(f"{path} is damaged; add --overwrite or use --results") from None
-    if len(there) > len(experiment.rows) or (there and len(there[0].get("seeds", ())) > seeds):
+    if many:
         raise UsageError(f"{path} holds more rows or more seeds than this gives; add --overwrite or use --results")

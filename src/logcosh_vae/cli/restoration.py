@@ -17,7 +17,7 @@ SHIPPED = "shipped"
 @app.command()
 def restore(
     inputs: Annotated[
-        list[Path] | None, typer.Argument(metavar="PICTURE ...", help="Picture files or folders.", show_default=False)
+        list[str] | None, typer.Argument(metavar="PICTURE ...", help="Picture files or folders.", show_default=False)
     ] = None,
     out: Annotated[
         Path | None,
@@ -100,6 +100,8 @@ def restore(
         return
     if not inputs:
         raise UsageError("name the pictures to restore, e.g. logcosh-vae restore photo.jpg -o clean.png")
+    if "" in inputs:
+        raise UsageError("the name of a picture is empty")
     if data is not None or resume or settings or a is not None or start is not None:
         raise UsageError("--data, --a, --from, --resume and --set belong to --train")
     if scale is not None and not 0.0 < scale <= 1.0:
@@ -110,11 +112,11 @@ def restore(
     if task is not None:
         choose("--task", task, CORRUPTIONS)
     boxes = [box_of(text) for text in box or []]
-    pairs = targets_of(inputs, out, overwrite)
+    pairs = targets_of([Path(name) for name in inputs], out, overwrite)
     method, network = method_of(task, model, device, scale, careful)
     if boxes or mask is not None:
         method = within(method, network, boxes, mask, scale or 1.0)
-    restore_all(pairs, method)
+    restore_all(pairs, method, overwrite)
 
 
 def _train(

@@ -70,7 +70,7 @@ def targets_of(inputs: list[Path], out: Path | None, overwrite: bool) -> list[tu
     taken: dict[Path, Path] = {}
     for file, target in written:
         if target in taken:
-            raise UsageError(f"{file} and {taken[target]} would both be written to {target}")
+            raise UsageError(f"{file} and {taken[target]} would both be written to {target}; restore them one by one")
         taken[target] = file
     there = [target for _, target in written if target.exists()]
     if there and not overwrite:
@@ -126,7 +126,8 @@ def within(
     )
 
 
-def restore_all(pairs: list[tuple[Path, Path]], method: _Method) -> None:
+def restore_all(pairs: list[tuple[Path, Path]], method: _Method, overwrite: bool) -> None:
+    """Restore one picture after another; those that cannot be are named and left out."""
     from ..data import DataError
     from ..restoration.photographs import check_writable, read, write
     from ..restoration.region import RegionError
@@ -137,7 +138,10 @@ def restore_all(pairs: list[tuple[Path, Path]], method: _Method) -> None:
         try:
             photograph = read(file)
             check_writable(target, photograph)
-            write(photograph, method(photograph.pixels, display.of(file.name)), target)
+            pixels = method(photograph.pixels, display.of(file.name))
+            if target.exists() and not overwrite:
+                raise DataError(f"{target} has come to be there meanwhile; add --overwrite to replace it")
+            write(photograph, pixels, target)
             notes = photograph.lost
         except (DataError, RegionError) as error:
             error = DataError(f"{file}: {error}") if isinstance(error, RegionError) else error

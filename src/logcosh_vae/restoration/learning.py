@@ -285,7 +285,7 @@ def load_restoration(run_folder: Path | str) -> tuple[RestorationNetwork, Restor
         raise RunError(f"{folder.path} is no restoration run (kind: {values.get('kind')})")
     try:
         config = resolved(from_dict(RestorationConfig, values["train"]))
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.config_path} is damaged: {error}") from None
     network = RestorationNetwork(config.widths, config.blocks)
     folder.load_weights(network)

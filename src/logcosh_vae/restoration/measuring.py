@@ -28,6 +28,9 @@ from .network import RestorationNetwork
 from .photographs import found, read
 from .tiles import restore
 
+MEASURES = {"images", "ssim", "psnr", "corrupted_ssim", "corrupted_psnr", "validation", "training_seconds"}
+"""What is noted of a measured run."""
+
 
 def _image(pixels: NDArray[np.unsignedinteger]) -> Tensor:
     """`(H, W, 3)`, uint8, as `(3, H, W)` in [0, 1]."""
@@ -120,6 +123,8 @@ class RestorationJob(Job):
         try:
             result: dict[str, Any] = read_json(path)
         except DamagedJsonError:
+            return None
+        if not isinstance(result, dict) or not result.keys() >= MEASURES:
             return None
         names = [place.as_posix() for _, place in found([self.test])]
         same = (result.get("code"), result.get("side"), result.get("images"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from ..data import DataError
-from ..data.collection import SUFFIXES
+from ..data.collection import SUFFIXES, is_picture
 from ..data.decode import ORIENTATION
 from ..files import brief, written_aside
 
@@ -33,8 +34,14 @@ BACK = {
 
 JPEG = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 OPAQUE = JPEG | {".bmp", ".ppm", ".pgm"}
-DEEP = frozenset({".png", ".tif", ".tiff"})
+DEEP = frozenset({".png", ".tif", ".tiff", ".pgm"})
 """Suffixes of JPEG, of formats without transparency, and of those with 16 bits."""
+
+TURNING = JPEG | {".png", ".webp", ".avif", ".tif", ".tiff"}
+"""Suffixes of formats that say how their picture is turned."""
+
+DESCRIBING = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+"""EXIF's description, make, model, software, date, artist and copyright."""
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     **{suffix: {"quality": 95, "subsampling": 0} for suffix in JPEG},
@@ -88,8 +95,15 @@ def read(path: Path) -> Photograph:
         raise DataError(f"{path} is no picture that can be read") from None
     except Image.DecompressionBombError:
         raise DataError(f"{path} has more pixels than are read; cut it into parts") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # a damaged file can make decoders raise anything
         raise DataError(f"{path} cannot be read: {brief(error)}") from None
+
+
+def _described(exif: Image.Exif) -> Image.Exif:
+    """What a TIFF's tags say of the picture, without those of how it is stored."""
+    described = Image.Exif()
+    described.update({tag: exif[tag] for tag in DESCRIBING if tag in exif})
+    return described
 
 
 def _lost(picture: Image.Image) -> tuple[str, ...]:
@@ -131,6 +145,10 @@ def _read(picture: Image.Image) -> Photograph:
     orientation = picture.getexif().get(ORIENTATION, 1)
     names = ("exif", "icc_profile", "dpi")
     kept = {name: picture.info[name] for name in names if picture.info.get(name)}
+    if picture.format == "TIFF":  # its pixels are turned as they are read, and its EXIF also says how they lay
+        orientation, kept["exif"] = 1, _described(picture.getexif())
+    if not all(0 < value < math.inf for value in kept.get("dpi", ())):
+        del kept["dpi"]
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in ("F", "LAB", "HSV"):
         raise ValueError(f"pixels of the kind {upright.mode} are not supported")
@@ -168,8 +186,7 @@ def write(photograph: Photograph, pixels: Pixels, path: Path) -> None:
         path: its suffix says the format.
 
     Raises:
-        DataError: the format cannot hold the picture.
-        OSError: the file cannot be written.
+        DataError: the format cannot hold the picture, or the file cannot be written.
     """
     check_writable(path, photograph)
     suffix = path.suffix.lower()
@@ -180,11 +197,15 @@ def write(photograph: Photograph, pixels: Pixels, path: Path) -> None:
     image = Image.fromarray(pixels)
     if photograph.alpha is not None:
         image.putalpha(Image.fromarray(photograph.alpha))
-    if photograph.orientation in BACK:
+    if photograph.orientation in BACK and suffix in TURNING:
         image = image.transpose(BACK[photograph.orientation])
-    with written_aside(path) as aside:
-        encoding = photograph.encoding if suffix in photograph.suffixes else SETTINGS.get(suffix, {})
-        image.save(aside, **photograph.kept, **encoding)
+    encoding = photograph.encoding if suffix in photograph.suffixes else SETTINGS.get(suffix, {})
+    try:
+        with written_aside(path) as aside:
+            image.save(aside, **photograph.kept, **encoding)
+    except Exception as error:  # a full disk makes encoders raise anything
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else brief(error)
+        raise DataError(f"{path} cannot be written: {reason}") from None
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -207,7 +228,9 @@ def found(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """
     for path in inputs:
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = sorted(
+                file for file in path.rglob("*") if is_picture(file.relative_to(path).as_posix()) and file.is_file()
+            )
             if not files:
                 raise DataError(f"{path} holds no pictures")
             yield from ((file, file.relative_to(path)) for file in files)

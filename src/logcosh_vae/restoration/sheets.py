@@ -11,7 +11,7 @@ import PIL
 from ..data import cache_root
 from ..data.sources import locked
 from ..environment import text_fingerprint
-from ..files import written_aside
+from ..files import write_text, written_aside
 from .text import Sheet, Style, draw_sheet
 
 
@@ -31,6 +31,7 @@ def sheets(seed: int, count: int, side: int, style: Style) -> Sheet:
                 found = _draw(seed, count, side, style)
                 with written_aside(path) as aside, aside.open("wb") as file:
                     np.save(file, found)
+                write_text(_digest_path(path), _digest(path))
             return found
     except OSError:
         return _draw(seed, count, side, style)
@@ -38,10 +39,22 @@ def sheets(seed: int, count: int, side: int, style: Style) -> Sheet:
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> Sheet | None:
     try:
+        if _digest_path(path).read_text(encoding="ascii") != _digest(path):
+            return None
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):  # of them, the last two are a damaged file's
         return None
-    return found if found.shape == shape and found.dtype == np.int64 else None
+    whole = isinstance(found, np.ndarray) and found.shape == shape and found.dtype == np.int64
+    return found if whole else None
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _draw(seed: int, count: int, side: int, style: Style) -> Sheet:
