@@ -173,6 +173,8 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
         target = store / "features" if self.features else None
         for data in dict.fromkeys(resolve(row.config).data for row in self.rows):
             images = [split(TrainConfig(data), name, root, progress=preparing.images) for name in ("train", "test")]
+            if images[0].complaint is not None:
+                preparing.note(images[0].complaint)
             if data.name in DATASETS:
                 channels, height, width = images[0].images.shape[1:]
                 features = feature_config(data.name, size=data.size, **self.features)

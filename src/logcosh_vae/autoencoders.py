@@ -149,7 +149,7 @@ def train(
     Raises:
         RunError, ConfigError, DataError, TrainingError: with one line for the user.
     """
-    config = resolve(config)
+    config, watch = resolve(config), watch or Watch()
     device = own_device(find_device(config.device))
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
     if len(train_set.images) < config.batch_size:
@@ -163,10 +163,12 @@ def train(
 
         folder = RunFolder(path)
         if processes.leads:
+            if train_set.complaint is not None:
+                watch.note(train_set.complaint)
             folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
         processes.wait()
         prepare = partial(_training, config, train_set.images, test_set.images, device, processes)
-        carry_out(folder, required(config.epochs, "epochs"), prepare, watch or Watch(), processes)
+        carry_out(folder, required(config.epochs, "epochs"), prepare, watch, processes)
     return folder
 
 

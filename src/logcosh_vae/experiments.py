@@ -33,10 +33,12 @@ class Preparing:
     Attributes:
         images: told of images that are fetched or prepared.
         training: gives who is told of the training of a set's feature classifier, by the set's name.
+        note: told what a person should see.
     """
 
     images: Progress | None = None
     training: Callable[[str], Watch] = lambda _: Watch()
+    note: Callable[[str], None] = lambda _: None
 
 
 class Experiment(ABC, Generic[J]):

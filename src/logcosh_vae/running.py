@@ -56,10 +56,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who wants to know: called at every logged step, and with every epoch's record."""
+    """Who wants to know: called at every logged step, with every epoch's record, and with what a person should see."""
 
     step: Callable[[Position], None] = lambda _: None
     epoch: Callable[[dict[str, Any]], None] = lambda _: None
+    note: Callable[[str], None] = lambda _: None
 
 
 def carry_out(

@@ -94,6 +94,10 @@ class TrainingDisplay:
         left = f"; {self.left}" if self.left else ""
         print(f"epoch {record['epoch']}: validation {terms}; {record['seconds']:.1f} s{left}", flush=True)
 
+    def note(self, text: str) -> None:
+        self.line.close()
+        print(f"note: {text}", file=sys.stderr, flush=True)
+
 
 class ExperimentDisplay:
     """Progress of many runs in one line: runs done, those under way, time left for all."""

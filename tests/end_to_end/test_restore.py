@@ -33,9 +33,12 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = (folder / "learn" / "2.png").read_bytes()
     (folder / "pictures" / "d.png").write_bytes(whole[: len(whole) // 2])
     (folder / "pictures" / ".aside-e.png").write_bytes(whole)
+    (folder / "learn" / "broken.png").write_bytes(b"no picture")
     settings = [part for value in SMALL for part in ("--set", value)]
     result = restore("--train", "--data", "learn", "--task", "denoise", "--out", "run", *settings, cwd=folder)
     assert result.returncode == 0, result.stderr
+    assert "note: 1 of 13 files" in result.stderr
+    assert "broken.png" in result.stderr
     assert "validation psnr" in result.stdout
     assert (folder / "run" / "samples" / "epoch-0001.png").is_file()
     return folder
@@ -81,6 +84,15 @@ def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
         assert (failed.returncode, message in failed.stderr) == (code, True), failed.stderr
     none = restore("pictures/*.webp", "--model", "run", cwd=studio)
     assert (none.returncode, "pictures/*.webp does not exist" in none.stderr) == (1, True)
+
+
+def test_what_cannot_be_measured_on_is_known_before_training(studio: Path) -> None:
+    arguments = ["compare", "--task", "denoise", "--data", "learn", "--out", "c"]
+    for test, code, message in [("pictures", 1, "pictures/c.png"), ("learn", 2, "holds the pictures of --data")]:
+        command = [sys.executable, "-m", "logcosh_vae", *arguments, "--test", test]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=studio)
+        assert (result.returncode, message in result.stderr) == (code, True), result.stderr
+    assert not list(studio.glob("c/runs/restore*"))
 
 
 def test_learning_goes_on_from_a_run_and_from_the_package_s_network(studio: Path) -> None:

@@ -27,7 +27,7 @@ def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Exper
         return Watch(training.step, training.epoch)
 
     try:
-        return experiment.prepare(store, data_root, Preparing(fetching, watch))
+        return experiment.prepare(store, data_root, Preparing(fetching, watch, training.note))
     finally:
         fetching.close()
 

@@ -148,7 +148,7 @@ def _train(
             out,
             start=network,
             resume=resume,
-            watch=Watch(display.step, display.epoch),
+            watch=Watch(display.step, display.epoch, display.note),
             progress=FetchDisplay(),
         )
     except KeyboardInterrupt:

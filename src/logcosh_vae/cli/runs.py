@@ -58,7 +58,7 @@ def train(
             out,
             resume=resume,
             root=data_root,
-            watch=Watch(display.step, display.epoch),
+            watch=Watch(display.step, display.epoch, display.note),
             fetch_progress=FetchDisplay(),
         )
     except KeyboardInterrupt:
@@ -205,7 +205,7 @@ def train_features(
         out or Path("runs") / f"features-{data}",
         resume=resume,
         root=data_root,
-        watch=Watch(display.step, display.epoch),
+        watch=Watch(display.step, display.epoch, display.note),
         fetch_progress=FetchDisplay(),
     )
     weights = install_weights(folder, install or feature_folder(data_root))

@@ -37,6 +37,16 @@ class ImageSet:
     sizes: Mapping[str, int] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def complaint(self) -> str | None:
+        """One line on the files that could not be used; None where all could."""
+        if not self.left_out:
+            return None
+        file, why = self.left_out[0]
+        many, all_of_them = len(self.left_out), len(self.left_out) + sum(self.sizes.values())
+        more = f"; 'logcosh-vae data info {self.name}' names the others" if many > 1 else ""
+        return f"{many:,} of {all_of_them:,} files of {self.name} left out: {file}: {why}{more}"
+
     def first(self, count: int) -> ImageSet:
         """The first `count` images, under a fingerprint of their own."""
         if count >= len(self.images):

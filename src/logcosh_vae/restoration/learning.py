@@ -228,7 +228,10 @@ def learn(
             f"the network to start from has widths {list(start.widths)} and blocks {start.blocks}, "
             f"this one {list(config.widths)} and {config.blocks}; they must be the same"
         )
+    watch = watch or Watch()
     train, held = squares(config, root, progress)
+    if train.complaint is not None:
+        watch.note(train.complaint)
     origin = {} if start is None else {"start": fingerprint(start)}
     folder = RunFolder.create(path, _run_config(config, train, held) | origin, resume=resume)
     corruption = (TRAINED_AS if config.captions else CORRUPTIONS)[config.task]
@@ -252,7 +255,7 @@ def learn(
         )
 
     with on_threads(config.threads):
-        carry_out(folder, config.epochs, prepare, watch or Watch())
+        carry_out(folder, config.epochs, prepare, watch)
     return folder
 
 
