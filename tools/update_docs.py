@@ -330,6 +330,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "bench-step-2-threads": ("bench-step-2-threads", timed),
     "bench-side-by-side": ("bench-side-by-side", timed),
     "bench-processes": ("bench-processes", timed),
+    "bench-cluster": ("bench-cluster", timed),
     "scaling": ("scaling", scaling),
     "bench-loss": ("bench-loss", losses_by_size),
     "bench-data": ("bench-data", timed),
