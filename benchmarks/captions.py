@@ -2,9 +2,10 @@
 
     python benchmarks/captions.py [--model RUN]
 
-Needs ImageMagick (`convert`) and the packages scikit-image and matplotlib, whose sample photographs are in the public
-domain or CC0. Writes `results/captions.json` and `docs/images/captions.png`. Without `--model` the shipped network is
-used. No string, font or photograph had a part in training.
+Each is restored as PNG, stored as JPEG with its text, and without any text, which should leave it as it is. Needs
+ImageMagick (`convert`) and the packages scikit-image and matplotlib, whose sample photographs are in the public domain
+or CC0. Writes `results/captions.json` and `docs/images/captions.png`. Without `--model` the shipped network is used. No
+string, font or photograph had a part in training.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ from logcosh_vae.restoration.measures import psnr, ssim
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 380
 """Of a photograph in the picture."""
+
+QUALITY = 90
+"""Of the JPEGs."""
+
+PLAINLY = 8 / 255
+"""What a pixel has to change by to be counted as changed."""
 
 
 @dataclass(frozen=True)
@@ -98,22 +105,25 @@ def image(path: Path) -> Tensor:
 
 
 def caption_all(folder: Path) -> None:
-    """Write the clean photographs and the captioned ones, without loss."""
+    """Write the clean photographs and the captioned ones, without loss, and the latter as JPEG, too."""
     convert = shutil.which("convert")
     if convert is None:
         raise SystemExit("error: this needs ImageMagick's convert")
-    for name in ("clean", "captioned"):
+    for name in ("clean", "captioned", "stored"):
         (folder / name).mkdir()
     for number, caption in enumerate(CAPTIONS):
         clean = folder / "clean" / f"{number}.png"
         with Image.open(path_of(*caption.photograph)) as picture:
             picture.convert("RGB").save(clean)
         subprocess.run([convert, clean, *shlex.split(caption.options), folder / "captioned" / clean.name], check=True)
+        with Image.open(folder / "captioned" / clean.name) as picture:
+            picture.convert("RGB").save(folder / "stored" / f"{number}.jpg", quality=QUALITY)
 
 
 def row_of(folder: Path, number: int) -> tuple[dict[str, object], list[Panel]]:
     caption, name = CAPTIONS[number], f"{number}.png"
     clean, captioned, restored = (image(folder / part / name) for part in ("clean", "captioned", "restored"))
+    stored, bare = image(folder / "stored-restored" / f"{number}.jpg"), image(folder / "clean-restored" / name)
     covered = (captioned - clean).abs().amax(dim=0) > 0.02
 
     def error(shown: Tensor, where: Tensor) -> float:
@@ -127,6 +137,14 @@ def row_of(folder: Path, number: int) -> tuple[dict[str, object], list[Panel]]:
         "psnr": {"captioned": psnr(captioned, clean), "restored": psnr(restored, clean)},
         "error_under_text": {"captioned": error(captioned, covered), "restored": error(restored, covered)},
         "error_elsewhere": error(restored, ~covered),
+        "stored": {
+            "captioned": error(image(folder / "stored" / f"{number}.jpg"), covered),
+            "restored": error(stored, covered),
+        },
+        "without_text": {
+            "ssim": ssim(bare, clean),
+            "changed": float(((bare - clean).abs().amax(dim=0) > PLAINLY).float().mean()),
+        },
     }
     panels: list[Panel] = []
     for title, part in ((caption.kind, "captioned"), ("restored", "restored")):
@@ -145,9 +163,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         caption_all(folder)
-        command = [sys.executable, "-m", "logcosh_vae", "restore", folder / "captioned", "-o", folder / "restored"]
+        model = ["--model", arguments.model] if arguments.model else []
         started = time.perf_counter()
-        subprocess.run([*command, *(["--model", arguments.model] if arguments.model else [])], check=True)
+        for given, target in (("captioned", "restored"), ("stored", "stored-restored"), ("clean", "clean-restored")):
+            command = [sys.executable, "-m", "logcosh_vae", "restore", folder / given, "-o", folder / target]
+            subprocess.run([*command, *model], check=True)
         seconds = time.perf_counter() - started
         rows, panels = zip(*(row_of(folder, number) for number in range(len(CAPTIONS))), strict=True)
     save(
