@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +124,18 @@ def test_what_was_prepared_is_used_until_the_content_changes(tmp_path: Path, cac
     again = load_images(str(tmp_path / "set"), "train", progress=progress)
     assert calls
     assert again.fingerprint != first.fingerprint
-    for damaged, content in (("images.npy", b"\x93NUMPY"), ("index.json", b"{")):
+    spoil: list[tuple[str, Callable[[bytes], bytes]]] = [
+        ("images.npy", lambda _: b"\x93NUMPY"),
+        ("images.npy", lambda whole: whole[:128] + bytes(max(0, len(whole) - 128))),
+        ("images.npy", lambda whole: bytes(128) + whole[128:]),
+        ("index.json", lambda _: b"{"),
+        ("index.json", lambda _: b"5"),
+        ("index.json", lambda whole: whole.replace(b'"fingerprint"', b'"footprint"')),
+    ]
+    for damaged, change in spoil:
         for folder in cache.iterdir():
             if folder.is_dir():
-                (folder / damaged).write_bytes(content)
+                (folder / damaged).write_bytes(change((folder / damaged).read_bytes()))
         assert load_images(str(tmp_path / "set"), "train").fingerprint == again.fingerprint
     assert not list(cache.glob(".aside-*"))
 
