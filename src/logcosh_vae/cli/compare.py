@@ -74,6 +74,8 @@ def compare(
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to use what it holds, or choose another --out")
     losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
+    if a is not None and "log-cosh" not in losses:
+        raise UsageError("--a belongs to log-cosh, which is none of the losses")
     if task is None:
         if test is not None:
             raise UsageError("--test belongs to --task; without it, a part of --data is kept to measure on")

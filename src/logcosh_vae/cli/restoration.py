@@ -49,7 +49,10 @@ def restore(
             show_default=False,
         ),
     ] = None,
-    loss: Annotated[str, typer.Option("--loss", help="With --train: l2 | l1 | log-cosh")] = "log-cosh",
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", help="With --train: l2 | l1 | log-cosh (the default)", show_default=False),
+    ] = None,
     a: Annotated[float | None, typer.Option("--a", help="With --train: a of log-cosh.", show_default=False)] = None,
     start: Annotated[
         str | None,
@@ -94,16 +97,18 @@ def restore(
             raise UsageError("--train takes its pictures from --data")
         if scale is not None or careful or box or mask is not None:
             raise UsageError("--scale, --careful, --box and --mask are for restoring, not for --train")
+        if overwrite or model is not None:
+            raise UsageError("--overwrite and --model are for restoring; --train goes on with --resume or --from")
         if data is None or out is None:
             raise UsageError("--train needs --data FOLDER and --out RUN")
-        _train(data, out, task or "text", loss, a, start, resume, settings or [], device)
+        _train(data, out, task or "text", loss or "log-cosh", a, start, resume, settings or [], device)
         return
     if not inputs:
         raise UsageError("name the pictures to restore, e.g. logcosh-vae restore photo.jpg -o clean.png")
     if "" in inputs:
         raise UsageError("the name of a picture is empty")
-    if data is not None or resume or settings or a is not None or start is not None:
-        raise UsageError("--data, --a, --from, --resume and --set belong to --train")
+    if data is not None or resume or settings or any(value is not None for value in (loss, a, start)):
+        raise UsageError("--data, --loss, --a, --from, --resume and --set belong to --train")
     if scale is not None and not 0.0 < scale <= 1.0:
         raise UsageError(f"--scale must be above 0 and at most 1; got {scale:g}")
     from ..restoration.corruptions import CORRUPTIONS
