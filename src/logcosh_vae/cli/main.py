@@ -82,9 +82,8 @@ def main() -> None:
     usage_error = typer.BadParameter.__mro__[1]
     verb = next((argument for argument in arguments if not argument.startswith("-")), "train")
     keep_freed_memory()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # file names may hold what no encoding has
-            stream.reconfigure(errors="surrogateescape")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what no encoding has; stderr writes it escaped
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         if place()[1] > 1 and verb != "train":
             raise UsageError(f"torchrun is for train; {verb} is run without it, on several cores by --jobs")
