@@ -20,7 +20,7 @@ from .defaults import FIXED_SIZE
 from .files import brief, read_json
 from .metrics.classifier import FeatureClassifier
 from .networks import ImageShape
-from .runs import RunError
+from .runs import RunError, digest_of
 
 SHIPPED = Path(__file__).parent / "metrics" / "weights"
 
@@ -51,11 +51,7 @@ class Extractor:
 
 def fingerprint(network: nn.Module) -> str:
     """Digest of the weights: an FID is comparable with another only where this is the same."""
-    content = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        content.update(tensor.contiguous().numpy().tobytes())
-    return content.hexdigest()[:12]
+    return digest_of(network.state_dict())[:12]
 
 
 def weights_name(data: str, image_shape: ImageShape) -> str:

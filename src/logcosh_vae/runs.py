@@ -175,7 +175,7 @@ class RunFolder:
         """Write the final weights."""
         tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
         with self._writing(self.weights_path) as aside:
-            safetensors.torch.save_file(tensors, aside, {"digest": _digest(tensors)})
+            safetensors.torch.save_file(tensors, aside, {"digest": digest_of(tensors)})
 
     def load_weights(self, model: nn.Module) -> None:
         """Load the final weights into `model`; a `RunError` if they are missing or do not fit."""
@@ -185,7 +185,7 @@ class RunFolder:
             with safetensors.safe_open(self.weights_path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
                 noted = (file.metadata() or {}).get("digest")
-            if noted not in (None, _digest(tensors)):  # older runs noted none
+            if noted not in (None, digest_of(tensors)):  # older runs noted none
                 raise ValueError("its checksum is wrong; delete it and train on with --resume")
             model.load_state_dict(tensors)
         except Exception as error:
@@ -205,7 +205,8 @@ class RunFolder:
         return None
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of named tensors on the CPU: names, types, shapes and values."""
     content = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
