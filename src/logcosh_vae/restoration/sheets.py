@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +25,16 @@ def sheets(seed: int, count: int, side: int, style: Style) -> Sheet:
     meaning = (text_fingerprint(), PIL.__version__, np.__version__, seed, count, side, style)
     name = "text-" + hashlib.sha256(repr(meaning).encode()).hexdigest()[:12]
     path = cache_root() / f"{name}.npy"
-    try:
-        with locked(path.parent / f".{name}.lock"):  # two trainings that begin together draw once
-            found = _kept(path, (count, side, side))
-            if found is None:
-                found = _draw(seed, count, side, style)
-                with written_aside(path) as aside, aside.open("wb") as file:
-                    np.save(file, found)
-                write_text(_digest_path(path), _digest(path))
-            return found
-    except OSError:
-        return _draw(seed, count, side, style)
+    found = None
+    # two trainings that begin together draw once
+    with suppress(OSError), locked(path.parent / f".{name}.lock"):
+        found = _kept(path, (count, side, side))
+        if found is None:
+            found = _draw(seed, count, side, style)
+            with written_aside(path) as aside, aside.open("wb") as file:
+                np.save(file, found)
+            write_text(_digest_path(path), _digest(path))
+    return _draw(seed, count, side, style) if found is None else found
 
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> Sheet | None:
