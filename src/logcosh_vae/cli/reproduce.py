@@ -41,6 +41,7 @@ def reproduce(
     from ..experiments import write_results
     from ..paper.registry import ALL, EXPERIMENTS
     from ..report import Part, build, png, write_markdown
+    from ..runs import RunError
     from ..settings import choose
     from ..terminal import console, results_table
 
@@ -52,7 +53,7 @@ def reproduce(
         try:
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
-            raise UsageError(f"{folder} cannot be written to: {error.strerror}") from None
+            raise RunError(f"{folder} cannot be written to: {error.strerror}") from None
     for each in wanted:
         _check_smaller(results / f"{each.name}-{profile}.json", each, seeds, overwrite)
     parts = []

@@ -7,16 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from ..data import DataError, text_removal
 from ..experiments import Experiment, Outcomes, Preparing, summary
 from ..settings import to_dict
 from .corruptions import CORRUPTIONS
 from .learning import RestorationConfig, resolved, run_name, squares
-from .measures import WINDOW
-from .measuring import RestorationJob
-from .photographs import found, read
+from .measuring import RestorationJob, check_measurable
+from .photographs import found
 
 COMPLETE = 100
 """Pictures in Urban100."""
@@ -53,10 +50,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
 
     def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:  # noqa: ARG002 - others need the store
         """Cut the pictures to learn from into squares, and see that all that are measured on can be."""
-        for path, _ in found([self._test(root)]):
-            pixels = read(path).pixels
-            if pixels.dtype != np.uint8 or min(pixels.shape[:2]) < WINDOW:
-                raise DataError(f"{path}: pictures to measure on have 8 bits, and {WINDOW} pixels at least each way")
+        check_measurable(self._test(root))
         for row in {(row.data, row.side): row for row in self.rows}.values():
             train, _ = squares(row, root, preparing.images)
             if train.complaint is not None:

@@ -23,7 +23,7 @@ from ..running import on_threads
 from ..runs import RunFolder
 from .corruptions import CORRUPTIONS, Corruption
 from .learning import RestorationConfig, learn, load_restoration
-from .measures import psnr, ssim
+from .measures import WINDOW, psnr, ssim
 from .network import RestorationNetwork
 from .photographs import found, read
 from .tiles import restore
@@ -35,6 +35,21 @@ MEASURES = {"images", "ssim", "psnr", "corrupted_ssim", "corrupted_psnr", "valid
 def _image(pixels: NDArray[np.unsignedinteger]) -> Tensor:
     """`(H, W, 3)`, uint8, as `(3, H, W)` in [0, 1]."""
     return to_unit(torch.from_numpy(pixels.astype(np.uint8)).permute(2, 0, 1).contiguous())
+
+
+def measurable(path: Path) -> NDArray[np.unsignedinteger]:
+    """Pixels `(H, W, 3)` of a picture to measure on; a `DataError` where it cannot be."""
+    pixels = read(path).pixels
+    if pixels.dtype != np.uint8 or min(pixels.shape[:2]) < WINDOW:
+        raise DataError(f"{path}: pictures to measure on have 8 bits, and {WINDOW} pixels at least each way")
+    return pixels
+
+
+@cache
+def check_measurable(folder: Path) -> None:
+    """See that every picture of a folder can be measured on, before anything is trained; once in a process."""
+    for path, _ in found([folder]):
+        measurable(path)
 
 
 def clean_and_corrupted(
@@ -51,9 +66,7 @@ def clean_and_corrupted(
     for index, (path, place) in enumerate(found([folder])):
         if wanted is not None and index not in wanted:
             continue
-        pixels = read(path).pixels
-        if pixels.dtype != np.uint8:
-            raise DataError(f"{path}: pictures to measure on have 8 bits")
+        pixels = measurable(path)
         if side is not None:
             top, left = (max(0, extent - side) // 2 for extent in pixels.shape[:2])
             pixels = pixels[top : top + side, left : left + side]
