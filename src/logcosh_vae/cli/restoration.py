@@ -14,82 +14,96 @@ from .restoring import box_of, method_of, network_for, restore_all, targets_of, 
 SHIPPED = "shipped"
 
 
+Inputs = Annotated[
+    list[str] | None, typer.Argument(metavar="PICTURE ...", help="Picture files or folders.", show_default=False)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        help="File for one picture, folder for more; with --train the run folder. By default beside each picture.",
+        show_default=False,
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="text (the default) | denoise | impulse | deblur | demosaic | super-resolution",
+        show_default=False,
+    ),
+]
+OwnModel = Annotated[Path | None, typer.Option("--model", help="Run folder of an own training.", show_default=False)]
+Train = Annotated[bool, typer.Option("--train", help="Train on the pictures of --data instead.")]
+TrainData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="With --train: folder or zip file of pictures, or text-removal for the paper's.",
+        show_default=False,
+    ),
+]
+TrainLoss = Annotated[
+    str | None,
+    typer.Option("--loss", help="With --train: l2 | l1 | log-cosh (the default)", show_default=False),
+]
+TrainA = Annotated[float | None, typer.Option("--a", help="With --train: a of log-cosh.", show_default=False)]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="RUN",
+        help="With --train: begin with the weights of a run, or with `shipped`, those that come with the package.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="With --train: go on with the run in --out.")]
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        "--scale",
+        help="For text taller than 40 pixels: find it on a copy of this scale, e.g. 0.25.",
+        show_default=False,
+    ),
+]
+Careful = Annotated[
+    bool, typer.Option("--careful", help="Better, in four times the time: the mean over mirror images.")
+]
+Box = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="LEFT,TOP,WIDTH,HEIGHT",
+        help="Change only this part, in pixels; repeatable.",
+        show_default=False,
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option("--mask", help="Change only where this picture is white; it has their size.", show_default=False),
+]
+
+
 @app.command()
 def restore(
-    inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="PICTURE ...", help="Picture files or folders.", show_default=False)
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            help="File for one picture, folder for more; with --train the run folder. By default beside each picture.",
-            show_default=False,
-        ),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            help="text (the default) | denoise | impulse | deblur | demosaic | super-resolution",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", help="Run folder of an own training.", show_default=False)
-    ] = None,
+    inputs: Inputs = None,
+    out: Out = None,
+    task: Task = None,
+    model: OwnModel = None,
     overwrite: Overwrite = False,
-    train: Annotated[bool, typer.Option("--train", help="Train on the pictures of --data instead.")] = False,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            help="With --train: folder or zip file of pictures, or text-removal for the paper's.",
-            show_default=False,
-        ),
-    ] = None,
-    loss: Annotated[
-        str | None,
-        typer.Option("--loss", help="With --train: l2 | l1 | log-cosh (the default)", show_default=False),
-    ] = None,
-    a: Annotated[float | None, typer.Option("--a", help="With --train: a of log-cosh.", show_default=False)] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="RUN",
-            help="With --train: begin with the weights of a run, or with `shipped`, those that come with the package.",
-            show_default=False,
-        ),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="With --train: go on with the run in --out.")] = False,
+    train: Train = False,
+    data: TrainData = None,
+    loss: TrainLoss = None,
+    a: TrainA = None,
+    start: Start = None,
+    resume: Resume = False,
     settings: Settings = None,
     device: Device = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(
-            "--scale",
-            help="For text taller than 40 pixels: find it on a copy of this scale, e.g. 0.25.",
-            show_default=False,
-        ),
-    ] = None,
-    careful: Annotated[
-        bool, typer.Option("--careful", help="Better, in four times the time: the mean over mirror images.")
-    ] = False,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--box",
-            metavar="LEFT,TOP,WIDTH,HEIGHT",
-            help="Change only this part, in pixels; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option("--mask", help="Change only where this picture is white; it has their size.", show_default=False),
-    ] = None,
+    scale: Scale = None,
+    careful: Careful = False,
+    box: Box = None,
+    mask: Mask = None,
 ) -> None:
     """Remove text (or noise, blur ...) from pictures; with --train, learn it from corrupted pictures only."""
     if train:
