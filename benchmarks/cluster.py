@@ -18,8 +18,7 @@ from pathlib import Path
 
 import distributed
 
-from logcosh_vae.bench.timing import row
-from logcosh_vae.environment import describe
+from logcosh_vae.bench.timing import record, row
 from logcosh_vae.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,14 +59,7 @@ def main() -> None:
     rows = [row(f"table 1, smoke profile, {RUNS} runs", times, LOCAL)]
     write_json(
         ROOT / "results" / "bench-cluster.json",
-        {
-            "experiment": "bench-cluster",
-            "threads": 1,
-            "rounds": arguments.rounds,
-            "rows": rows,
-            "environment": describe(),
-            "seconds": round(time.perf_counter() - started, 1),
-        },
+        record("cluster", rows, threads=1, rounds=arguments.rounds, started=started),
     )
 
 

@@ -17,8 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from logcosh_vae.bench.timing import row
-from logcosh_vae.environment import describe
+from logcosh_vae.bench.timing import record, row
 from logcosh_vae.files import write_json
 from logcosh_vae.runs import RunFolder
 
@@ -61,14 +60,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     write_json(
         ROOT / "results" / "bench-processes.json",
-        {
-            "experiment": "bench-processes",
-            "threads": 1,
-            "rounds": arguments.rounds,
-            "rows": rows,
-            "environment": describe(),
-            "seconds": round(time.perf_counter() - started, 1),
-        },
+        record("processes", rows, threads=1, rounds=arguments.rounds, started=started),
     )
 
 

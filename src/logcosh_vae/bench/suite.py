@@ -8,12 +8,11 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..environment import describe
 from ..paper.tables import LAPTOP_WIDTH
 from ..running import on_threads
 from . import batches, loss, measuring, side_by_side, startup, step
 from .peer import peer
-from .timing import ROUNDS, Contender, in_turns, row
+from .timing import ROUNDS, Contender, in_turns, record, row
 
 Contenders = list[Contender]
 
@@ -111,11 +110,5 @@ def run(
                 contenders = [*contenders, stack.enter_context(peer(other, {**comparison.peer, "threads": threads}))]
             times = in_turns(contenders, rounds=rounds, seconds=comparison.seconds, after_round=after)
         rows.append(row(comparison.what, times, comparison.against, **comparison.more))
-    return {
-        "experiment": f"bench-{name}" if threads == 1 else f"bench-{name}-{threads}-threads",
-        "threads": threads,
-        "rounds": rounds,
-        "rows": rows,
-        "environment": describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
+    suffix = "" if threads == 1 else f"-{threads}-threads"
+    return record(name + suffix, rows, threads=threads, rounds=rounds, started=started)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..environment import describe
+
 ROUNDS = 9
 ROUND_SECONDS = 0.25
 
@@ -104,4 +106,18 @@ def row(what: str, times: Times, against: str, **more: Any) -> dict[str, Any]:
         "seconds": {name: spread(values) for name, values in times.items()},
         "ratio": {name: ratio(times, name, against) for name in times if name != against},
         **more,
+    }
+
+
+def record(
+    name: str, rows: Sequence[Mapping[str, Any]], *, threads: int, rounds: int, started: float
+) -> dict[str, Any]:
+    """What `results/bench-NAME.json` holds; `started` is of `time.perf_counter`."""
+    return {
+        "experiment": f"bench-{name}",
+        "threads": threads,
+        "rounds": rounds,
+        "rows": list(rows),
+        "environment": describe(),
+        "seconds": round(time.perf_counter() - started, 1),
     }
