@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..training import stream
 from .sheets import sheets
-from .text import CAPTIONS, TRAINING, Sheet, cut, draw_sheet
+from .text import CAPTIONS, PLAIN, TRAINING, Sheet, Style, cut, draw_sheet
 
 
 def eight_bit(images: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Text(Corruption):
         rng = _rng(generator)
         count, _, height, width = images.shape
         windows = np.stack([draw_sheet(height, width, rng) for _ in range(count)])
-        return self._over(images, windows, strengths, rng)
+        return self._over(images, windows, strengths, rng, PLAIN)
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
         count, _, height, width = images.shape
@@ -113,10 +113,12 @@ class Text(Corruption):
         lefts = rng.integers(self.SIDE - width + 1, size=count)
         places = zip(which, tops, lefts, strict=True)
         windows = np.stack([self.sheets[k, y : y + height, x : x + width] for k, y, x in places])
-        return eight_bit(self._over(images, windows, strengths, rng))
+        return eight_bit(self._over(images, windows, strengths, rng, self.STYLE))
 
-    def _over(self, images: Tensor, windows: Sheet, strengths: Tensor, rng: np.random.Generator) -> Tensor:
-        opacity, colour = (torch.from_numpy(part) for part in cut(windows, strengths.numpy(), rng, self.STYLE.common))
+    def _over(
+        self, images: Tensor, windows: Sheet, strengths: Tensor, rng: np.random.Generator, style: Style
+    ) -> Tensor:
+        opacity, colour = map(torch.from_numpy, cut(windows, strengths.numpy(), rng, style.common))
         return torch.lerp(images, colour.to(images), opacity.to(images))
 
 
@@ -134,9 +136,6 @@ class Captions(Text):
     The others have as much as the paper's: most is learnt from them, and little text alone would take several times as
     many steps.
     """
-
-    def evaluation(self, image: Tensor, index: int) -> Tensor:
-        return CORRUPTIONS[self.task].evaluation(image, index)
 
     def _strengths(self, count: int, generator: torch.Generator) -> Tensor:
         share, kind = torch.rand(2, count, generator=generator)
@@ -160,11 +159,10 @@ def stored(images: Tensor, rng: np.random.Generator) -> Tensor:
     """
     quality, subsampling = int(rng.integers(55, 97)), int(rng.choice([2, 2, 0]))
     before = rng.integers(0, 16, 2)
-    _, _, height, width = images.shape
     padding = ((0, 0), *((int(count), 0) for count in before), (0, 0))
     pixels = images.mul(255.0).round().byte().permute(0, 2, 3, 1).numpy()
     given = []
-    for picture in np.pad(pixels, padding, mode="symmetric" if min(height, width) >= 16 else "edge"):
+    for picture in np.pad(pixels, padding, mode="symmetric"):
         file = io.BytesIO()
         Image.fromarray(picture).save(file, "jpeg", quality=quality, subsampling=subsampling)
         given.append(np.asarray(Image.open(file)))
