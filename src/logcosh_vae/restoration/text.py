@@ -22,8 +22,9 @@ CHARACTERS = string.ascii_letters + string.digits + "    .,:!?&-"
 DENSITY = 0.65
 """Sheets are covered to this share, so that nearly any window of them has the share that is asked for."""
 
-_ORDER, _STRING = 32, 8
-"""A sheet's pixel is one integer: its place in the order of drawing, the number of its string, its opacity."""
+_ORDER, _BEHIND, _STRING = 32, 31, 8
+"""A sheet's pixel is one integer: its place in the order of drawing, whether it is of an outline or a shadow, the
+number of its string, its opacity."""
 
 Sheet = NDArray[np.int64]
 """`(H, W)`; see `draw_sheet`."""
@@ -38,7 +39,7 @@ class Style:
         outlined: share of the strings with an outline in another colour, as subtitles have.
         shadowed: share with a shadow in another colour.
         transparent: share that lets the image shine through, as watermarks do.
-        common: share of the strings, outlines and shadows in black, white, yellow or red instead of any colour.
+        common: share of the strings, outlines and shadows in colours of `COMMON` instead of any.
         fonts: several fonts instead of one.
     """
 
@@ -59,8 +60,12 @@ TRAINING = Style(outlined=0.15)
 CAPTIONS = Style((8, 48), outlined=0.35, shadowed=0.15, transparent=0.2, common=0.5, fonts=True)
 """Text as it is found on people's pictures."""
 
-COMMON = (0x000000, 0xFFFFFF, 0x000000, 0xFFFFFF, 0x000000, 0xFFFFFF, 0x00FFFF, 0x0000FF)
-"""Red in the lowest byte."""
+COMMON = (
+    (0xFFFFFF, 0xFFFFFF, 0xFFFFFF, 0xFFFFFF, 0x00FFFF, 0x00FFFF, 0x0000FF, 0x000000),
+    (0x000000, 0x000000, 0x000000, 0x000000, 0x000000, 0x000000, 0x000000, 0xFFFFFF),
+)
+"""Colours of strings, and of outlines and shadows, red in the lowest byte. Most strings are bright on dark outlines:
+where many were black, a network took all that is black for text."""
 
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "STIXGeneralBol", "cmss10")
 """Those that come with matplotlib."""
@@ -136,6 +141,7 @@ def draw_sheet(height: int, width: int, rng: np.random.Generator, style: Style =
     opacity = np.zeros((height, width), np.uint8)
     shown = np.zeros((height, width), np.uint8)  # the same but for strings that the image shines through
     strings = np.zeros((height, width), np.int64)
+    behind = np.zeros((height, width), np.int64)
     drawn, covered, empty = 0, 0, opacity.size
     while covered < DENSITY * opacity.size:
         # faint edges may fill what is left of a small sheet: then they give way
@@ -147,7 +153,7 @@ def draw_sheet(height: int, width: int, rng: np.random.Generator, style: Style =
         top, left = (int(rng.integers(1 - part, whole)) for part, whole in zip(extent, opacity.shape, strict=True))
         rows = slice(max(0, top), min(height, top + extent[0]))
         columns = slice(max(0, left), min(width, left + extent[1]))
-        for stamp in stamps:
+        for layer, stamp in enumerate(stamps):
             seen = stamp[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
             free = (opacity[rows, columns] < faint) & (seen >= faint)
             covered += int((seen[free] >= 128).sum())
@@ -155,12 +161,13 @@ def draw_sheet(height: int, width: int, rng: np.random.Generator, style: Style =
             opacity[rows, columns][free] = seen[free]
             shown[rows, columns][free] = seen[free] * through
             strings[rows, columns][free] = drawn
+            behind[rows, columns][free] = layer > 0
             drawn += 1
     # string by string, each from left to right, so that a window that is covered enough ends within a string
     across = np.broadcast_to(np.arange(width), strings.shape)
     order = np.empty(height * width, np.int64)
     order[np.lexsort((across.ravel(), strings.ravel()))] = np.arange(height * width)
-    return (order.reshape(height, width) << _ORDER) | (strings << _STRING) | shown
+    return (order.reshape(height, width) << _ORDER) | (behind << _BEHIND) | (strings << _STRING) | shown
 
 
 def cut(
@@ -185,12 +192,15 @@ def cut(
     places = np.rint(shares * height * width).astype(np.int64).clip(0, height * width - 1)
     limits = np.array([np.partition(row, place)[place] for row, place in zip(counted, places, strict=True)], np.int32)
     shown = np.where(order < limits.reshape(count, 1, 1), opacity, 0).astype(np.float32)[:, None] / 255.0
-    numbers = ((windows >> _STRING) & 0xFFFFFF).astype(np.int32)
+    numbers = ((windows >> _STRING) & 0x7FFFFF).astype(np.int32)
     strings = int(numbers.max()) + 1
+    numbers += strings * np.arange(count, dtype=np.int32).reshape(count, 1, 1)
     palette = rng.integers(0, 2**24, count * strings, dtype=np.uint32)
     if common:
         usual = rng.random(palette.size) < common
-        palette[usual] = rng.choice(np.array(COMMON, np.uint32), int(usual.sum()))
-    packed = palette.take(numbers + strings * np.arange(count, dtype=np.int32).reshape(count, 1, 1))
+        palettes = [np.where(usual, rng.choice(np.array(kind, np.uint32), usual.size), palette) for kind in COMMON]
+        palette = np.concatenate(palettes)
+        numbers += usual.size * ((windows >> _BEHIND) & 1).astype(np.int32)
+    packed = palette.take(numbers)
     colour = packed.view(np.uint8).reshape(count, height, width, 4)[..., :3].transpose(0, 3, 1, 2)
     return shown, np.divide(colour, 255.0, dtype=np.float32)
