@@ -58,16 +58,28 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
 
 
 def in_words(name: str, other: str, measure: str, result: Paired) -> str:
-    """A sentence on the outcome, computed from the numbers; level where the interval holds 0."""
+    """A sentence on the outcome, computed from the numbers.
+
+    Level in the mean where the interval holds 0, and by ranks where the test's p is at least 0.05. A few pictures can
+    decide the mean and not the ranks, so where these differ both are said.
+    """
     # as many digits as the largest end needs to be seen
     digits = max(4, 1 - math.floor(math.log10(max(abs(result.low), abs(result.high), 1e-9))))
     values = (f"{value:+.{digits}f}" for value in (result.difference, result.low, result.high))
     interval = "{} ({} to {})".format(*values).replace("-", "\N{MINUS SIGN}")
-    if result.low <= 0.0 <= result.high:
-        verdict = f"{name} and {other} are level"
+    mean = _verdict(result.difference, certain=not result.low <= 0.0 <= result.high)
+    ranks = _verdict(result.wins - result.losses, certain=result.p_value < 1 - CONFIDENCE)
+    if mean == ranks:
+        verdict = f"{name} and {other} are level" if mean == "level" else f"{name} is {mean} than {other}"
     else:
-        verdict = f"{name} is {'better' if result.difference > 0 else 'worse'} than {other}"
+        verdict = f"{name} against {other} is {mean} in the mean and {ranks} by ranks"
     return (
         f"{verdict}: larger {measure} on {result.wins} of {result.count} pictures, mean difference {interval}, "
         f"Wilcoxon p = {result.p_value:.2g}."
     )
+
+
+def _verdict(difference: float, *, certain: bool) -> str:
+    if not certain:
+        return "level"
+    return "better" if difference > 0 else "worse"

@@ -125,8 +125,9 @@ class Text(Corruption):
 class Captions(Text):
     """Text as it is found on people's pictures, in training; to measure on it is the paper's.
 
-    Often there is little of it or none, it has outlines, shadows and several fonts, is half transparent, and half of the
-    pictures have been stored as JPEG with it. A network that is trained so takes less of what is no text for text.
+    Often there is little of it or none, it has outlines, shadows and several fonts, is half transparent, and half
+    of the pictures have been stored as JPEG with it. A network that is trained so takes less of what is no text
+    for text.
     """
 
     SHEETS, STYLE = 24, CAPTIONS
