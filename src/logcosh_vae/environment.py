@@ -23,6 +23,7 @@ NUMERICAL_SOURCES = (
     "networks.py",
     "models.py",
     "objectives.py",
+    "optimizer.py",
     "training.py",
     "build.py",
     "processes.py",

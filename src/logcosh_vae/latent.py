@@ -59,6 +59,10 @@ class DiagonalGaussian(NamedTuple):
         """`KL(q || N(0, I))` in nats, one value an image, `(N,)`."""
         return kl_divergence(self.mean, self.log_variance)
 
+    def kl_slopes(self) -> tuple[Tensor, Tensor]:
+        """The derivatives of `kl` in mean and log-variance, each `(N, d)`: `mu` and `(sigma^2 - 1) / 2`."""
+        return self.mean.detach(), 0.5 * self.log_variance.detach().expm1()
+
 
 def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, generator: Source) -> Tensor:
     """Draw `N(0, I)` of `shape` with the generator on its own device, then moved to where `like` is.

@@ -6,6 +6,7 @@ posterior or the MMD of a WAE's codes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,23 @@ Terms = dict[str, Tensor]
 def per_image(values: Tensor) -> Tensor:
     """Sum over the pixels of each image and average over the batch: `(N, C, H, W)` to a scalar."""
     return values.sum() / values.shape[0]
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The derivatives of an objective in some outputs of a network, which is all that training needs of it.
+
+    Attributes:
+        outputs: of the network, whose graphs lead to its weights.
+        gradients: the objective's, one for each output and of its shape; None for an output that is a term itself.
+    """
+
+    outputs: Sequence[Tensor]
+    gradients: Sequence[Tensor | None]
+
+    def backward(self) -> None:
+        """Add the objective's gradient to that of every weight."""
+        torch.autograd.backward(self.outputs, self.gradients)
 
 
 @dataclass(frozen=True)
@@ -45,10 +63,23 @@ class Objective:
         prior = standard_normal(output.z.shape, like=output.z, generator=generator)
         return "mmd", mmd(output.z, prior, self.mmd_scales)
 
-    def for_training(self, output: Output, target: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A scalar with the objective's gradient but not its value (paper, Sec. 3.2): the loss is not evaluated."""
-        _, divergence = self.divergence(output, generator)
-        return self.weight * per_image(self.loss.gradient_only(output.x_hat, target)) + divergence
+    def for_training(self, output: Output, target: Tensor, generator: torch.Generator | None = None) -> Slopes:
+        """The objective's slopes without its value (paper, Sec. 3.2): neither loss nor KL divergence is evaluated.
+
+        Arguments are those of a call.
+
+        Example:
+            >>> from logcosh_vae import VAE
+            >>> from logcosh_vae.losses import make_loss
+            >>> model, x = VAE(image_shape=(1, 28, 28)), torch.rand(2, 1, 28, 28)
+            >>> Objective(make_loss("log-cosh", a=100.0)).for_training(model(x), x).backward()
+        """
+        count = target.shape[0]
+        of_loss = self.loss.slope(output.x_hat, target, self.weight / count)
+        if output.posterior is None:
+            _, divergence = self.divergence(output, generator)
+            return Slopes((output.x_hat, divergence), (of_loss, None))
+        return Slopes((output.x_hat, *output.posterior), (of_loss, *(s / count for s in output.posterior.kl_slopes())))
 
     def __call__(self, output: Output, target: Tensor, generator: torch.Generator | None = None) -> Terms:
         """Every term by name, each a mean over the batch.

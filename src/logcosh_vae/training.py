@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from .data.batches import Batch
-from .objectives import Terms
+from .objectives import Slopes, Terms
 
-Step = Callable[[Batch, torch.Generator, bool], Terms]
+Step = Callable[[Batch, torch.Generator, bool], Terms | Slopes]
 """`step(batch, generator, exact)` gives named scalars, `objective` among them. Where `exact` is false only its
-gradient counts, so a step may leave out the value and every other term."""
+gradient counts, so a step may leave out the value and every other term, or give slopes instead."""
 
 
 class TrainingError(RuntimeError):
@@ -129,9 +129,10 @@ def fit(
             exact = index % schedule.log_every == 0 or index == schedule.steps
             terms = step(batch, noise, exact)
             optimizer.zero_grad(set_to_none=True)
-            terms["objective"].backward()
+            (terms if isinstance(terms, Slopes) else terms["objective"]).backward()
             optimizer.step()
             if exact:
+                assert not isinstance(terms, Slopes), "an exact step gives terms"
                 _add(sums, terms, position)
                 logged += 1
                 if on_step is not None:

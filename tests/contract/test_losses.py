@@ -203,6 +203,26 @@ def test_gradient_only_form_has_the_true_gradient(loss: Loss) -> None:
 
 
 @every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(), (0, 3), (20, 7), (3, 2, 5, 5)])
+def test_the_slope_is_the_gradient_times_a_factor(loss: Loss, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    prediction, target = pair(*shape, dtype=dtype)
+    slope = loss.slope(prediction.clone().requires_grad_(), target, 0.25)
+    assert slope.dtype == dtype
+    assert not slope.requires_grad
+    assert torch.equal(slope, gradient(lambda *both: 0.25 * loss.value(*both), prediction, target))
+    with torch.no_grad():
+        assert torch.equal(loss.slope(prediction, target, 0.25), slope)
+
+
+def test_a_slope_is_the_prediction_s_and_wants_targets_of_its_shape() -> None:
+    for loss in (make_loss("l2"), make_loss("log-cosh", A)):
+        assert loss.slope(torch.rand(3), torch.rand(3, dtype=torch.float64)).dtype == torch.float32
+        with pytest.raises(ValueError, match="same shape"):
+            loss.slope(torch.rand(3), torch.rand(4))
+
+
+@every_loss
 def test_gradient_only_form_trains_to_the_same_weights(loss: Loss) -> None:
     def trained(function: object) -> Tensor:
         assert callable(function)
@@ -298,6 +318,7 @@ def test_a_new_loss_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(LOSSES, "l4", LossKind(fourth_power, curvature=lambda _: 0.0))
     loss = make_loss("l4")
     assert torch.equal(loss.gradient_only(*pair(3)), fourth_power(*pair(3)))
+    torch.testing.assert_close(loss.slope(torch.tensor([2.0]), torch.tensor([0.0]), 0.5), torch.tensor([16.0]))
 
 
 def test_examples_in_docstrings_and_docs() -> None:

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -21,7 +22,7 @@ from logcosh_vae.config import ModelConfig, TrainConfig, resolve
 from logcosh_vae.data import load_images
 from logcosh_vae.features import load_classifier
 from logcosh_vae.losses import Loss
-from logcosh_vae.objectives import Objective
+from logcosh_vae.objectives import Objective, Slopes
 from logcosh_vae.runs import RunError, RunFolder
 from logcosh_vae.settings import override
 
@@ -70,13 +71,20 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, data_root: Pat
         assert RunFolder(out).weights_path.read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
 
 
-def test_exact_and_gradient_only_losses_train_to_the_same_weights(
+def test_slopes_and_exact_objectives_train_to_the_same_weights(
     tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small()
     cheap = train(config, tmp_path / "cheap", root=data_root)
-    monkeypatch.setattr(Loss, "gradient_only", Loss.value)
+    asked = []
+
+    def exactly(self: Objective, *arguments: Any) -> Slopes:
+        asked.append(self)
+        return Slopes((self(*arguments)["objective"],), (None,))
+
+    monkeypatch.setattr(Objective, "for_training", exactly)
     exact = train(config, tmp_path / "exact", root=data_root)
+    assert len(asked) > 10
     first, second = (safetensors.torch.load_file(folder.weights_path) for folder in (cheap, exact))
     for name, weights in first.items():
         torch.testing.assert_close(weights, second[name], rtol=1e-4, atol=1e-5)
