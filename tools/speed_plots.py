@@ -30,7 +30,7 @@ def steps(results: Sequence[Mapping[str, Any]]) -> Image.Image:
             places,
             [ratio["median"] for ratio in ratios],
             width=0.62,
-            color=[COLOURS[0] if name == OURS else GREY for name in names],
+            color=[COLOURS[0] if name.startswith(OURS) else GREY for name in names],
             yerr=[
                 [ratio["median"] - ratio["low"] for ratio in ratios],
                 [ratio["high"] - ratio["median"] for ratio in ratios],
@@ -40,7 +40,8 @@ def steps(results: Sequence[Mapping[str, Any]]) -> Image.Image:
         for place, ratio in zip(places, ratios, strict=True):
             each.text(place, 0.08, f"{ratio['median']:.2f}", ha="center", color="white", fontsize=9)
         each.axhline(1.0, color="#555555", linewidth=1.0, linestyle="--")
-        each.set_xticks(places, [name.replace("plain PyTorch loop", "plain loop") for name in names], fontsize=7.5)
+        shown = [name.replace("plain PyTorch loop", "plain loop").replace(f"{OURS}, ", "ours, ") for name in names]
+        each.set_xticks(places, [name.replace(" ", "\n", 1) for name in shown], fontsize=7.5)
         each.set_ylim(0, 1.1 * max(ratio["high"] for _, row in panels for ratio in row["ratio"].values()))
         model = row["what"].split(",")[0].removesuffix(")") + ")"
         threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"

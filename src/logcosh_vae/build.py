@@ -30,6 +30,7 @@ def build_model(config: TrainConfig, image_shape: ImageShape) -> VAE | WAE:
     # channels last: 1.2 to 1.7 times as fast on a CPU, and what tensor cores want
     if config.model.network == "conv":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+    model.trains_in_bfloat16 = bool(config.bfloat16)
     return model
 
 

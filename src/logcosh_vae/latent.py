@@ -74,7 +74,9 @@ def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, genera
         rows = slice(generator.rank * shape[0], (generator.rank + 1) * shape[0])
         return standard_normal(whole, like=like, generator=generator.generator)[rows]
     device = like.device if generator is None else generator.device
-    return torch.randn(shape, generator=generator, device=device, dtype=torch.float32).to(like)
+    drawn = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
+    # to a GPU: it goes on with what it has to do, and this process need not wait for that
+    return drawn.to(like.device, like.dtype, non_blocking=drawn.device.type == "cpu")
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

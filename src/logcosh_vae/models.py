@@ -33,9 +33,14 @@ class AutoEncoder(nn.Module, ABC):
         encoder: maps `(N, C, H, W)` to `(N, parameters_per_latent * latent_size)`.
         decoder: maps `(N, latent_size)` to `(N, C, H, W)` in [0, 1].
         latent_size: `d`.
+
+    Attributes:
+        trains_in_bfloat16: in training mode, multiply in bfloat16 and sum in float32; codes, images and weights stay
+            float32.
     """
 
     parameters_per_latent: ClassVar[int] = 1
+    trains_in_bfloat16: bool = False
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_size: int) -> None:
         super().__init__()
@@ -75,8 +80,16 @@ class AutoEncoder(nn.Module, ABC):
 
     def decode(self, z: Tensor) -> Tensor:
         """Images `(N, C, H, W)` in [0, 1] of codes `(N, d)`."""
-        x_hat: Tensor = self.decoder(z)
-        return x_hat
+        return self._through(self.decoder, z)
+
+    def _through(self, network: nn.Module, values: Tensor) -> Tensor:
+        result: Tensor
+        if not (self.trains_in_bfloat16 and self.training):
+            result = network(values)
+            return result
+        with torch.autocast(values.device.type, torch.bfloat16):
+            result = network(values)
+        return result.float()
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encode without noise and decode: `(N, C, H, W)` in [0, 1] to the same."""
@@ -117,7 +130,7 @@ class VAE(AutoEncoder):
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """`q(z|x)` for each image of `(N, C, H, W)`."""
-        return DiagonalGaussian.from_parameters(self.encoder(x))
+        return DiagonalGaussian.from_parameters(self._through(self.encoder, x))
 
     def code(self, x: Tensor) -> Tensor:
         return self.encode(x).mode()
@@ -137,8 +150,7 @@ class WAE(AutoEncoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes `(N, d)` of images `(N, C, H, W)`."""
-        z: Tensor = self.encoder(x)
-        return z
+        return self._through(self.encoder, x)
 
     def code(self, x: Tensor) -> Tensor:
         return self.encode(x)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 ImageShape = tuple[int, int, int]
@@ -66,11 +67,18 @@ def mlp_encoder(image_shape: ImageShape, outputs: int, size: Size) -> nn.Module:
     return nn.Sequential(nn.Flatten(), *_layers([math.prod(image_shape), *size.hidden, outputs]))
 
 
+class Sigmoid(nn.Sigmoid):
+    """Of float32 also under autocast: in bfloat16, neighbours near 1 are as far apart as two levels of 255."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return super().forward(values.float() if torch.is_autocast_enabled(values.device.type) else values)
+
+
 def mlp_decoder(image_shape: ImageShape, latent_size: int, size: Size) -> nn.Module:
     """Multi-layer perceptron with ReLU and a final sigmoid: `d - 500 - 500 - C H W` (paper, A.2)."""
     _check(image_shape, latent_size, size)
     sizes = [latent_size, *reversed(size.hidden), math.prod(image_shape)]
-    return nn.Sequential(*_layers(sizes), nn.Sigmoid(), nn.Unflatten(1, image_shape))
+    return nn.Sequential(*_layers(sizes), Sigmoid(), nn.Unflatten(1, image_shape))
 
 
 def _half(height: int, width: int) -> tuple[int, int]:
@@ -157,7 +165,7 @@ def conv_decoder(image_shape: ImageShape, latent_size: int, size: Size) -> nn.Mo
         inputs = channels
     # an even filter has no centre: one row and one column too many come out
     last = nn.ConvTranspose2d(inputs, outputs, KERNEL, stride=1, padding=1)
-    return nn.Sequential(*layers, last, Crop(extent[0], extent[1]), nn.Sigmoid())
+    return nn.Sequential(*layers, last, Crop(extent[0], extent[1]), Sigmoid())
 
 
 NETWORKS = {"mlp": Network(mlp_encoder, mlp_decoder), "conv": Network(conv_encoder, conv_decoder)}

@@ -167,7 +167,9 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float, size: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        own = torch.stack(torch.batch_norm_update_stats(x, None, None, 0.0))
+        # of bfloat16 the statistics would be bfloat16, too
+        wide = x.float() if x.dtype == torch.bfloat16 else x
+        own = torch.stack(torch.batch_norm_update_stats(wide, None, None, 0.0))
         parts = [torch.empty_like(own) for _ in range(size)]
         dist.all_gather(parts, own)
         means, variances = torch.stack(parts, dim=1)

@@ -10,6 +10,7 @@ from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.models import MODELS
 from logcosh_vae.networks import NETWORKS, PAPER_SIZE, Size
 from logcosh_vae.objectives import Objective
+from logcosh_vae.settings import override
 from logcosh_vae.training import stream
 
 COMBINATIONS = [(family, network) for family in MODELS for network in NETWORKS]
@@ -92,6 +93,30 @@ def test_the_objective_reaches_every_weight_and_its_cheap_form_has_its_gradient(
     for exact, cheap_gradient in zip(*gradients, strict=True):
         assert exact.abs().sum() > 0
         torch.testing.assert_close(cheap_gradient, exact, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "network"), COMBINATIONS)
+def test_products_in_bfloat16_give_nearly_the_same_gradient_in_training_alone(family: str, network: str) -> None:
+    config = override(TrainConfig(), [f"model.family={family}", f"model.network={network}", "bfloat16=true"])
+    config = override(config, ["model.width=0.03125"] if network == "conv" else ["model.hidden=[32,16]"])
+    model, x = build_model(resolve(config), (1, 28, 28)), torch.rand(64, 1, 28, 28, generator=stream(0, "x"))
+    objective = Objective(make_loss("log-cosh", 100.0))
+    seen = []
+    for bfloat16 in (False, True):
+        model.trains_in_bfloat16 = bfloat16
+        output = model.train()(x, noise := stream(0, "noise"))
+        objective.for_training(output, x, noise).backward()
+        seen.append((output, [weight.grad for weight in model.parameters()]))
+        model.zero_grad()
+    (exact, gradients), (output, others) = seen
+    images = model.eval().reconstruct(x)
+    model.trains_in_bfloat16 = False
+    assert torch.equal(images, model.reconstruct(x))
+    assert {part.dtype for part in (output.x_hat, output.z, *(output.posterior or ()))} == {torch.float32}
+    assert 0.0 < (output.x_hat - exact.x_hat).abs().max() < 0.02
+    assert not torch.equal(output.x_hat, output.x_hat.bfloat16().float()), "images have more digits than bfloat16"
+    for gradient, other in zip(gradients, others, strict=True):
+        assert torch.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.98
 
 
 @pytest.mark.parametrize("family", MODELS)

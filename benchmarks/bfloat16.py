@@ -1,0 +1,64 @@
+"""What it changes to train in bfloat16: the convolutional VAE on MNIST both ways, over seeds.
+
+    python benchmarks/bfloat16.py [--epochs 3] [--seeds 3] [--runs FOLDER] [--data-root FOLDER]      half an hour
+
+Writes `results/bfloat16.json`. Runs that are there already go on, or are only measured. How much faster it is says
+`logcosh-vae bench step`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from logcosh_vae.autoencoders import train
+from logcosh_vae.config import ModelConfig, TrainConfig
+from logcosh_vae.environment import describe
+from logcosh_vae.evaluation import evaluate
+from logcosh_vae.experiments import write_results
+from logcosh_vae.paper.tables import LAPTOP_WIDTH
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "bfloat16")
+    parser.add_argument("--data-root", type=Path)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    model = ModelConfig("vae", "conv", width=LAPTOP_WIDTH)
+    rows: list[dict[str, Any]] = []
+    for bfloat16 in (False, True):
+        measured: dict[str, list[float]] = {"squared_l2": [], "sharpness_generated": [], "fid": []}
+        for seed in range(arguments.seeds):
+            config = TrainConfig(model=model, epochs=arguments.epochs, seed=seed, bfloat16=bfloat16)
+            path = arguments.runs / f"{'bfloat16' if bfloat16 else 'float32'}-{seed}"
+            train(config, path, resume=path.exists(), root=arguments.data_root)
+            result = evaluate(path, root=arguments.data_root)
+            values = {"squared_l2": result["test"]["squared_l2"], **result["metrics"]}
+            print(path.name, values, flush=True)
+            for name, known in measured.items():
+                known.append(float(values[name]))
+        metrics = {name: {"values": known, "mean": statistics.fmean(known)} for name, known in measured.items()}
+        rows.append({"products": "bfloat16" if bfloat16 else "float32", "metrics": metrics})
+    result = {
+        "experiment": "bfloat16",
+        "model": "vae-conv",
+        "width": model.width,
+        "epochs": arguments.epochs,
+        "seeds": list(range(arguments.seeds)),
+        "rows": rows,
+        "environment": describe(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    write_results(result, ROOT / "results" / "bfloat16.json")
+
+
+if __name__ == "__main__":
+    main()
