@@ -14,9 +14,10 @@ from . import images as pictures
 from .build import autoencoding_step, build_model, build_objective, build_optimizer, build_schedule
 from .config import TrainConfig, required, resolve
 from .data import ImageSet, load_images
-from .data.batches import evaluation_batches, training_batches
+from .data.batches import evaluation_batches, to_unit, training_batches
 from .data.sources import Progress
 from .environment import code_fingerprint
+from .files import brief
 from .models import VAE, WAE
 from .networks import ImageShape
 from .objectives import Objective
@@ -102,7 +103,7 @@ def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
 
 
 def _training(
-    config: TrainConfig, images: Tensor, test: Tensor, device: torch.device, processes: Processes
+    config: TrainConfig, images: Tensor, test: Tensor, device: torch.device, processes: Processes, watch: Watch
 ) -> Training:
     """All that decides the weights of a resolved config's run, on the device."""
     images, test = images.to(device), test.to(device)
@@ -112,6 +113,11 @@ def _training(
     objective, optimizer = build_objective(config), build_optimizer(config, model, processes)
     processes.connect(model, optimizer)
     part = processes.part(config.batch_size)
+    if config.compiled:
+        try:
+            model.compile_training(to_unit(images[: config.batch_size][part]))
+        except Exception as error:  # no compiler, no Triton, a network that it cannot take: as many kinds of errors
+            watch.note(f"the networks are trained without being compiled: {brief(error)}")
     return Training(
         model,
         optimizer,
@@ -167,7 +173,7 @@ def train(
                 watch.note(train_set.complaint)
             folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
         processes.wait()
-        prepare = partial(_training, config, train_set.images, test_set.images, device, processes)
+        prepare = partial(_training, config, train_set.images, test_set.images, device, processes, watch)
         carry_out(folder, required(config.epochs, "epochs"), prepare, watch, processes)
     return folder
 

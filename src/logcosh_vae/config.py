@@ -85,6 +85,7 @@ class TrainConfig:
 
     A value left at None is open: `resolve` fills it with the paper's for the image set and the family, if it has one.
     With `bfloat16` training multiplies in bfloat16 and sums in float32; left open, convolutions on a GPU do so.
+    With `compiled` training runs compiled networks, on a GPU by CUDA graphs; left open, the MLP on a GPU does so.
     `threads` is part of it because sums are grouped by thread; two runs on a thread each beat one on two.
     At every `log_every`-th step the terms of the objective are recorded, also for the first `track_images` test images.
     """
@@ -99,6 +100,7 @@ class TrainConfig:
     device: str = "cpu"
     threads: int = 1
     bfloat16: bool | None = None
+    compiled: bool | None = None
     log_every: int = 50
     track_images: int = 250
     picture_every: int = 10
@@ -138,8 +140,9 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if data.name not in FIXED_SIZE:
         data = _filled(data, size=PICTURE_SIZE, channels=3)
     config = dataclasses.replace(config, data=data, model=model, objective=objective, optimizer=optimizer)
-    bfloat16 = network == "conv" and config.device.startswith("cuda")
-    config = _filled(config, epochs=paper.epochs[family], bfloat16=bfloat16)
+    on_gpu = config.device.startswith("cuda")
+    config = _filled(config, epochs=paper.epochs[family])
+    config = _filled(config, bfloat16=on_gpu and network == "conv", compiled=on_gpu and network == "mlp")
     _check(config)
     return config
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import ClassVar, NamedTuple, Self
 
 import torch
@@ -47,6 +49,7 @@ class AutoEncoder(nn.Module, ABC):
         self.encoder = encoder
         self.decoder = decoder
         self.latent_size = latent_size
+        self._compiled: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
 
     @classmethod
     def from_network(
@@ -82,14 +85,40 @@ class AutoEncoder(nn.Module, ABC):
         """Images `(N, C, H, W)` in [0, 1] of codes `(N, d)`."""
         return self._through(self.decoder, z)
 
+    def compile_training(self, x: Tensor) -> None:
+        """Compile both networks for training, on a GPU with CUDA graphs; other passes go on as they are.
+
+        Args:
+            x: images of the size to train with, to try it on; weights, statistics and random numbers stay as they are.
+
+        Raises:
+            Exception: whatever torch raises where it cannot compile; nothing is compiled then.
+        """
+        networks, training = (self.encoder, self.decoder), self.training
+        before = {name: value.clone() for name, value in self.state_dict().items()}
+        code = (
+            torch.zeros(len(x), self.latent_size, device=x.device, requires_grad=True) + 0.0
+        )  # no leaf, as in training
+        self.train()
+        try:
+            self._compiled = {network: torch.compile(network, mode="reduce-overhead") for network in networks}
+            for network, values in zip(networks, (x, code), strict=True):
+                torch.autograd.grad(self._through(network, values).sum(), list(network.parameters()))
+        except BaseException:
+            self._compiled = {}
+            raise
+        finally:
+            self.load_state_dict(before)
+            self.train(training)
+
     def _through(self, network: nn.Module, values: Tensor) -> Tensor:
         result: Tensor
-        if not (self.trains_in_bfloat16 and self.training):
+        if not self.training:
             result = network(values)
             return result
-        with torch.autocast(values.device.type, torch.bfloat16):
-            result = network(values)
-        return result.float()
+        with torch.autocast(values.device.type, torch.bfloat16) if self.trains_in_bfloat16 else nullcontext():
+            result = self._compiled.get(network, network)(values)
+        return result.float() if self.trains_in_bfloat16 else result
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encode without noise and decode: `(N, C, H, W)` in [0, 1] to the same."""

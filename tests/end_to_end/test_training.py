@@ -23,6 +23,7 @@ from logcosh_vae.data import load_images
 from logcosh_vae.features import load_classifier
 from logcosh_vae.losses import Loss
 from logcosh_vae.objectives import Objective, Slopes
+from logcosh_vae.running import Watch
 from logcosh_vae.runs import RunError, RunFolder
 from logcosh_vae.settings import override
 
@@ -92,6 +93,25 @@ def test_slopes_and_exact_objectives_train_to_the_same_weights(
     other = train(override(config, ["objective.a=10"]), tmp_path / "other", root=data_root)
     different = safetensors.torch.load_file(other.weights_path)
     assert any((first[name] - different[name]).abs().max() > 1e-3 for name in first)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiled_networks_train_to_the_same_weights_and_are_done_without_where_that_fails(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, notes = small(epochs=1), []
+    runs = [train(config, tmp_path / "plain", root=data_root)]
+    for name in ("compiled", "not possible"):
+        compiled = override(config, ["compiled=true"])
+        runs.append(train(compiled, tmp_path / name, root=data_root, watch=Watch(note=notes.append)))
+        assert len(notes) == (name == "not possible")
+        monkeypatch.setattr(torch, "compile", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no compiler")))
+    assert "without being compiled: no compiler" in notes[0]
+    plain, compiled_weights, without = (safetensors.torch.load_file(run.weights_path) for run in runs)
+    for name, weights in plain.items():
+        torch.testing.assert_close(compiled_weights[name], weights, rtol=1e-4, atol=1e-5)
+        assert torch.equal(without[name], weights)
 
 
 def test_training_leaves_torch_as_it_was(tmp_path: Path, data_root: Path) -> None:
