@@ -1,11 +1,11 @@
 """Five photographs with text drawn by another program, restored by the command a person would type.
 
-    python benchmarks/captions.py [--model RUN]
+    python benchmarks/captions.py [--model RUN ...]
 
 Each is restored as PNG, stored as JPEG with its text, and without any text, which should leave it as it is. Needs
 ImageMagick (`convert`) and the packages scikit-image and matplotlib, whose sample photographs are in the public domain
-or CC0. Writes `results/captions.json` and `docs/images/captions.png`. Without `--model` the shipped network is used. No
-string, font or photograph had a part in training.
+or CC0. Writes `results/captions.json` and `docs/images/captions.png`. Without `--model` both networks that come with
+the package are used. No string, font or photograph had a part in training.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -120,18 +121,22 @@ def caption_all(folder: Path) -> None:
             picture.convert("RGB").save(folder / "stored" / f"{number}.jpg", quality=QUALITY)
 
 
-def row_of(folder: Path, number: int) -> tuple[dict[str, object], list[Panel]]:
-    caption, name = CAPTIONS[number], f"{number}.png"
-    clean, captioned, restored = (image(folder / part / name) for part in ("clean", "captioned", "restored"))
-    stored, bare = image(folder / "stored-restored" / f"{number}.jpg"), image(folder / "clean-restored" / name)
+def row_of(folder: Path, number: int, network: str) -> dict[str, object]:
+    """What a network has made of a photograph; its results lie in folders below one of its name."""
+    caption, name, given = CAPTIONS[number], f"{number}.png", folder / Path(network).name
+    clean, captioned, restored = (
+        image(each / name) for each in (folder / "clean", folder / "captioned", given / "captioned")
+    )
+    stored, bare = image(given / "stored" / f"{number}.jpg"), image(given / "clean" / name)
     covered = (captioned - clean).abs().amax(dim=0) > 0.02
 
     def error(shown: Tensor, where: Tensor) -> float:
         return float((shown - clean).abs()[:, where].mean())
 
-    row: dict[str, object] = {
+    return {
         "photograph": Path(caption.photograph[1]).name,
         "text": caption.kind,
+        "network": Path(network).name,
         "covered": float(covered.float().mean()),
         "ssim": {"captioned": ssim(captioned, clean), "restored": ssim(restored, clean)},
         "psnr": {"captioned": psnr(captioned, clean), "restored": psnr(restored, clean)},
@@ -146,39 +151,39 @@ def row_of(folder: Path, number: int) -> tuple[dict[str, object], list[Panel]]:
             "changed": float(((bare - clean).abs().amax(dim=0) > PLAINLY).float().mean()),
         },
     }
-    panels: list[Panel] = []
-    for title, part in ((caption.kind, "captioned"), ("restored", "restored")):
-        with Image.open(folder / part / name) as picture:
-            size = (WIDTH, round(picture.height * WIDTH / picture.width))
-            panels.append((title, picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)))
-    return row, panels
+
+
+def panel(title: str, path: Path) -> Panel:
+    with Image.open(path) as picture:
+        size = (WIDTH, round(picture.height * WIDTH / picture.width))
+        return title, picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--model", nargs="+", default=["text", "captions"])
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "captions.png")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         caption_all(folder)
-        model = ["--model", arguments.model] if arguments.model else []
         started = time.perf_counter()
-        for given, target in (("captioned", "restored"), ("stored", "stored-restored"), ("clean", "clean-restored")):
-            command = [sys.executable, "-m", "logcosh_vae", "restore", folder / given, "-o", folder / target]
-            subprocess.run([*command, *model], check=True)
+        for network, given in product(arguments.model, ("captioned", "stored", "clean")):
+            command = [sys.executable, "-m", "logcosh_vae", "restore", folder / given, "--model", network]
+            subprocess.run([*command, "-o", folder / Path(network).name / given], check=True)
         seconds = time.perf_counter() - started
-        rows, panels = zip(*(row_of(folder, number) for number in range(len(CAPTIONS))), strict=True)
-    save(
-        compose([[*left, *right] for left, right in zip(panels[0:4:2], panels[1:4:2], strict=True)] + [panels[4]]),
-        arguments.picture,
-    )
+        rows = [row_of(folder, *each) for each in product(range(len(CAPTIONS)), arguments.model)]
+        panels = []
+        for number, caption in enumerate(CAPTIONS):
+            names = [Path(network).name for network in arguments.model]
+            shown = [panel(f"by {name}", folder / name / "captioned" / f"{number}.png") for name in names]
+            panels.append([panel(caption.kind, folder / "captioned" / f"{number}.png"), *shown])
+        save(compose(panels), arguments.picture)
     for row in rows:
         print(row)
     result = {
         "experiment": "captions",
-        "network": str(arguments.model or "shipped"),
         "rows": rows,
         "environment": describe(),
         "seconds": round(seconds, 1),

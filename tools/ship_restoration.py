@@ -3,9 +3,9 @@
     logcosh-vae restore --train --data text-removal --task text --loss log-cosh --out RUN
     python tools/ship_restoration.py RUN [--data-root FOLDER]
 
-Writes the weights and their card into the package, and `results/shipped-TASK.json`: SSIM and PSNR of each of the
-paper's pictures, corrupted as for figure 10, as the network gives it, and as `logcosh-vae restore` writes it, also with
-`--careful`.
+Writes the weights and their card into the package, as TASK or as `captions` if they were trained so, and
+`results/shipped-NAME.json`: SSIM and PSNR of each of the paper's pictures, corrupted as for figure 10, as the network
+gives it, and as `logcosh-vae restore` writes it, also with `--careful`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     task = RunFolder(arguments.run).config()["train"]["task"]
     path = ship(arguments.run)
-    network, card = load_shipped(task)
+    network, card = load_shipped(path.stem)
     rows = []
     folder = text_removal("test", arguments.data_root)
     for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS[task]):
@@ -58,7 +58,7 @@ def main() -> None:
         rows.append(row)
     seconds = [record["seconds"] for record in RunFolder(arguments.run).metrics()]
     result = {
-        "experiment": f"shipped-{task}",
+        "experiment": f"shipped-{path.stem}",
         "card": card,
         "bytes": path.stat().st_size,
         "training_seconds": sum(seconds),
@@ -71,7 +71,7 @@ def main() -> None:
         "seconds": round(time.perf_counter() - started, 1),
     }
     print(result["mean"])
-    write_results(result, ROOT / "results" / f"shipped-{task}.json")
+    write_results(result, ROOT / "results" / f"shipped-{path.stem}.json")
 
 
 if __name__ == "__main__":

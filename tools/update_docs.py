@@ -190,20 +190,24 @@ def shipped(results: Mapping[str, Any]) -> str:
 
 
 def captioned(results: Mapping[str, Any]) -> str:
-    """Photographs with text of another program, before and after."""
+    """Photographs with text of another program, before and after, by each network."""
     lines = [
-        "| photograph | text | pixels covered | SSIM | error under the text, of 255 | the same, stored as JPEG "
-        "| error elsewhere | without text: SSIM, pixels changed |",
-        "|---|---|--:|---|---|---|--:|---|",
+        "| photograph | text | pixels covered | network | SSIM | error under the text, of 255 "
+        "| the same, stored as JPEG | error elsewhere | without text: SSIM, pixels changed |",
+        "|---|---|--:|---|---|---|---|--:|---|",
     ]
+    known: set[str] = set()
     for row in results["rows"]:
         stored, bare = row["stored"], row["without_text"]
         ssims, errors = (
             " to ".join(f"{scale * row[key][version]:.{digits}f}" for version in ("captioned", "restored"))
             for key, scale, digits in (("ssim", 1, 3), ("error_under_text", 255, 0))
         )
+        name = row["photograph"]
+        first = " | | " if name in known else f" {name} | {row['text']} | {100 * row['covered']:.1f}%"
+        known.add(name)
         lines.append(
-            f"| {row['photograph']} | {row['text']} | {100 * row['covered']:.1f}% | {ssims} | {errors} "
+            f"|{first} | `{row['network']}` | {ssims} | {errors} "
             f"| {255 * stored['captioned']:.0f} to {255 * stored['restored']:.0f} "
             f"| {255 * row['error_elsewhere']:.1f} | {bare['ssim']:.3f}, {100 * bare['changed']:.1f}% |"
         )
@@ -291,6 +295,19 @@ def scaling(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def in_bfloat16(results: Mapping[str, Any]) -> str:
+    """The measures of runs that multiply in bfloat16 beside those in float32, seed by seed."""
+    names = {"squared_l2": "squared L2 of test images", "sharpness_generated": "Sharpness, generated", "fid": "FID"}
+    lines = ["| products | " + " | ".join(names.values()) + " |", "|---|" + "--:|" * len(names)]
+    for row in results["rows"]:
+        values = ([format_value(name, value) for value in row["metrics"][name]["values"]] for name in names)
+        lines.append(f"| {row['products']} | " + " | ".join(", ".join(each) for each in values) + " |")
+    said = (
+        f"VAE (Conv, width {results['width']:g}) on MNIST, {results['epochs']} epochs, {len(results['seeds'])} seeds. "
+    )
+    return "\n".join(lines) + "\n\n" + said + where(results, "1 thread")
+
+
 def out_of_memory(results: Mapping[str, Any]) -> str:
     """Training from a file that does not fit."""
     lines = ["| images | prepared | step | largest resident set |", "|---|--:|--:|--:|"]
@@ -326,7 +343,9 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "restoration-a-laptop": ("restoration-a-laptop", figure_and_sentences),
     "bench-restoration": ("bench-restoration", restoring),
     "shipped-text": ("shipped-text", shipped),
+    "shipped-captions": ("shipped-captions", shipped),
     "captions": ("captions", captioned),
+    "bfloat16": ("bfloat16", in_bfloat16),
     "bench-step": ("bench-step", timed),
     "bench-step-2-threads": ("bench-step-2-threads", timed),
     "bench-side-by-side": ("bench-side-by-side", timed),

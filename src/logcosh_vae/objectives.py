@@ -38,8 +38,11 @@ class Slopes:
     gradients: Sequence[Tensor | None]
 
     def backward(self) -> None:
-        """Add the objective's gradient to that of every weight."""
-        torch.autograd.backward(self.outputs, self.gradients)
+        """Add the objective's gradient to that of every weight that wants one."""
+        pairs = zip(self.outputs, self.gradients, strict=True)
+        # of a frozen encoder nothing leads to a weight; where nothing does at all, torch says so
+        wanted = [pair for pair in pairs if pair[0].requires_grad] or [(self.outputs[0], self.gradients[0])]
+        torch.autograd.backward([output for output, _ in wanted], [gradient for _, gradient in wanted])
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,15 @@ def test_the_objective_reaches_every_weight_and_its_cheap_form_has_its_gradient(
     for exact, cheap_gradient in zip(*gradients, strict=True):
         assert exact.abs().sum() > 0
         torch.testing.assert_close(cheap_gradient, exact, rtol=1e-5, atol=1e-6)
+    model.zero_grad()
+    model.encoder.requires_grad_(False)
+    objective.for_training(model(x, stream(0, "noise")), x).backward()
+    assert {name for name, weight in model.named_parameters() if weight.grad is not None} == {
+        name for name, _ in model.named_parameters() if name.startswith("decoder")
+    }
+    model.requires_grad_(False)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        objective.for_training(model(x, stream(0, "noise")), x).backward()
 
 
 @pytest.mark.parametrize(("family", "network"), COMBINATIONS)
@@ -116,7 +125,7 @@ def test_products_in_bfloat16_give_nearly_the_same_gradient_in_training_alone(fa
     assert 0.0 < (output.x_hat - exact.x_hat).abs().max() < 0.02
     assert not torch.equal(output.x_hat, output.x_hat.bfloat16().float()), "images have more digits than bfloat16"
     for gradient, other in zip(gradients, others, strict=True):
-        assert torch.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.98
+        assert torch.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.9
 
 
 @pytest.mark.parametrize("family", MODELS)

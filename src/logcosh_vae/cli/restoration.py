@@ -34,7 +34,16 @@ Task = Annotated[
         show_default=False,
     ),
 ]
-OwnModel = Annotated[Path | None, typer.Option("--model", help="Run folder of an own training.", show_default=False)]
+OwnModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="RUN",
+        help="Run folder of an own training, or a network that comes with the package: text (the default), for much "
+        "text, or captions, for captions on photographs.",
+        show_default=False,
+    ),
+]
 Train = Annotated[bool, typer.Option("--train", help="Train on the pictures of --data instead.")]
 TrainData = Annotated[
     str | None,
@@ -54,7 +63,8 @@ Start = Annotated[
     typer.Option(
         "--from",
         metavar="RUN",
-        help="With --train: begin with the weights of a run, or with `shipped`, those that come with the package.",
+        help="With --train: begin with the weights of a run, or with `shipped` (or `captions`), that comes with the "
+        "package.",
         show_default=False,
     ),
 ]

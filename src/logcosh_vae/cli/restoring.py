@@ -30,17 +30,18 @@ def network_for(
     """The network that is asked for, and its task, which is the one that is asked for unless any will do."""
     from ..autoencoders import find_device
     from ..restoration.learning import load_restoration
-    from ..restoration.shipped import load_shipped
+    from ..restoration.shipped import TASKS, load_shipped
 
     if model is None:
-        task = task or "text"
-        network = load_shipped(task)[0]
+        network, known = load_shipped(task or "text")[0], task or "text"
+    elif str(model) in TASKS and not model.exists():
+        network, known = load_shipped(str(model))[0], TASKS[str(model)]
     else:
         network, config = load_restoration(model)
-        if task not in (None, config.task) and not any_task:
-            raise UsageError(f"--task {task}: the network in {model} is for {config.task}")
-        task = config.task
-    return network.to(find_device(device or "cpu")), task
+        known = config.task
+    if task not in (None, known) and not any_task:
+        raise UsageError(f"--task {task}: the network in {model} is for {known}")
+    return network.to(find_device(device or "cpu")), known
 
 
 def _in_own_result(file: Path, out: Path, inputs: list[Path]) -> bool:

@@ -17,19 +17,22 @@ from .network import RestorationNetwork
 
 FOLDER = Path(__file__).parent / "weights"
 
+TASKS = {"text": "text", "captions": "text"}
+"""Of the networks by name: that of a task has its name, `captions` is trained with the setting of that name."""
 
-def load_shipped(task: str) -> tuple[RestorationNetwork, dict[str, Any]]:
-    """The network for a task, in evaluation mode, and its card.
+
+def load_shipped(name: str) -> tuple[RestorationNetwork, dict[str, Any]]:
+    """A network by its name or its task's, in evaluation mode, and its card.
 
     Raises:
-        RunError: none is shipped for it, or its weights are not those its card names.
+        RunError: there is none, or its weights are not those its card names.
     """
-    weights = FOLDER / f"{task}.safetensors"
-    if not weights.is_file():
+    if name not in TASKS:
         raise RunError(
-            f"no network for {task!r} comes with the package; train one with 'logcosh-vae restore --train "
-            f"--task {task} --data FOLDER --out RUN' and use it with --model RUN"
+            f"no network for {name!r} comes with the package; train one with 'logcosh-vae restore --train "
+            f"--task {name} --data FOLDER --out RUN' and use it with --model RUN"
         )
+    weights = FOLDER / f"{name}.safetensors"
     try:
         card: dict[str, Any] = read_json(weights.with_suffix(".json"))
         network = RestorationNetwork(**card["network"])
@@ -48,7 +51,7 @@ def ship(run: Path, folder: Path = FOLDER) -> Path:
     halves = {name: value.to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     network.load_state_dict({name: value.float() for name, value in halves.items()})
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{config.task}.safetensors"
+    path = folder / f"{'captions' if config.captions else config.task}.safetensors"
     with written_aside(path) as aside:
         safetensors.torch.save_file(halves, aside)
     values = RunFolder(run).config()
