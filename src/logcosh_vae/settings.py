@@ -84,8 +84,15 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
         return float(value)
     elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    name = getattr(kind, "__name__", str(kind))
-    raise ConfigError(f"{path} must be {name}; got {value!r}")
+    raise ConfigError(f"{path} must be {_in_words(kind)}; got {value!r}")
+
+
+def _in_words(kind: Any) -> str:
+    parts = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return "a list, e.g. [1, 2]" if parts[-1] is Ellipsis else f"a list of {len(parts)}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return words.get(kind, "a group of settings, written as key.part=value")
 
 
 def override(config: T, settings: Sequence[str]) -> T:
