@@ -113,7 +113,9 @@ def _training(
     objective, optimizer = build_objective(config), build_optimizer(config, model, processes)
     processes.connect(model, optimizer)
     part = processes.part(config.batch_size)
-    if config.compiled:
+    if config.compiled and processes.size > 1:
+        watch.note("the networks are trained without being compiled: that is for one process")
+    elif config.compiled:
         try:
             model.compile_training(to_unit(images[: config.batch_size][part]))
         except Exception as error:  # no compiler, no Triton, a network that it cannot take: as many kinds of errors

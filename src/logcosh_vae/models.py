@@ -88,28 +88,33 @@ class AutoEncoder(nn.Module, ABC):
     def compile_training(self, x: Tensor) -> None:
         """Compile both networks for training, on a GPU with CUDA graphs; other passes go on as they are.
 
+        What torch has compiled before in this process it forgets, and compiles anew where it is used.
+
         Args:
             x: images of the size to train with, to try it on; weights, statistics and random numbers stay as they are.
 
         Raises:
             Exception: whatever torch raises where it cannot compile; nothing is compiled then.
         """
-        networks, training = (self.encoder, self.decoder), self.training
+        torch.compiler.reset()  # else its cache may be full of networks of other sizes, and it would not compile these
+        networks, modes = (self.encoder, self.decoder), {module: module.training for module in self.modules()}
         before = {name: value.clone() for name, value in self.state_dict().items()}
-        code = (
-            torch.zeros(len(x), self.latent_size, device=x.device, requires_grad=True) + 0.0
-        )  # no leaf, as in training
-        self.train()
         try:
             self._compiled = {network: torch.compile(network, mode="reduce-overhead") for network in networks}
-            for network, values in zip(networks, (x, code), strict=True):
-                torch.autograd.grad(self._through(network, values).sum(), list(network.parameters()))
+            self.train()
+            with torch.enable_grad():
+                code = torch.zeros(len(x), self.latent_size, device=x.device, requires_grad=True) + 0.0  # no leaf
+                for network, values in zip(networks, (x, code), strict=True):
+                    result = self._through(network, values)
+                    if wanted := [weight for weight in network.parameters() if weight.requires_grad]:
+                        torch.autograd.grad(result.sum(), wanted)
         except BaseException:
             self._compiled = {}
             raise
         finally:
             self.load_state_dict(before)
-            self.train(training)
+            for module, training in modes.items():
+                module.training = training
 
     def _through(self, network: nn.Module, values: Tensor) -> Tensor:
         result: Tensor

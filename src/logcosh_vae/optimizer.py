@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 LARGE = 1 << 16
 """Numbers in a weight that is worth an update of its own."""
+
+
+def _hook(optimizer: weakref.ref[EagerAdam]) -> Callable[[Tensor], None]:
+    def move(weight: Tensor) -> None:
+        alive = optimizer()
+        if alive is not None:
+            alive.move_at_once(weight)
+
+    return move
+
+
+def _remove(handles: Sequence[RemovableHandle]) -> None:
+    for handle in handles:
+        handle.remove()
 
 
 class EagerAdam(torch.optim.Adam):
@@ -42,16 +58,26 @@ class EagerAdam(torch.optim.Adam):
         eps: float = 1e-8,
     ) -> None:
         super().__init__(weights, lr=lr, betas=betas, eps=eps, fused=True)
-        for weight in self._weights:
-            if weight.numel() >= LARGE:
-                weight.register_post_accumulate_grad_hook(self._move_at_once)
+        hook = _hook(weakref.ref(self))
+        large = [weight for weight in self._weights if weight.numel() >= LARGE and weight.requires_grad]
+        handles = [weight.register_post_accumulate_grad_hook(hook) for weight in large]
+        weakref.finalize(self, _remove, handles)  # no weight is moved by an optimizer that nobody has any longer
 
     @property
     def _weights(self) -> list[Tensor]:
         weights: list[Tensor] = self.param_groups[0]["params"]
         return weights
 
-    def _move_at_once(self, weight: Tensor) -> None:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the weights, all alike: a second group is a ValueError."""
+        if self.param_groups:
+            raise ValueError("all weights are one group; use torch.optim.Adam for several")
+        super().add_param_group(param_group)
+
+    def move_at_once(self, weight: Tensor) -> None:
+        """Move a weight whose gradient has just come, and take the gradient."""
+        if weight.grad is None:
+            raise RuntimeError("another optimizer has taken this weight's gradient; let go of it first")
         self._move([weight])
         weight.grad = None
 

@@ -21,7 +21,7 @@ from .words import WORDS, Words
 PICTURES = {
     "samples": "Samples: the same codes z from the prior, decoded by each model",
     "reconstructions": "Reconstructions: rows in pairs, real test images over what the model makes of them",
-    "interpolation": "Interpolation between two test digits in the latent space, one pair a row",
+    "interpolation": "Interpolation between two test images in the latent space, one pair a row",
 }
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito: told apart with any colour vision, on white and on black."""

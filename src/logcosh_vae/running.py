@@ -78,7 +78,7 @@ def carry_out(
         if folder.is_finished(epochs):
             return
         if processes.leads:
-            folder.weights_path.unlink(missing_ok=True)
+            folder.reopen()
         training = prepare()
         done = folder.restore(training.model, training.optimizer)
         tracked: list[dict[str, float]] = []

@@ -31,6 +31,15 @@ from .environment import describe
 from .files import ASIDE_PREFIX, DamagedJsonError, brief, parse_json, read_json, write_json, write_text, written_aside
 from .training import Position
 
+MADE_OF_WEIGHTS = (
+    "weights.safetensors",
+    "evaluation.json",
+    "samples.png",
+    "reconstructions.png",
+    "interpolation.png",
+)
+"""Files of a finished run."""
+
 
 class RunError(Exception):
     """A run folder cannot be used as asked; the message names it and says what to do."""
@@ -170,6 +179,11 @@ class RunFolder:
             raise RunError(
                 f"{self.state_path} is damaged, or no state of this run; delete it to start the run again"
             ) from error
+
+    def reopen(self) -> None:
+        """Take away what was made of the weights that training goes on from: it would stand beside other weights."""
+        for name in MADE_OF_WEIGHTS:
+            (self.path / name).unlink(missing_ok=True)
 
     def finish(self, model: nn.Module) -> None:
         """Write the final weights."""

@@ -21,6 +21,8 @@ from .presentation import (
 def epochs_text(results: Mapping[str, Any]) -> str:
     """`40 epochs`, or `5 to 24 epochs` where rows differ."""
     epochs = sorted({row["config"]["epochs"] for row in results["rows"]})
+    if epochs == [1]:
+        return "1 epoch"
     return f"{epochs[0]} epochs" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
 
 
@@ -79,8 +81,8 @@ def introduction(results: Mapping[str, Any]) -> str:
 
 
 CELLS = (
-    "Each value stands beside its change against squared L2 and over the paper's; ± is the standard deviation over "
-    "seeds. "
+    "Each value stands beside its change against squared L2, and over the paper's where there is one; ± is the "
+    "standard deviation over seeds. "
 )
 
 

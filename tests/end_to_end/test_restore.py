@@ -82,6 +82,16 @@ def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
     ]:
         failed = restore("pictures/a.jpg", "-o", "no.tif", "--model", "run", *arguments, cwd=studio)
         assert (failed.returncode, message in failed.stderr) == (code, True), failed.stderr
+    # what is named is restored whatever it is called, what lies in a folder and is a result is not
+    named = restore("pictures/a-restored.jpg", "--model", "run", cwd=studio)
+    assert (named.returncode, named.stdout.split()) == (0, ["pictures/a-restored-restored.jpg"])
+    (studio / "results").mkdir()
+    shutil.copy(studio / "pictures" / "a-restored.jpg", studio / "results")
+    for arguments, message in [(("results",), "are results already"), (("learn", "-o", "x.png"), "need a folder")]:
+        refused = restore(*arguments, "--model", "run", cwd=studio)
+        assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
+    captions = restore("pictures/a.jpg", "-o", "c.tif", "--model", "captions", "--box", "0,0,20,20", cwd=studio)
+    assert captions.returncode == 0, captions.stderr
     none = restore("pictures/*.webp", "--model", "run", cwd=studio)
     assert (none.returncode, "pictures/*.webp does not exist" in none.stderr) == (1, True)
 

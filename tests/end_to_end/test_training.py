@@ -114,6 +114,15 @@ def test_compiled_networks_train_to_the_same_weights_and_are_done_without_where_
         assert torch.equal(without[name], weights)
 
 
+def test_what_was_measured_does_not_stay_beside_other_weights(tmp_path: Path, data_root: Path) -> None:
+    run = train(small(epochs=1), tmp_path / "run", root=data_root)
+    (run.path / "evaluation.json").write_text("{}")
+    train(small(epochs=1), run.path, resume=True, root=data_root)
+    assert (run.path / "evaluation.json").is_file(), "a finished run is left as it is"
+    train(small(epochs=2), run.path, resume=True, root=data_root)
+    assert not (run.path / "evaluation.json").exists()
+
+
 def test_training_leaves_torch_as_it_was(tmp_path: Path, data_root: Path) -> None:
     threads = torch.get_num_threads()
     train(override(small(epochs=1), ["threads=1"]), tmp_path / "run", root=data_root)

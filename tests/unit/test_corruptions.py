@@ -110,6 +110,8 @@ def test_captions_are_as_on_people_s_pictures_but_measured_as_the_paper_s() -> N
     assert error.max() < 0.03
     exact = (error < 1e-6).float().mean()
     assert 0.35 < exact < 0.65, "half are not stored"
+    large = captions.training(torch.full((4, 3, 300, 300), 0.5), stream(0, "large"))
+    assert (large == 1.0).all(dim=1).float().mean() > 0.002, "white is a common colour of captions at any size"
     # one copy in seven has no text at all, and some have next to none
     bare = ((copies == told).flatten(2).float().mean(dim=2) > 0.995).float().mean()
     assert 0.15 < bare < 0.35

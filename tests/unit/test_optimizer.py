@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 
 import pytest
@@ -71,3 +72,25 @@ def test_an_eager_step_takes_no_closure_and_serves_one_process_on_the_cpu_alone(
     assert isinstance(build_optimizer(config, network()), EagerAdam)
     assert type(build_optimizer(config, network(), Processes(0, 2))) is torch.optim.Adam
     assert type(build_optimizer(config, nn.Linear(2, 2, device="meta"))) is torch.optim.Adam
+
+
+def test_an_eager_optimizer_moves_what_can_be_moved_and_only_while_somebody_has_it() -> None:
+    model = network()
+    large = model[0].weight
+    before = large.detach().clone()
+    optimizer = eager(model)
+    del optimizer
+    gc.collect()
+    model(torch.ones(2, 64, 4, 4)).sum().backward()
+    assert torch.equal(large, before)
+    assert large.grad is not None
+    first, second = eager(model), eager(model)
+    with pytest.raises(RuntimeError, match="another optimizer"):
+        go_on(model, second, range(1))
+    del first, second
+    frozen = network()
+    frozen[0].requires_grad_(False)
+    go_on(frozen, eager(frozen), range(1))
+    assert torch.equal(frozen[0].weight, before)
+    with pytest.raises(ValueError, match="one group"):
+        EagerAdam([{"params": [layer.weight]} for layer in (model[0], model[2])])

@@ -22,7 +22,7 @@ from logcosh_vae.restoration.mirrored import MIRRORS, Mirrored
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.optimizer import MuonWithAdam, orthogonalised
 from logcosh_vae.restoration.region import Region, RegionError, restore_region
-from logcosh_vae.restoration.shipped import FOLDER, load_shipped
+from logcosh_vae.restoration.shipped import FOLDER, TASKS, load_shipped
 from logcosh_vae.restoration.tiles import restore
 from logcosh_vae.running import Watch
 from logcosh_vae.runs import RunError
@@ -347,7 +347,13 @@ def test_pairs_are_compared_as_by_hand() -> None:
     assert 0.01 < result.low < result.difference < result.high < 0.07
     assert in_words("a", "b", "SSIM", result).startswith("a is better than b: larger SSIM on 7 of 8 pictures")
     assert paired([0.5, 0.6], [0.5, 0.6]).p_value == 1.0
-    assert "a and b are level:" in in_words("a", "b", "SSIM", paired([0.5, 0.7], [0.6, 0.6]))
+    assert "a and b are level:" in in_words("a", "b", "SSIM", paired([0.5, 0.7] * 4, [0.6] * 8))
+    assert in_words("a", "b", "SSIM", paired([0.7] * 5, [0.6] * 5)).startswith("too few pictures to tell a from b:")
+    # more wins, but each by next to nothing
+    small, large = [1e-4 * index for index in range(1, 53)], [-0.1 - 1e-3 * index for index in range(48)]
+    assert "a is worse than b:" in in_words("a", "b", "SSIM", paired(small + large, [0.0] * 100))
+    with pytest.raises(ValueError, match="not finite"):
+        paired([float("nan")], [0.0])
     # one picture far off: it decides the mean, the others the ranks
     outlier = paired([0.5 + 0.001 * index for index in range(1, 20)] + [0.2], [0.5] * 20)
     assert "a against b is level in the mean and better by ranks:" in in_words("a", "b", "SSIM", outlier)
@@ -365,10 +371,12 @@ def test_a_network_is_measured_on_whole_pictures(tmp_path: Path) -> None:
     assert all(-20 * np.log10(25 / 255) - 0.1 < value < -20 * np.log10(25 / 255) + 1.5 for value in result["psnr"])
 
 
-def test_the_network_that_comes_with_the_package_removes_text_from_a_photograph() -> None:
-    network, card = load_shipped("text")
+@pytest.mark.parametrize("name", TASKS)
+def test_a_network_that_comes_with_the_package_removes_text_from_a_photograph(name: str) -> None:
+    network, card = load_shipped(name)
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 6e6
     assert card["train"]["loss"] == "log-cosh"
+    assert card["train"].get("captions", False) == (name == "captions")
     with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as photograph:
         clean = torch.from_numpy(np.array(photograph.convert("RGB"))).permute(2, 0, 1)[:, 150:400, 100:400] / 255.0
     spoilt = CORRUPTIONS["text"].evaluation(clean, 0)

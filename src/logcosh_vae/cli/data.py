@@ -44,6 +44,8 @@ def data_fetch(name: Annotated[str, typer.Argument(help="mnist | fashion-mnist")
     from ..settings import choose
     from ..terminal import FetchDisplay
 
+    if name in ("celeba", "text-removal"):
+        raise UsageError(f"{name} is not fetched, since its terms do not allow it; docs/data.md says where to put it")
     choose("image set", name, list(IDX_SETS))
     display = FetchDisplay()
     for split in ("train", "test"):
@@ -90,7 +92,7 @@ def data_info(
     channels, height, width = summary.shape
     print(f"{name}: {len(train.images):,} training and {len(test.images):,} test images of {height}x{width}x{channels}")
     if train.sizes:
-        print(f"pictures: {_common(Counter(train.sizes))}; formats {_common(Counter(train.modes))}")
+        print(f"pictures: {_common(Counter(train.sizes))}; colours {_common(Counter(train.modes))}")
     if train.label_names:
         print(f"attributes: {', '.join(train.label_names)}")
     print(f"mean {', '.join(f'{v:.3f}' for v in summary.mean)}; spread {', '.join(f'{v:.3f}' for v in summary.spread)}")

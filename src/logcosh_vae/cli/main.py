@@ -104,7 +104,9 @@ def main() -> None:
             print(error.format_message())  # type: ignore[attr-defined]
             _leave_at_once(2)
         if isinstance(error, usage_error):
-            _fail(f"{error.format_message()} (see 'logcosh-vae --help')", 2)  # type: ignore[attr-defined]
+            where = getattr(getattr(error, "ctx", None), "command_path", "logcosh-vae")
+            message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
+            _fail(f"{message} (see '{where} --help')", 2)
         for kind, code in _known_errors().items():
             if isinstance(error, kind):
                 _fail(str(error), code)

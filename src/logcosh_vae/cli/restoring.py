@@ -57,11 +57,16 @@ def targets_of(inputs: list[Path], out: Path | None, overwrite: bool) -> list[tu
 
     pictures = [(file, place) for file, place in found(inputs) if out is None or not _in_own_result(file, out, inputs)]
     if out is None:
-        pairs = [(file, file.with_stem(file.stem + SUFFIX)) for file, _ in pictures if not file.stem.endswith(SUFFIX)]
+        new = [file for file, _ in pictures if file in inputs or not file.stem.endswith(SUFFIX)]
+        if not new:
+            raise UsageError(f"all pictures there are results already (…{SUFFIX}); name -o to restore them once more")
+        pairs = [(file, file.with_stem(file.stem + SUFFIX)) for file in new]
     elif len(inputs) == 1 and inputs[0].is_file() and not out.is_dir():
         if not out.suffix:
             raise UsageError(f"-o {out}: name a file with a suffix such as .png, or a folder that exists")
         pairs = [(pictures[0][0], out)]
+    elif out.suffix.lower() in WRITABLE and not out.is_dir():
+        raise UsageError(f"-o {out}: several pictures need a folder, not the name of one picture")
     else:
         pairs = [(file, out / place) for file, place in pictures]
     written = [

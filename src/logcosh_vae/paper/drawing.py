@@ -34,9 +34,11 @@ Panel = tuple[str, Image.Image]
 
 
 def compose(rows: Sequence[Sequence[Panel]]) -> Image.Image:
-    """Panels in rows, each with its title above it."""
+    """Panels in rows, each with its title above it; in columns, too, where all rows have as many."""
     font = ImageFont.load_default(15)
     places = [[max(panel.width, math.ceil(font.getlength(title))) + GAP for title, panel in row] for row in rows]
+    if len({len(row) for row in rows}) == 1:
+        places = [[max(column) for column in zip(*places, strict=True)]] * len(rows)
     widths = [sum(row) - GAP for row in places]
     heights = [max(panel.height for _, panel in row) + TITLE + GAP for row in rows]
     canvas = Image.new("RGB", (max(widths), sum(heights)), "white")

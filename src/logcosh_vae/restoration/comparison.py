@@ -10,6 +10,8 @@ import numpy as np
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+LEAST = 6
+"""Pictures: the signed ranks of fewer cannot have a p below 0.05, whatever they are."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Paired:
     Attributes:
         count: of the pictures; wins, losses: on how many the first has the larger, the smaller value.
         difference: mean of first minus second; low, high: bootstrap interval of 95% for it, over pictures.
+        ranks: those of the positive differences by size, added up, less those of the negative ones.
         p_value: two-sided Wilcoxon signed-rank test that the differences are symmetric about 0.
     """
 
@@ -28,6 +31,7 @@ class Paired:
     difference: float
     low: float
     high: float
+    ranks: float
     p_value: float
 
 
@@ -35,13 +39,15 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     """Compare values of the same pictures, each the mean over seeds where there are several.
 
     Raises:
-        ValueError: the numbers of pictures differ, or there are none.
+        ValueError: the numbers of pictures differ, there are none, or a value is not finite.
     """
     from scipy import stats
 
     if len(first) != len(second) or not first:
         raise ValueError(f"both need values of the same pictures; got {len(first)} and {len(second)}")
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    if not np.isfinite(differences).all():
+        raise ValueError("a value of a picture is not finite")
     rng = np.random.default_rng(0)
     means = rng.choice(differences, (RESAMPLES, len(differences))).mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -53,6 +59,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
         float(differences.mean()),
         float(low),
         float(high),
+        float((np.sign(differences) * stats.rankdata(np.abs(differences))).sum()),
         p_value,
     )
 
@@ -68,8 +75,10 @@ def in_words(name: str, other: str, measure: str, result: Paired) -> str:
     values = (f"{value:+.{digits}f}" for value in (result.difference, result.low, result.high))
     interval = "{} ({} to {})".format(*values).replace("-", "\N{MINUS SIGN}")
     mean = _verdict(result.difference, certain=not result.low <= 0.0 <= result.high)
-    ranks = _verdict(result.wins - result.losses, certain=result.p_value < 1 - CONFIDENCE)
-    if mean == ranks:
+    ranks = _verdict(result.ranks, certain=result.p_value < 1 - CONFIDENCE)
+    if result.count < LEAST:
+        verdict = f"too few pictures to tell {name} from {other}"
+    elif mean == ranks:
         verdict = f"{name} and {other} are level" if mean == "level" else f"{name} is {mean} than {other}"
     else:
         verdict = f"{name} against {other} is {mean} in the mean and {ranks} by ranks"

@@ -104,10 +104,11 @@ class Text(Corruption):
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
         count, _, height, width = images.shape
-        if max(height, width) > self.SIDE // 2:
-            return super().training(images, generator)
         strengths = self._strengths(count, generator)
         rng = _rng(generator)
+        if max(height, width) > self.SIDE // 2:  # sheets have too few windows of that size
+            windows = np.stack([draw_sheet(height, width, rng, self.STYLE) for _ in range(count)])
+            return eight_bit(self._over(images, windows, strengths, rng, self.STYLE))
         which = rng.integers(self.SHEETS, size=count)
         tops = rng.integers(self.SIDE - height + 1, size=count)
         lefts = rng.integers(self.SIDE - width + 1, size=count)
