@@ -10,6 +10,7 @@ from ..data import ImageSet, data_root
 from ..evaluation import BATCH, EvaluationConfig, measure
 from ..features import load_extractor
 from ..restoration.changes import restore_changed
+from ..restoration.network import takes_bfloat16
 from ..restoration.shipped import load_shipped
 from ..training import stream
 from .step import SHAPE, config_of
@@ -61,7 +62,8 @@ def of_a_picture() -> list[Contender]:
 
     @torch.inference_mode()
     def limit(count: int) -> None:
-        for _ in range(count):
-            network(whole)
+        with torch.autocast("cpu", torch.bfloat16, enabled=takes_bfloat16(torch.device("cpu"))):  # as it restores
+            for _ in range(count):
+                network(whole)
 
     return [Contender(OURS, ours), Contender(LIMIT, limit)]
