@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 import torch
 
@@ -19,6 +20,7 @@ def main() -> None:
     parser.add_argument("--width", type=float)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--products", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--plain", action="store_true")
     arguments = parser.parse_args()
     config = config_of(arguments.network, arguments.width, batch_size=arguments.batch_size)
@@ -28,7 +30,7 @@ def main() -> None:
     else:
         keep_freed_memory()
         use_threads(arguments.threads)
-        contender = ours(config, images())
+        contender = ours(replace(config, bfloat16=arguments.products == "bfloat16"), images())
     sys.stdout.write(f"{contender.name}\n")
     sys.stdout.flush()
     for line in sys.stdin:
