@@ -4,7 +4,7 @@
 
 Each is restored as PNG, stored as JPEG with its text, and without any text, which should leave it as it is. Needs
 ImageMagick (`convert`) and the packages scikit-image and matplotlib, whose sample photographs are in the public domain
-or CC0. Writes `results/captions.json` and `docs/images/captions.png`. Without `--model` both networks that come with
+or CC0. Writes `results/captions.json` and `docs/images/captions.jpg`. Without `--model` both networks that come with
 the package are used. No string, font or photograph had a part in training.
 """
 
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from logcosh_vae.environment import describe
 from logcosh_vae.experiments import write_results
-from logcosh_vae.images import save
+from logcosh_vae.files import written_aside
 from logcosh_vae.paper.drawing import Panel, compose
 from logcosh_vae.restoration.measures import psnr, ssim
 
@@ -163,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", default=["text", "captions"])
     parser.add_argument("--results", type=Path, default=ROOT / "results")
-    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "captions.png")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "captions.jpg")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -179,7 +179,8 @@ def main() -> None:
             names = [Path(network).name for network in arguments.model]
             shown = [panel(f"by {name}", folder / name / "captioned" / f"{number}.png") for name in names]
             panels.append([panel(caption.kind, folder / "captioned" / f"{number}.png"), *shown])
-        save(compose(panels), arguments.picture)
+        with written_aside(arguments.picture) as aside:
+            compose(panels).save(aside, format="JPEG", quality=90, subsampling=0)  # half of what a PNG takes
     for row in rows:
         print(row)
     result = {
