@@ -77,7 +77,7 @@ def _panels(versions: Sequence[tuple[str, Tensor]], clean: Tensor) -> list[list[
     whole, parts = [], []
     for name, image in versions:
         shown = pictures.grid(image[None], 1, scale=1, gap=0).convert("RGB")
-        distance = "" if image is clean else f": 1 \N{MINUS SIGN} SSIM {1.0 - ssim(image, clean):.3f}"
+        distance = "" if image is clean else f": 1 - SSIM {1.0 - ssim(image, clean):.3f}"  # its font has no minus sign
         small = shown.resize((WHOLE, round(height * WHOLE / width)), Image.Resampling.LANCZOS)
         whole.append((f"{name}{distance}", small))
         parts.append(("", shown.crop((left, top, left + across, top + down))))
