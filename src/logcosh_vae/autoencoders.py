@@ -117,7 +117,7 @@ def _training(
         watch.note("the networks are trained without being compiled: that is for one process")
     elif config.compiled:
         try:
-            model.compile_training(to_unit(images[: config.batch_size][part]))
+            model.compile_training(to_unit(images[: config.batch_size]))
         except Exception as error:  # no compiler, no Triton, a network that it cannot take: as many kinds of errors
             watch.note(f"the networks are trained without being compiled: {brief(error)}")
     return Training(

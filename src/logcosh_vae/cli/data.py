@@ -39,12 +39,12 @@ def data_list(context: typer.Context, data_root: DataRoot = None) -> None:
 @data_app.command("fetch")
 def data_fetch(name: Annotated[str, typer.Argument(help="mnist | fashion-mnist")], data_root: DataRoot = None) -> None:
     """Fetch an image set if it is missing, and verify it."""
-    from ..data import IDX_SETS, load_images
+    from ..data import DATASETS, IDX_SETS, TEXT_REMOVAL, load_images
     from ..data import data_root as find_root
     from ..settings import choose
     from ..terminal import FetchDisplay
 
-    if name in ("celeba", "text-removal"):
+    if name in {*DATASETS, TEXT_REMOVAL} - {*IDX_SETS}:
         raise UsageError(f"{name} is not fetched, since its terms do not allow it; docs/data.md says where to put it")
     choose("image set", name, list(IDX_SETS))
     display = FetchDisplay()
