@@ -305,8 +305,15 @@ def test_learning_goes_on_from_the_weights_of_another_network(tmp_path: Path, mo
         torch.testing.assert_close(weight, before, rtol=0, atol=1e-6)
     with pytest.raises(RunError, match="holds a run with another start"):
         learn(config, tmp_path / "on", resume=True)
-    with pytest.raises(ConfigError, match=r"start from has widths \[8, 8\] and blocks 2, this one \[8, 12\] and 1"):
-        learn(config, tmp_path / "other", start=lively((8, 8), 2))
+    for other in (lively((8, 8), 1), lively((8, 12), 2)):
+        with pytest.raises(ConfigError, match=r"start from has widths .+, this one \[8, 12\] and 1"):
+            learn(config, tmp_path / "other", start=other)
+    # with more blocks it begins with what the other does
+    learn(replace(config, blocks=3), tmp_path / "deeper", start=start)
+    deeper, _ = load_restoration(tmp_path / "deeper")
+    images = torch.rand(2, 3, 20, 12, generator=stream(0, "images"))
+    torch.testing.assert_close(deeper(images), start(images), rtol=0, atol=1e-5)
+    assert deeper.reach > start.reach
 
 
 @pytest.mark.parametrize("shape", [(6, 40), (32, 8), (16, 16)])

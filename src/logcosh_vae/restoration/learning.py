@@ -216,17 +216,17 @@ def learn(
 ) -> RunFolder:
     """Train a restoration network into the run folder `path`, or finish what was begun there.
 
-    With `start`, training begins with the weights of that network instead of random ones.
+    With `start`, training begins with the weights of that network instead of random ones. It may have fewer blocks.
 
     Raises:
         RunError, ConfigError, DataError, TrainingError: with one line for the user.
     """
     config = resolved(config)
     device = find_device(config.device)
-    if start is not None and (tuple(start.widths), start.blocks) != (tuple(config.widths), config.blocks):
+    if start is not None and (tuple(start.widths) != tuple(config.widths) or start.blocks > config.blocks):
         raise ConfigError(
             f"the network to start from has widths {list(start.widths)} and blocks {start.blocks}, "
-            f"this one {list(config.widths)} and {config.blocks}; they must be the same"
+            f"this one {list(config.widths)} and {config.blocks}; widths must be the same, blocks at least as many"
         )
     watch = watch or Watch()
     train, held = squares(config, root, progress)
@@ -240,9 +240,7 @@ def learn(
     def prepare() -> Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(config.seed, "weights").initial_seed())
-            network = RestorationNetwork(config.widths, config.blocks)
-        if start is not None:
-            network.load_state_dict(start.state_dict())
+            network = start.deepened(config.blocks) if start else RestorationNetwork(config.widths, config.blocks)
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         return Training(
             network,

@@ -25,7 +25,7 @@ SLOPE = 0.1
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions whose result is added to their input; at first they add nothing."""
+    """Two 3x3 convolutions whose result is added to their input; at first they add a constant."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -90,6 +90,22 @@ class RestorationNetwork(nn.Module):
             features = blocks(grow(features) + passed.pop())
         change: Tensor = self.last(features)
         return images + change[..., :height, :width]
+
+    def deepened(self, blocks: int) -> RestorationNetwork:
+        """A copy with more residual blocks at each resolution, which gives the same: the new ones add nothing yet.
+
+        Raises:
+            ValueError: this one has more blocks than that.
+        """
+        if blocks < self.blocks:
+            raise ValueError(f"blocks cannot fall from {self.blocks} to {blocks}")
+        deeper = RestorationNetwork(self.widths, blocks)
+        deeper.load_state_dict(self.state_dict(), strict=False)
+        for stack in (*deeper.encode, *deeper.decode):
+            for block in list(stack.children())[self.blocks :]:
+                nn.init.zeros_(block.second.weight)
+                nn.init.zeros_(block.second.bias)
+        return deeper.train(self.training)
 
     def inner_kernels(self) -> list[nn.Parameter]:
         """The kernels of all convolutions and deconvolutions but the first and the last."""
