@@ -180,12 +180,15 @@ def shipped(results: Mapping[str, Any]) -> str:
         values = [row[version]["ssim"] for row in results["rows"]]
         mean = results["mean"][version]
         lines.append(f"| {name} | {mean['ssim']:.3f} | {min(values):.3f} | {max(values):.3f} | {mean['psnr']:.1f} dB |")
-    train = results["card"]["train"]
+    train, start = results["card"]["train"], results["card"]["start"]
+    begun = f"begun with the weights {start}, " if start else ""
+    threads = f"{train['threads']} thread{'s' if train['threads'] > 1 else ''}"
     return (
         "\n".join(lines) + f"\n\n{train['loss']}, a = {train['a']:g}; {train['epochs'] * train['steps']:,} steps of "
         f"{train['batch_size']} patches of {train['patch']}x{train['patch']} pixels, "
-        f"{duration(results['training_seconds'])} on {train['threads']} thread beside other work; "
-        f"{results['bytes'] / 1e6:.1f} MB; {where(results['card'], 'measured on 2 cores')}"
+        f"{begun}{duration(results['training_seconds'])} on {threads} beside other work; weights "
+        f"{results['card']['fingerprint']}, {results['bytes'] / 1e6:.1f} MB; "
+        + where(results["card"], "measured on 2 cores")
     )
 
 

@@ -16,6 +16,7 @@ from .config import TrainConfig, required, resolve
 from .data import ImageSet, load_images
 from .data.batches import evaluation_batches, to_unit, training_batches
 from .data.sources import Progress
+from .devices import find_device
 from .environment import code_fingerprint
 from .files import brief
 from .models import VAE, WAE
@@ -80,17 +81,6 @@ def picture_samples(model: VAE | WAE, path: Path, seed: int) -> None:
     model.eval()
     samples = model.sample(PICTURE_IMAGES, stream(seed, "picture"))
     pictures.save(pictures.grid(samples, columns=math.isqrt(PICTURE_IMAGES)), path)
-
-
-def find_device(name: str) -> torch.device:
-    """The device called `name`; `ConfigError` where there is none."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {name!r} cannot be used ({reason}); use cpu, cuda or cuda:N") from None
-    return device
 
 
 def check_network(config: TrainConfig, image_shape: ImageShape) -> None:

@@ -61,6 +61,7 @@ RESTORATION_SOURCES = (
 """Files whose code decides the weights of a restoration run."""
 
 RESTORATION_MEASURING_SOURCES = (
+    "devices.py",
     "restoration/text.py",
     "restoration/corruptions.py",
     "restoration/network.py",

@@ -53,7 +53,9 @@ class RunFolder:
         self._shown = 0.0
 
     @classmethod
-    def create(cls, path: Path, config: Mapping[str, Any], *, resume: bool, may_grow: str | None = None) -> RunFolder:
+    def create(
+        cls, path: Path, config: Mapping[str, Any], *, resume: bool, may_grow: str | None = None, advice: str = ""
+    ) -> RunFolder:
         """Start a run, or go on with it.
 
         Args:
@@ -61,6 +63,7 @@ class RunFolder:
             config: plain JSON values that decide the run.
             resume: go on if a run of the same config stands there.
             may_grow: the dotted key of a number that may be larger than it was.
+            advice: for one whose config differs, beside choosing another folder.
 
         Raises:
             RunError: a run stands there and `resume` is false, or its config differs.
@@ -71,7 +74,7 @@ class RunFolder:
         if folder.config_path.exists():
             if not resume:
                 raise RunError(f"{path} already holds a run; add --resume to go on, or choose another --out")
-            folder._check_same(config, may_grow)
+            folder._check_same(config, may_grow, advice)
         elif path.exists() and any(path.iterdir()):
             raise RunError(f"{path} is not empty and holds no run; choose another --out")
         write_json(folder.config_path, config)
@@ -102,7 +105,7 @@ class RunFolder:
             raise RunError(f"{self.config_path} must hold an object")
         return config
 
-    def _check_same(self, config: Mapping[str, Any], may_grow: str | None) -> None:
+    def _check_same(self, config: Mapping[str, Any], may_grow: str | None, advice: str) -> None:
         there, here = _flat(self.config()), _flat(config)
         changed = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
         if may_grow in changed and here[may_grow] > there[may_grow]:
@@ -111,7 +114,7 @@ class RunFolder:
             key = changed[0]
             raise RunError(
                 f"{self.path} holds a run with another {key} ({there.get(key)}, now {here.get(key)}); "
-                "choose another --out"
+                f"choose another --out{advice}"
             )
 
     @contextmanager

@@ -12,8 +12,8 @@ from logcosh_vae.bench import batches, measuring, side_by_side, step, suite
 from logcosh_vae.bench.loss import LIMIT, LOSSES, MSE
 from logcosh_vae.bench.peer import PeerError, peer
 from logcosh_vae.bench.timing import Contender, in_turns, ratio, row
+from logcosh_vae.devices import takes_bfloat16
 from logcosh_vae.presentation import time_text
-from logcosh_vae.restoration.network import takes_bfloat16
 from logcosh_vae.terminal import bench_table
 from logcosh_vae.training import stream
 

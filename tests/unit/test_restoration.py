@@ -305,6 +305,8 @@ def test_learning_goes_on_from_the_weights_of_another_network(tmp_path: Path, mo
         torch.testing.assert_close(weight, before, rtol=0, atol=1e-6)
     with pytest.raises(RunError, match="holds a run with another start"):
         learn(config, tmp_path / "on", resume=True)
+    with pytest.raises(RunError, match=r"another train.epochs \(1, now 2\); choose another --out, and --from "):
+        learn(replace(config, epochs=2), tmp_path / "on", start=start, resume=True)
     for other in (lively((8, 8), 1), lively((8, 12), 2)):
         with pytest.raises(ConfigError, match=r"start from has widths .+, this one \[8, 12\] and 1"):
             learn(config, tmp_path / "other", start=other)

@@ -7,10 +7,10 @@ import torch
 
 from ..build import build_model
 from ..data import ImageSet, data_root
+from ..devices import takes_bfloat16
 from ..evaluation import BATCH, EvaluationConfig, measure
 from ..features import load_extractor
 from ..restoration.changes import restore_changed
-from ..restoration.network import takes_bfloat16
 from ..restoration.shipped import load_shipped
 from ..training import stream
 from .step import SHAPE, config_of

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from ..build import autoencoding_step, build_model, build_objective, build_optimizer
 from ..config import ModelConfig, ObjectiveConfig, TrainConfig, resolve
 from ..data.batches import training_batches
+from ..devices import takes_bfloat16
 from ..networks import ImageShape
-from ..restoration.network import takes_bfloat16
 from ..training import Schedule, fit, stream
 from .peer import peer
 from .timing import Contender

@@ -28,7 +28,7 @@ def network_for(
     task: str | None, model: Path | None, device: str | None, any_task: bool = False
 ) -> tuple[RestorationNetwork, str]:
     """The network that is asked for, and its task, which is the one that is asked for unless any will do."""
-    from ..autoencoders import find_device
+    from ..devices import find_device
     from ..restoration.learning import load_restoration
     from ..restoration.shipped import TASKS, load_shipped
 

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from .. import images as pictures
-from ..autoencoders import find_device
 from ..data import ImageSet, load_squares
 from ..data.batches import Batch, to_unit
 from ..data.mapped import file_of
 from ..data.sources import Progress
 from ..defaults import RESTORATION_A, RESTORATION_WIDTHS
+from ..devices import find_device, takes_bfloat16
 from ..environment import restoration_fingerprint
 from ..features import fingerprint
 from ..losses import Loss, make_loss
@@ -32,7 +32,7 @@ from ..settings import ConfigError, choose, digest, from_dict, to_dict
 from ..training import Schedule, Step, stream
 from .corruptions import CORRUPTIONS, TRAINED_AS, Corruption
 from .measures import psnr, ssim
-from .network import RestorationNetwork, takes_bfloat16
+from .network import RestorationNetwork
 from .optimizer import MuonWithAdam
 
 
@@ -233,7 +233,9 @@ def learn(
     if train.complaint is not None:
         watch.note(train.complaint)
     origin = {} if start is None else {"start": fingerprint(start)}
-    folder = RunFolder.create(path, _run_config(config, train, held) | origin, resume=resume)
+    # its rates fall along the whole training, so that one that has ended cannot be made longer
+    advice = f", and --from {path} to begin there with what it has learnt"
+    folder = RunFolder.create(path, _run_config(config, train, held) | origin, resume=resume, advice=advice)
     corruption = (TRAINED_AS if config.captions else CORRUPTIONS)[config.task]
     checked = spread(held.images, config.check_images)
 

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..defaults import RESTORATION_WIDTHS
-
-
-def takes_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 faster than float32; products are still summed in float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return device.type == "cpu" and bool(supported())
-
 
 SLOPE = 0.1
 """Of the activation below 0, so that no unit can stay without a gradient."""

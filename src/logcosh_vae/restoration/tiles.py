@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..devices import takes_bfloat16
 from .mirrored import Mirrored
-from .network import RestorationNetwork, takes_bfloat16
+from .network import RestorationNetwork
 
 TILE = 512
 """Side of a tile's own part in pixels."""

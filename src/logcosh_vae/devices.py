@@ -1,0 +1,26 @@
+"""The device that a user names, and what it does well."""
+
+from __future__ import annotations
+
+import torch
+
+from .settings import ConfigError
+
+
+def find_device(name: str) -> torch.device:
+    """The device called `name`; `ConfigError` where there is none."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used ({reason}); use cpu, cuda or cuda:N") from None
+    return device
+
+
+def takes_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 faster than float32; products are still summed in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return device.type == "cpu" and bool(supported())
