@@ -8,7 +8,6 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from ..environment import describe
 from ..features import fingerprint
 from ..files import brief, read_json, write_json, written_aside
 from ..runs import RunError, RunFolder
@@ -64,7 +63,7 @@ def ship(run: Path, folder: Path = FOLDER) -> Path:
             "start": values.get("start"),
             "images": values["images"],
             "validation": RunFolder(run).metrics()[-1]["validation"],
-            "environment": describe(),
+            "environment": read_json(RunFolder(run).path / "environment.json"),
         },
     )
     return path
