@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from .compiled import slope as compiled_slope
 from .compiled import value as compiled_value
+from .cuda_kernels import slope as cuda_slope
+from .cuda_kernels import value as cuda_value
 
 Elementwise = Callable[..., Tensor]
 
@@ -101,7 +103,10 @@ class _LogCosh(torch.autograd.Function):
     @staticmethod
     def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:
         if _NORMAL_A[0] < a < _NORMAL_A[1] and not torch.compiler.is_compiling():
-            done = compiled_value(prediction, target, a)
+            if prediction.is_cuda:
+                done = cuda_value(prediction, target, a, _SINGLE, _BRANCH)
+            else:
+                done = compiled_value(prediction, target, a)
             if done is not None:
                 return done
         t = _residual(prediction, target, a)
@@ -156,7 +161,8 @@ def _slope(prediction: Tensor, target: Tensor, a: float) -> Tensor:
 def _slope_times(prediction: Tensor, target: Tensor, a: float, factors: Tensor) -> Tensor:
     # compiled code leaves no graph for a second derivative
     if _NORMAL_A[0] < a < _NORMAL_A[1] and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        done = compiled_slope(prediction, target, a, factors)
+        by = cuda_slope if prediction.is_cuda else compiled_slope
+        done = by(prediction, target, a, factors)
         if done is not None:
             return done
     slope = _slope(prediction, target, a)
@@ -232,6 +238,10 @@ def log_cosh_slope(prediction: Tensor, target: Tensor, *, a: float = 1.0, factor
     """
     a = _checked(a)
     prediction, target = _matched(prediction.detach(), target.detach())
+    if prediction.is_cuda and _NORMAL_A[0] < a < _NORMAL_A[1] and not torch.compiler.is_compiling():
+        done = cuda_slope(prediction, target, a, factor)
+        if done is not None:
+            return done
     factors = torch.full((), factor, dtype=prediction.dtype, device=prediction.device)
     return _slope_times(prediction, target, a, factors.expand_as(prediction))
 
