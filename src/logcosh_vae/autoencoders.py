@@ -120,6 +120,7 @@ def _training(
         track=(lambda: validate(model, objective, few, config)) if len(few) > 0 else None,
         draw=lambda target: picture_samples(model, target, config.seed),
         draw_every=config.picture_every,
+        cuda_graph=bool(config.cuda_graph) and processes.size == 1,
     )
 
 

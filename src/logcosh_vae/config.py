@@ -85,7 +85,8 @@ class TrainConfig:
 
     A value left at None is open: `resolve` fills it with the paper's for the image set and the family, if it has one.
     With `bfloat16` training multiplies in bfloat16 and sums in float32; left open, convolutions on a GPU do so.
-    With `compiled` training runs compiled networks, on a GPU by CUDA graphs; left open, the MLP on a GPU does so.
+    With `compiled` training runs networks compiled by torch; left open, none does.
+    With `cuda_graph` a training step is recorded once and replayed; left open, runs of one process on a GPU do so.
     `threads` is part of it because sums are grouped by thread; two runs on a thread each beat one on two.
     At every `log_every`-th step the terms of the objective are recorded, also for the first `track_images` test images.
     """
@@ -101,6 +102,7 @@ class TrainConfig:
     threads: int = 1
     bfloat16: bool | None = None
     compiled: bool | None = None
+    cuda_graph: bool | None = None
     log_every: int = 50
     track_images: int = 250
     picture_every: int = 10
@@ -142,7 +144,9 @@ def resolve(config: TrainConfig) -> TrainConfig:
     config = dataclasses.replace(config, data=data, model=model, objective=objective, optimizer=optimizer)
     on_gpu = config.device.startswith("cuda")
     config = _filled(config, epochs=paper.epochs[family])
-    config = _filled(config, bfloat16=on_gpu and network == "conv", compiled=on_gpu and network == "mlp")
+    config = _filled(config, bfloat16=on_gpu and network == "conv", compiled=False)
+    if on_gpu:  # elsewhere it stays open, which leaves the names of runs as they are
+        config = _filled(config, cuda_graph=not config.compiled)
     _check(config)
     return config
 
@@ -164,9 +168,12 @@ def _check(config: TrainConfig) -> None:
     data = config.data
     if data.name in FIXED_SIZE and (data.size, data.channels) != (None, None):
         raise ConfigError(f"data.size and data.channels belong to pictures; {data.name} has a size of its own")
+    on_gpu = config.device.startswith("cuda")
     rules: list[tuple[str, object, bool, str]] = [
         ("epochs", config.epochs, required(config.epochs, "epochs") >= 1, "at least 1"),
         ("batch_size", config.batch_size, config.batch_size >= 2, "at least 2"),
+        ("cuda_graph", config.cuda_graph, on_gpu or not config.cuda_graph, "false or open unless the device is cuda"),
+        ("cuda_graph", config.cuda_graph, not (config.cuda_graph and config.compiled), "false where compiled is true"),
         ("threads", config.threads, 1 <= config.threads <= MOST_THREADS, f"from 1 to {MOST_THREADS}"),
         ("log_every", config.log_every, config.log_every >= 1, "at least 1"),
         ("track_images", config.track_images, config.track_images >= 0, "at least 0"),

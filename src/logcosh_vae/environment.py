@@ -18,6 +18,9 @@ PACKAGE = Path(__file__).parent
 NUMERICAL_SOURCES = (
     "losses.py",
     "compiled.py",
+    "cuda_graph.py",
+    "cuda_kernels.py",
+    "errors.py",
     "log_cosh.c",
     "latent.py",
     "networks.py",
@@ -133,9 +136,22 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _version() -> str:
+    """The installed version; of files that are used without being installed, `uninstalled`."""
+    try:
+        return metadata.version("logcosh-vae")
+    except metadata.PackageNotFoundError:
+        return "uninstalled"
+
+
 @cache
 def commit() -> str:
-    """The commit this code stands at, `+` appended when it was changed since; the version when there is no git."""
+    """The commit this code stands at, `+` appended when it was changed since; the version when there is no git.
+
+    `LOGCOSH_VAE_COMMIT` names it for a copy of the files without their history.
+    """
+    if named := os.environ.get("LOGCOSH_VAE_COMMIT"):
+        return named
     try:
         root = ["git", "-C", str(PACKAGE)]
         name = subprocess.run(
@@ -149,7 +165,7 @@ def commit() -> str:
             timeout=10,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return f"v{metadata.version('logcosh-vae')}"
+        return f"v{_version()}"
     return name + ("+" if changed else "")
 
 
@@ -167,7 +183,7 @@ def describe() -> dict[str, Any]:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": metadata.version("numpy"),
-            "logcosh-vae": metadata.version("logcosh-vae"),
+            "logcosh-vae": _version(),
         },
         "commit": commit(),
         "code": code_fingerprint(),

@@ -25,8 +25,55 @@ class SharedGenerator(NamedTuple):
     size: int
 
 
-Source = torch.Generator | SharedGenerator | None
-"""Of random numbers; None is torch's own generator."""
+class StaticNoise:
+    """Normal draws at fixed addresses, for a training step that is recorded once and replayed.
+
+    A recorded step reads the same memory each time, so the draws have to be put there before it is replayed. The
+    numbers are those that the step would have drawn from the generator itself, in the same order.
+
+    Example:
+        >>> noise = StaticNoise()
+        >>> noise.refill(torch.Generator().manual_seed(0))
+        >>> first = noise.draw((2, 3), like=torch.zeros(1))
+        >>> noise.refill(torch.Generator().manual_seed(1))  # new values in the same memory
+        >>> noise.draw((2, 3), like=torch.zeros(1)) is first
+        True
+    """
+
+    def __init__(self) -> None:
+        self._buffers: list[Tensor] = []
+        self._next = 0
+        self._generator: torch.Generator | None = None
+
+    def refill(self, generator: torch.Generator) -> None:
+        """Put new draws from a CPU generator where the next step reads them."""
+        self._generator = generator
+        self.rewind()
+        for buffer in self._buffers:
+            drawn = torch.randn(buffer.shape, generator=generator, dtype=torch.float32)
+            buffer.copy_(drawn, non_blocking=True)
+
+    def rewind(self) -> None:
+        """Begin a step: the next draws are its first ones."""
+        self._next = 0
+
+    def draw(self, shape: torch.Size | tuple[int, ...], *, like: Tensor) -> Tensor:
+        """The next draws of this step, in the order of the first step's; that one decides the shapes.
+
+        Raises:
+            RuntimeError: another shape is asked for than in the first step.
+        """
+        if self._next == len(self._buffers):
+            self._buffers.append(standard_normal(shape, like=like, generator=self._generator))
+        buffer = self._buffers[self._next]
+        if buffer.shape != torch.Size(shape):
+            raise RuntimeError(f"the recorded step drew {tuple(buffer.shape)} here, this one draws {tuple(shape)}")
+        self._next += 1
+        return buffer
+
+
+Source = torch.Generator | SharedGenerator | StaticNoise | None
+"""Where random numbers come from; None is torch's own generator."""
 
 
 class DiagonalGaussian(NamedTuple):
@@ -69,6 +116,8 @@ def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, genera
 
     A CPU generator so gives the same numbers whatever device the model runs on.
     """
+    if isinstance(generator, StaticNoise):
+        return generator.draw(shape, like=like)
     if isinstance(generator, SharedGenerator):
         whole = (shape[0] * generator.size, *shape[1:])
         rows = slice(generator.rank * shape[0], (generator.rank + 1) * shape[0])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .latent import MMD_SCALES, mmd, standard_normal
+from .latent import MMD_SCALES, Source, mmd, standard_normal
 from .losses import Loss
 from .models import Output
 
@@ -59,14 +59,14 @@ class Objective:
     weight: float = 1.0
     mmd_scales: tuple[float, ...] = MMD_SCALES
 
-    def divergence(self, output: Output, generator: torch.Generator | None = None) -> tuple[str, Tensor]:
+    def divergence(self, output: Output, generator: Source = None) -> tuple[str, Tensor]:
         """`("kl", mean KL over the batch)` with a posterior, else `("mmd", MMD to a fresh prior sample)`."""
         if output.posterior is not None:
             return "kl", output.posterior.kl().mean()
         prior = standard_normal(output.z.shape, like=output.z, generator=generator)
         return "mmd", mmd(output.z, prior, self.mmd_scales)
 
-    def for_training(self, output: Output, target: Tensor, generator: torch.Generator | None = None) -> Slopes:
+    def for_training(self, output: Output, target: Tensor, generator: Source = None) -> Slopes:
         """The objective's slopes without its value (paper, Sec. 3.2): neither loss nor KL divergence is evaluated.
 
         Arguments are those of a call.
@@ -84,7 +84,7 @@ class Objective:
             return Slopes((output.x_hat, divergence), (of_loss, None))
         return Slopes((output.x_hat, *output.posterior), (of_loss, *(s / count for s in output.posterior.kl_slopes())))
 
-    def __call__(self, output: Output, target: Tensor, generator: torch.Generator | None = None) -> Terms:
+    def __call__(self, output: Output, target: Tensor, generator: Source = None) -> Terms:
         """Every term by name, each a mean over the batch.
 
         Args:

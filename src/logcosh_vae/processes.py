@@ -18,7 +18,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .latent import SharedGenerator
+from .latent import SharedGenerator, Source, StaticNoise
 from .launch import place
 from .objectives import Terms
 
@@ -48,9 +48,11 @@ class Processes:
         own = batch_size // self.size
         return slice(self.rank * own, (self.rank + 1) * own)
 
-    def share(self, generator: torch.Generator) -> torch.Generator | SharedGenerator:
-        """The generator for numbers that belong to the rows of a batch."""
-        return generator if self.size == 1 else SharedGenerator(generator, self.rank, self.size)
+    def share(self, generator: torch.Generator | StaticNoise) -> Source:
+        """Where the numbers that belong to the rows of a batch come from."""
+        if self.size == 1 or isinstance(generator, StaticNoise):
+            return generator
+        return SharedGenerator(generator, self.rank, self.size)
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all processes, in order; every process then computes the same from them."""

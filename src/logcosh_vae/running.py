@@ -41,6 +41,7 @@ class Training:
         track: a few quick measures, taken at every logged step, for curves finer than epochs; or None.
         draw: writes a picture of the model as it stands to a path, or None.
         draw_every: epochs between pictures; the first and the last epoch have one, too.
+        cuda_graph: see `fit`.
     """
 
     model: nn.Module
@@ -52,6 +53,7 @@ class Training:
     track: Callable[[], dict[str, float]] | None = None
     draw: Callable[[Path], None] | None = None
     draw_every: int = 10
+    cuda_graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def carry_out(
             first_epoch=done + 1,
             on_step=after_step if processes.leads else None,
             on_epoch=after_epoch if processes.leads else None,
+            cuda_graph=training.cuda_graph,
         )
         if processes.leads:
             folder.finish(training.model)

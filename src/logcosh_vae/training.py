@@ -5,23 +5,25 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from .cuda_graph import GraphedUpdate, on_own_stream
 from .data.batches import Batch
+from .errors import TrainingError
+from .latent import StaticNoise
 from .objectives import Slopes, Terms
 
-Step = Callable[[Batch, torch.Generator, bool], Terms | Slopes]
+Step = Callable[[Batch, Any, bool], Terms | Slopes]
 """`step(batch, generator, exact)` gives named scalars, `objective` among them. Where `exact` is false only its
-gradient counts, so a step may leave out the value and every other term, or give slopes instead."""
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says where it stood and what to change."""
+gradient counts, so a step may leave out the value and every other term, or give slopes instead. The generator is on the
+CPU; a step that `fit` may record as a CUDA graph takes a `StaticNoise` in its place."""
 
 
 class Position(NamedTuple):
@@ -88,6 +90,21 @@ def use_threads(threads: int) -> None:
     torch.set_flush_denormal(True)
 
 
+def update(
+    step: Step,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    generator: torch.Generator | StaticNoise,
+    exact: bool = False,
+) -> Terms | Slopes:
+    """One step of training: forward, backward, and the optimizer's; what `step` gave."""
+    terms = step(batch, generator, exact)
+    optimizer.zero_grad(set_to_none=True)
+    (terms if isinstance(terms, Slopes) else terms["objective"]).backward()
+    optimizer.step()
+    return terms
+
+
 def fit(
     model: nn.Module,
     step: Step,
@@ -98,6 +115,7 @@ def fit(
     first_epoch: int = 1,
     on_step: Callable[[Position], None] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    cuda_graph: bool = False,
 ) -> None:
     """Train `model` in place from `first_epoch` to `schedule.epochs`.
 
@@ -110,38 +128,51 @@ def fit(
         first_epoch: one more than the epochs done so far, counted from 1.
         on_step: called after each logged step and at the end of an epoch.
         on_epoch: called after each epoch; the place for validation, pictures and saving.
+        cuda_graph: record the steps between the logged ones once and replay them (`GraphedUpdate`); for a model on a
+            GPU whose step draws its noise from the given source only.
 
     Raises:
-        TrainingError: a logged term is not finite.
+        TrainingError: a logged term is not finite, or the step cannot be recorded.
     """
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    for epoch in range(first_epoch, schedule.epochs + 1):
-        noise = stream(schedule.seed, "noise", epoch)
-        sums: dict[str, float] = {}
-        logged = 0
-        model.train()
-        started = time.perf_counter()
-        for index, batch in enumerate(batches(stream(schedule.seed, "shuffle", epoch)), start=1):
-            position = Position(epoch, schedule.epochs, index, schedule.steps)
-            factor = schedule.learning_rate(position.share)
-            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * factor
-            exact = index % schedule.log_every == 0 or index == schedule.steps
-            terms = step(batch, noise, exact)
-            optimizer.zero_grad(set_to_none=True)
-            (terms if isinstance(terms, Slopes) else terms["objective"]).backward()
-            optimizer.step()
-            if exact:
+    base_rates = [float(group["lr"]) for group in optimizer.param_groups]
+    replayed = GraphedUpdate(partial(update, step, optimizer), optimizer) if cuda_graph else None
+    with on_own_stream() if cuda_graph else nullcontext():
+        for epoch in range(first_epoch, schedule.epochs + 1):
+            noise = stream(schedule.seed, "noise", epoch)
+            sums: dict[str, float] = {}
+            logged = 0
+            factor_set = 1.0
+            model.train()
+            started = time.perf_counter()
+            for index, batch in enumerate(batches(stream(schedule.seed, "shuffle", epoch)), start=1):
+                position = Position(epoch, schedule.epochs, index, schedule.steps)
+                if (factor := schedule.learning_rate(position.share)) != factor_set:
+                    _set_rates(optimizer, base_rates, factor)
+                    factor_set = factor
+                exact = index % schedule.log_every == 0 or index == schedule.steps
+                if not exact:
+                    (replayed or partial(update, step, optimizer))(batch, noise)
+                    continue
+                terms = update(step, optimizer, batch, noise, exact=True)
                 assert not isinstance(terms, Slopes), "an exact step gives terms"
                 _add(sums, terms, position)
+                del terms  # and with it the graph: a step that is recorded must not meet nodes of another stream
                 logged += 1
                 if on_step is not None:
                     on_step(position)
-        seconds = time.perf_counter() - started
-        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-            group["lr"] = rate
-        if on_epoch is not None:
-            on_epoch(EpochReport(epoch, {name: value / logged for name, value in sums.items()}, seconds))
+            seconds = time.perf_counter() - started
+            _set_rates(optimizer, base_rates, 1.0)
+            if on_epoch is not None:
+                on_epoch(EpochReport(epoch, {name: value / logged for name, value in sums.items()}, seconds))
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, base_rates: Sequence[float], factor: float) -> None:
+    """Set each group's learning rate; one in a tensor is changed in place, where a recorded step reads it."""
+    for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate * factor)
+        else:
+            group["lr"] = rate * factor
 
 
 def _add(sums: dict[str, float], terms: Terms, position: Position) -> None:

@@ -11,6 +11,7 @@ import logcosh_vae
 PACKAGE = Path(logcosh_vae.__file__).parent
 MATHEMATICS = [
     "compiled",
+    "cuda_kernels",
     "losses",
     "latent",
     "networks",
