@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from .settings import ConfigError
@@ -16,6 +19,25 @@ def find_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {name!r} cannot be used ({reason}); use cpu, cuda or cuda:N") from None
     return device
+
+
+def available_device(name: str) -> torch.device:
+    """The device called `name`, or the CPU where it is not on this machine."""
+    try:
+        return find_device(name)
+    except ConfigError:
+        return torch.device("cpu")
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Multiply float32 as float32: by default torch lets convolutions on a GPU round their inputs to 10 bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def takes_bfloat16(device: torch.device) -> bool:

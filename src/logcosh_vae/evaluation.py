@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from functools import reduce
+from functools import cache, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .build import build_objective
 from .config import TrainConfig
 from .data import DATASETS, ImageSet
 from .data.batches import check_unit_range, evaluation_batches, to_unit
+from .devices import available_device, exact_float32, find_device
 from .environment import describe, evaluation_fingerprint
 from .features import Extractor, load_extractor
 from .files import write_json
@@ -79,16 +80,17 @@ def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
 
 @torch.inference_mode()
 def generate(model: VAE | WAE, count: int, seed: int) -> Tensor:
-    """`count` images from the prior; the codes depend on the seed and the latent size alone."""
+    """`count` images from the prior, on the CPU; the codes depend on the seed and the latent size alone."""
     like = next(model.parameters())
     codes = standard_normal((count, model.latent_size), like=like, generator=stream(seed, "generate"))
-    return torch.cat([model.decode(part) for part in codes.split(BATCH)])
+    return torch.cat([model.decode(part).cpu() for part in codes.split(BATCH)])
 
 
 @torch.inference_mode()
 def reconstruct(model: VAE | WAE, images: Tensor) -> Tensor:
-    """Reconstructions of `(N, C, H, W)` images in [0, 1]."""
-    return torch.cat([model.reconstruct(batch) for batch in images.split(BATCH)])
+    """Reconstructions of `(N, C, H, W)` images in [0, 1], both on the CPU."""
+    device = next(model.parameters()).device
+    return torch.cat([model.reconstruct(batch.to(device)).cpu() for batch in images.split(BATCH)])
 
 
 _REAL: dict[tuple[str, str], FeatureStatistics] = {}
@@ -142,7 +144,8 @@ def paired_reconstructions(model: VAE | WAE, real: Tensor, columns: int) -> Tens
 def interpolations(model: VAE | WAE, real: Tensor, steps: int) -> Tensor:
     """From image `i` to image `i + n` of `2 n` images, `steps` a row: `(n * steps, C, H, W)`."""
     half = len(real) // 2
-    return model.interpolate(real[:half], real[half : 2 * half], steps).flatten(0, 1)
+    real = real.to(next(model.parameters()).device)
+    return model.interpolate(real[:half], real[half : 2 * half], steps).flatten(0, 1).cpu()
 
 
 @torch.inference_mode()
@@ -158,13 +161,16 @@ def draw(model: VAE | WAE, test: ImageSet, folder: Path, seed: int) -> None:
         pictures.save(grid, folder / f"{name}.png")
 
 
-def evaluate(path: Path, config: EvaluationConfig | None = None, *, root: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    path: Path, config: EvaluationConfig | None = None, *, root: Path | None = None, device: str | None = None
+) -> dict[str, Any]:
     """Measure a finished run; writes `evaluation.json` and the pictures into it.
 
     Args:
         path: run folder.
         config: how to measure; `evaluation_for` the data set by default.
         root: data root.
+        device: to compute on, in float32; by default the one the run was trained on, if this machine has it.
 
     Returns:
         What was written: `metrics`, `test` (every term of the objective on the test split), `features`, `seconds`.
@@ -173,18 +179,22 @@ def evaluate(path: Path, config: EvaluationConfig | None = None, *, root: Path |
     train_config, _ = config_of(folder)
     config = config or evaluation_for(train_config.data.name)
     started = time.perf_counter()
-    model = load(path)
+    used = find_device(device) if device is not None else available_device(train_config.device)
+    model = load(path).to(used)
     test = split(train_config, "test", root)
     extractor = extractor_for(train_config.data.name, test.images.shape[1:], config, root)
-    with on_threads(train_config.threads):
+    if extractor is not None:
+        extractor = extractor.on(used)
+    with on_threads(train_config.threads), exact_float32():
         result = {
             "metrics": measure(model, test, extractor, config),
-            "test": validate(model, build_objective(train_config), test.images, train_config),
+            "test": validate(model, build_objective(train_config), test.images.to(used), train_config),
             "features": extractor.describe() if extractor is not None else None,
             "evaluation": asdict(config),
             "real": {"split": "test", "count": len(test.images), "fingerprint": test.fingerprint},
             "training_seconds": round(sum(record["seconds"] for record in folder.metrics()), 1),
             "code": evaluation_fingerprint(),
+            "device": used.type,
             "environment": describe(),
         }
         draw(model, test, path, config.seed)
@@ -193,6 +203,7 @@ def evaluate(path: Path, config: EvaluationConfig | None = None, *, root: Path |
     return result
 
 
+@cache
 def floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path | None = None) -> dict[str, Any]:
     """FID of training images against the test split, as many as are generated: what a perfect generator would get.
 

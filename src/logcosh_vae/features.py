@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,23 @@ class Extractor:
 
     Attributes:
         name: of the network; fingerprint: digest of its weights.
-        features: `(N, C, H, W)` in [0, 1] to `(N, d)`.
+        features: `(N, C, H, W)` in [0, 1] to `(N, d)`, both on the network's device.
         accuracy: of the classifier on its test split, None for a network that is none.
+        network: that `features` calls.
     """
 
     name: str
     fingerprint: str
     features: Callable[[Tensor], Tensor]
     accuracy: float | None = None
+    network: nn.Module | None = None
+
+    def on(self, device: torch.device) -> Extractor:
+        """The same for images on the CPU, with the network on `device`; features come back to the CPU."""
+        if self.network is None or device.type == "cpu":
+            return self
+        self.network.to(device)
+        return replace(self, features=lambda images: self.features(images.to(device)).cpu())
 
     def describe(self) -> dict[str, Any]:
         """For results: name, fingerprint and test accuracy."""
@@ -124,7 +133,7 @@ def general_extractor() -> Extractor:
         maps: Tensor = network.extract_features((resized * 255.0 - 127.0) / 128.0)
         return maps.mean(dim=(2, 3))
 
-    return Extractor("efficientnet-lite0-96px", fingerprint(network), features)
+    return Extractor("efficientnet-lite0-96px", fingerprint(network), features, network=network)
 
 
 def scripted_extractor(path: Path) -> Extractor:
@@ -176,7 +185,7 @@ def load_extractor(
         return scripted_extractor(path)
     if data in DATASETS:
         classifier, card = load_classifier(data, image_shape, root, path)
-        return Extractor(card["name"], card["fingerprint"], classifier.features, card["test_accuracy"])
+        return Extractor(card["name"], card["fingerprint"], classifier.features, card["test_accuracy"], classifier)
     try:
         return general_extractor()
     except MissingFeaturesError:
