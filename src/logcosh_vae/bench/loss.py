@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,15 @@ from torch import Tensor
 
 from ..losses import log_cosh, log_cosh_gradient_only
 from ..training import stream
+from .step import synchronize
 from .timing import Contender
 
 A = 100.0
 LIMIT = "memory alone"
 """Prediction and target read once and the gradient written once, at the speed of a copy."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Prediction and target to a scalar."""
 
 MSE = "torch mse_loss"
 OURS, GRADIENT_ONLY = "log_cosh", "log_cosh, gradient only"
@@ -29,7 +33,7 @@ def _torchmetrics(x: Tensor) -> Tensor:
     return torch.log((torch.exp(x) + torch.exp(-x)) / 2)
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: dict[str, Loss] = {
     OURS: lambda prediction, target: log_cosh(prediction, target, a=A).sum(),
     GRADIENT_ONLY: lambda prediction, target: log_cosh_gradient_only(prediction, target, a=A).sum(),
     MSE: lambda prediction, target: F.mse_loss(prediction, target, reduction="sum"),
@@ -40,17 +44,28 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def contenders(count: int) -> list[Contender]:
-    """All losses on `count` pixels in [0, 1] whose residuals are those of a network halfway: 0.1 in the mean."""
-    generator = stream(0, "benchmark")
-    target = torch.rand(count, generator=generator)
-    prediction = (target + 0.12 * torch.randn(count, generator=generator)).clamp_(0.0, 1.0).requires_grad_()
+def contenders(count: int, device: str = "cpu", more: Mapping[str, Loss] | None = None) -> list[Contender]:
+    """All losses on `count` pixels in [0, 1] whose residuals are those of a network halfway: 0.1 in the mean.
 
-    def of(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[int], None]:
+    Args:
+        count: elements of prediction and target.
+        device: where they are.
+        more: further losses by name, beside those of `LOSSES`.
+    """
+    # for a GPU, a billion draws of the CPU would take longer than the measurement
+    on_cpu = torch.device(device).type == "cpu"
+    generator = stream(0, "benchmark") if on_cpu else torch.Generator(device).manual_seed(0)
+    target = torch.rand(count, generator=generator, device=device)
+    noise = torch.randn(count, generator=generator, device=device)
+    prediction = torch.add(target, noise, alpha=0.12).clamp_(0.0, 1.0).requires_grad_()
+    del noise
+
+    def of(loss: Loss) -> Callable[[int], None]:
         def run(times: int) -> None:
             for _ in range(times):
                 prediction.grad = None
                 loss(prediction, target).backward()
+            synchronize(device)
 
         return run
 
@@ -61,5 +76,6 @@ def contenders(count: int) -> list[Contender]:
         for _ in range(times):
             whole.copy_(target)
             half.copy_(target[: count // 2])
+        synchronize(device)
 
-    return [*(Contender(name, of(loss)) for name, loss in LOSSES.items()), Contender(LIMIT, copies)]
+    return [*(Contender(name, of(loss)) for name, loss in {**LOSSES, **(more or {})}.items()), Contender(LIMIT, copies)]

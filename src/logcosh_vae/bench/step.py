@@ -1,16 +1,20 @@
 """A training step of the MLP and of the convolutional VAE: ours, a straightforward loop, a peer's, and the limit.
 
 The limit is the products alone: the matrix products or convolutions of the same step, forward and backward, on tensors
-that are there already, in float32. No step can be faster on the same kernels; products in bfloat16 are others.
+that are there already, in float32; on a GPU in the run's own precision, started together as a CUDA graph. No step can
+be faster on the same kernels; on a CPU, products in bfloat16 are others.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import queue
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Thread
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +22,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ..build import autoencoding_step, build_model, build_objective, build_optimizer
-from ..config import ModelConfig, ObjectiveConfig, TrainConfig, resolve
-from ..data.batches import training_batches
+from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
+from ..cuda_graph import on_own_stream
+from ..data.batches import Batch, training_batches
 from ..devices import takes_bfloat16
 from ..networks import ImageShape
 from ..training import Schedule, fit, stream
@@ -32,36 +37,110 @@ OURS, PLAIN, LIMIT = "logcosh-vae", "plain PyTorch loop", "products alone"
 BFLOAT16 = f"{OURS}, bfloat16"
 
 
-def config_of(network: str, width: float | None = None, loss: str = "log-cosh", batch_size: int = 100) -> TrainConfig:
-    """The paper's VAE on MNIST."""
+def config_of(
+    network: str,
+    width: float | None = None,
+    loss: str = "log-cosh",
+    batch_size: int = 100,
+    device: str = "cpu",
+    data: str = "mnist",
+) -> TrainConfig:
+    """The paper's VAE on MNIST or, with `data="celeba"`, on faces."""
     model = ModelConfig("vae", network, width=width)
-    return resolve(replace(TrainConfig(), model=model, objective=ObjectiveConfig(loss), batch_size=batch_size))
+    config = TrainConfig(DataConfig(data), model, ObjectiveConfig(loss), batch_size=batch_size, device=device)
+    return resolve(config)
 
 
-def images() -> Tensor:
-    """`(IMAGES, 1, 28, 28)`, uint8; what a step costs does not depend on what it sees."""
-    return torch.randint(256, (IMAGES, *SHAPE), dtype=torch.uint8, generator=stream(0, "benchmark"))
+def images(shape: ImageShape = SHAPE, count: int = IMAGES) -> Tensor:
+    """`(count, *shape)`, uint8; what a step costs does not depend on what it sees."""
+    return torch.randint(256, (count, *shape), dtype=torch.uint8, generator=stream(0, "benchmark"))
+
+
+def _shape(pixels: Tensor) -> ImageShape:
+    channels, height, width = pixels.shape[1:]
+    return channels, height, width
+
+
+def synchronize(device: torch.device | str) -> None:
+    """Wait for what has been started on a GPU; nothing on a CPU."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+
+
+class _Turns:
+    """Batches for one long `fit` on a thread of its own, which takes so many steps each time it is asked to.
+
+    A step is then recorded as a CUDA graph once, as in a real run, and not in every turn.
+    """
+
+    def __init__(self, batches: Callable[[torch.Generator], Iterable[Batch]], device: str) -> None:
+        self._batches, self._device = batches, device
+        self._asked: queue.Queue[int | None] = queue.Queue()
+        self._answers: queue.Queue[BaseException | None] = queue.Queue()
+
+    def __call__(self, generator: torch.Generator) -> Iterator[Batch]:
+        left = self._asked.get()
+        while left is not None:
+            for batch in self._batches(generator):
+                yield batch
+                left -= 1
+                while left == 0:
+                    synchronize(self._device)
+                    self._answers.put(None)
+                    left = self._asked.get()
+                if left is None:
+                    return
+
+    def run(self, count: int) -> None:
+        """Have `count` steps taken; returns when the device has done them."""
+        self._asked.put(count)
+        if (error := self._answers.get()) is not None:
+            raise error
+
+    def close(self) -> None:
+        """End the training, and with it the thread."""
+        self._asked.put(None)
+
+    def carry(self, work: Callable[[], None]) -> None:
+        """Start the thread; what goes wrong in `work` is raised where steps are asked for."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self._answers.put(error)
+
+        Thread(target=guarded, daemon=True).start()
 
 
 def ours(config: TrainConfig, pixels: Tensor) -> Contender:
     """The project's own loop, `fit`, with its own batches."""
-    model = build_model(config, SHAPE)
+    pixels = pixels.to(config.device)
+    model = build_model(config, _shape(pixels)).to(config.device)
     optimizer = build_optimizer(config, model)
     step = autoencoding_step(model, build_objective(config))
+    name = BFLOAT16 if config.bfloat16 else OURS
+
+    def batches(generator: torch.Generator) -> Iterator[Batch]:
+        return training_batches(pixels, config.batch_size, generator)
+
+    def train(source: Callable[[torch.Generator], Iterable[Batch]], steps: int) -> None:
+        schedule = Schedule(1, steps, log_every=config.log_every)
+        fit(model, step, source, optimizer, schedule, cuda_graph=bool(config.cuda_graph))
+
+    if torch.device(config.device).type == "cuda":
+        turns = _Turns(batches, config.device)
+        turns.carry(lambda: train(turns, 1 << 40))
+        return Contender(name, turns.run, unit=config.log_every, close=turns.close)
 
     def run(count: int) -> None:
-        def batches(generator: torch.Generator):  # type: ignore[no-untyped-def]
-            left = count
-            while left:
-                for batch in training_batches(pixels, config.batch_size, generator):
-                    yield batch
-                    left -= 1
-                    if not left:
-                        break
+        def so_many(generator: torch.Generator) -> Iterator[Batch]:
+            endless = itertools.chain.from_iterable(batches(generator) for _ in itertools.count())
+            return itertools.islice(endless, count)
 
-        fit(model, step, batches, optimizer, Schedule(1, count, log_every=config.log_every))
+        train(so_many, count)
 
-    return Contender(BFLOAT16 if config.bfloat16 else OURS, run, unit=config.log_every)
+    return Contender(name, run, unit=config.log_every)
 
 
 class PlainVAE(nn.Module):
@@ -79,8 +158,8 @@ class PlainVAE(nn.Module):
 
 def plain(config: TrainConfig, pixels: Tensor) -> Contender:
     """A straightforward loop: `DataLoader`, Adam as it comes, the log-cosh of Keras, `.item()` at each step."""
-    built = build_model(config, SHAPE).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    model = PlainVAE(built.encoder, built.decoder)
+    built = build_model(config, _shape(pixels)).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model = PlainVAE(built.encoder, built.decoder).to(config.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     data = TensorDataset(pixels.float() / 255.0)
     a = config.objective.a or 1.0
@@ -90,7 +169,8 @@ def plain(config: TrainConfig, pixels: Tensor) -> Contender:
         model.train()
         total = 0.0
         while left:
-            for (x,) in DataLoader(data, config.batch_size, shuffle=True, drop_last=True):
+            for (batch,) in DataLoader(data, config.batch_size, shuffle=True, drop_last=True):
+                x = batch.to(config.device)
                 x_hat, mean, log_variance = model(x)
                 t = a * (x_hat - x)
                 reconstruction = (t + F.softplus(-2.0 * t) - math.log(2.0)).sum() / a
@@ -107,11 +187,15 @@ def plain(config: TrainConfig, pixels: Tensor) -> Contender:
     return Contender(PLAIN, run)
 
 
-def limit(config: TrainConfig) -> Contender:
-    """The step's products alone."""
-    model = build_model(config, SHAPE)
+def products(config: TrainConfig, shape: ImageShape = SHAPE) -> list[Callable[[], object]]:
+    """The matrix products or convolutions of a step, forward and backward, in the run's own precision on a GPU."""
+    device = torch.device(config.device)
+    half = bool(config.bfloat16) and device.type == "cuda"
+    model = build_model(config, shape).to(device)
+    model.trains_in_bfloat16 = False
+    if half:
+        model.to(torch.bfloat16)
     work: list[Callable[[], object]] = []
-    channels_last = config.model.network == "conv"
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         work.extend(_products(module, inputs[0].detach(), output.detach(), first=not work))
@@ -121,17 +205,39 @@ def limit(config: TrainConfig) -> Contender:
         for module in model.modules()
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
     ]
-    x = torch.rand(config.batch_size, *SHAPE)
+    x = torch.rand(config.batch_size, *shape, device=device, dtype=torch.bfloat16 if half else torch.float32)
     with torch.no_grad():
-        model(x.to(memory_format=torch.channels_last) if channels_last else x)
+        if config.model.network == "conv":
+            x = x.to(memory_format=torch.channels_last)
+        output = model.decoder(model.encoder(x)[:, : model.latent_size].contiguous())
+        assert output.shape == x.shape
     for handle in handles:
         handle.remove()
+    return work
+
+
+def limit(config: TrainConfig, shape: ImageShape = SHAPE) -> Contender:
+    """The step's products alone."""
+    work = products(config, shape)
 
     @torch.no_grad()
+    def once() -> None:
+        for product in work:
+            product()
+
+    replay = once
+    if torch.device(config.device).type == "cuda":
+        with on_own_stream():
+            once()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+                once()
+        replay = graph.replay
+
     def run(count: int) -> None:
         for _ in range(count):
-            for product in work:
-                product()
+            replay()
+        synchronize(config.device)
 
     return Contender(LIMIT, run)
 

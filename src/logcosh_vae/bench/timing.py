@@ -22,11 +22,13 @@ class Contender:
         name: for people.
         run: does the work so many times, and returns when it is done.
         unit: work is done in multiples of this, for loops that do something every so many steps.
+        close: lets go of what it holds; it does no work after that.
     """
 
     name: str
     run: Callable[[int], object]
     unit: int = 1
+    close: Callable[[], object] = lambda: None
 
 
 Times = Mapping[str, Sequence[float]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..autoencoder_experiments import AutoencoderExperiment, Row
-from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, required, resolve
 from ..evaluation import EvaluationConfig
 from .reported import reported
 
@@ -121,3 +121,19 @@ def table(name: str, profile: str) -> AutoencoderExperiment:
     return AutoencoderExperiment(
         name, declared.title, profile, rows, scale.evaluation, source=declared.source, features=scale.features
     )
+
+
+def excerpt(experiment: AutoencoderExperiment, epochs: int) -> AutoencoderExperiment:
+    """The rows of an experiment on faces, trained for fewer epochs, all for as many.
+
+    The learning rate falls at the same fractions of the training as in the paper (A.3).
+    """
+
+    def shortened(config: TrainConfig) -> TrainConfig:
+        whole = resolve(config)
+        factor = epochs / required(whole.epochs, "epochs")
+        drops = tuple((after * factor, by) for after, by in whole.optimizer.drops or ())
+        return replace(config, epochs=epochs, optimizer=replace(config.optimizer, drops=drops))
+
+    rows = tuple(replace(row, config=shortened(row.config)) for row in experiment.rows)
+    return replace(experiment, rows=rows, profile="excerpt")
