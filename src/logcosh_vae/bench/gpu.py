@@ -147,7 +147,7 @@ def training_step(
 
         contenders.append(Contender(CUDNN_CHOICE, run, other.unit, other.close))
     try:
-        times = in_turns(contenders, rounds=scale.rounds, seconds=3 * scale.seconds)
+        times = in_turns(contenders, rounds=scale.rounds, seconds=2 * scale.seconds)
     finally:
         for contender in contenders:
             contender.close()

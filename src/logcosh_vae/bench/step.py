@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ..build import autoencoding_step, build_model, build_objective, build_optimizer
 from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
-from ..cuda_graph import on_own_stream
+from ..cuda_graph import on_own_stream, record
 from ..data.batches import Batch, training_batches
 from ..devices import takes_bfloat16
 from ..networks import ImageShape
@@ -225,13 +225,12 @@ def limit(config: TrainConfig, shape: ImageShape = SHAPE) -> Contender:
         for product in work:
             product()
 
-    replay = once
+    replay: Callable[[], None] = once
     if torch.device(config.device).type == "cuda":
         with on_own_stream():
             once()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
-                once()
+            record(graph, once)
         replay = graph.replay
 
     def run(count: int) -> None:
@@ -239,7 +238,8 @@ def limit(config: TrainConfig, shape: ImageShape = SHAPE) -> Contender:
             replay()
         synchronize(config.device)
 
-    return Contender(LIMIT, run)
+    # a graph does not hold the tensors that it reads; the products do, so they must live as long as it is replayed
+    return Contender(LIMIT, run, close=work.clear)
 
 
 def _products(module: nn.Module, inputs: Tensor, output: Tensor, *, first: bool) -> list[Callable[[], object]]:
