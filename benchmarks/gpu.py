@@ -60,7 +60,7 @@ def main() -> int:
     if given.data_root:
         os.environ["LOGCOSH_VAE_DATA"] = str(given.data_root.resolve())
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    from gpu_session import Session, merge
+    from gpu_session import Session, TimeUpError, merge
     from gpu_stages import STAGES, complete
 
     if given.merge:
@@ -74,6 +74,8 @@ def main() -> int:
         stage: Callable[[Session], None] = STAGES[name]
         try:
             stage(session)
+        except TimeUpError:
+            session.say("the time is up")
         except Exception as error:  # the other stages must still have their turn
             failed = True
             session.fail(error)

@@ -125,7 +125,10 @@ def merge(folder: Path, repository: Path, complete: Callable[[str, dict[str, Any
             continue
         path = repository / "results" / f"{name}.json"
         known = read_json(path)["rows"] if path.exists() else []
-        whole = complete(name, {**result, "rows": joined(known, result["rows"])}, folder)
+        rows = joined(known, result["rows"])
+        whole = complete(name, {**result, "rows": rows}, folder)
+        if "workers" in result:
+            whole["runs"] = {"total": len(rows), "reused": len(known)}
         write_json(path, whole)
         print(f"{path}: {len(result['rows'])} rows, {len(known)} were there")
     pictures = folder / "pictures.zip"

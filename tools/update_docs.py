@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import gpu_docs
 import speed_plots
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -360,6 +361,12 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "bench-evaluation": ("bench-evaluation", timed),
     "bench-start-up": ("bench-start-up", timed),
     "bench-larger-than-memory": ("bench-larger-than-memory", out_of_memory),
+    "table3-paper": ("table3-paper", table_and_sentences),
+    "gpu-steps": ("bench-gpu", gpu_docs.steps),
+    "gpu-losses": ("bench-gpu", gpu_docs.losses),
+    "gpu-tests": ("gpu-tests", gpu_docs.tests),
+    "conv-collapse": ("conv-collapse-paper", gpu_docs.collapsed),
+    "conv-start": ("conv-start-paper", gpu_docs.conv_start),
 }
 
 FIGURES = [*(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]

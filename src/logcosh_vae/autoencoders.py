@@ -66,13 +66,15 @@ def validate(model: VAE | WAE, objective: Objective, images: Tensor, config: Tra
     """Every term of the training objective over `images`, weighted by batch size; the same noise at each call."""
     model.eval()
     generator = stream(config.seed, "validation")
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     for batch in evaluation_batches(images, config.batch_size):
         terms = objective(model(batch.images, generator), batch.images, generator)
         share = len(batch.images) / len(images)
-        for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(term) * share
-    return sums
+        for name, term in terms.items():  # added up on the device, which is waited for once
+            sums[name] = (
+                sums.get(name, torch.zeros((), dtype=torch.float64, device=term.device)) + term.double() * share
+            )
+    return {name: float(value) for name, value in sums.items()}
 
 
 @torch.no_grad()

@@ -43,10 +43,11 @@ def build_objective(config: TrainConfig) -> Objective:
 def build_optimizer(config: TrainConfig, model: torch.nn.Module, processes: Processes = ALONE) -> torch.optim.Optimizer:
     """Adam as the config says; fused, which takes one pass over the weights, or on a CPU none that is felt."""
     settings, weights = config.optimizer, list(model.parameters())
+    betas = required(settings.betas, "optimizer.betas")
     # gradients that are averaged over processes are complete only after the backward pass
     if processes.size == 1 and all(weight.device.type == "cpu" for weight in weights):
-        return EagerAdam(weights, settings.learning_rate, settings.betas, settings.epsilon)
-    return torch.optim.Adam(weights, settings.learning_rate, settings.betas, settings.epsilon, fused=True)
+        return EagerAdam(weights, settings.learning_rate, betas, settings.epsilon)
+    return torch.optim.Adam(weights, settings.learning_rate, betas, settings.epsilon, fused=True)
 
 
 def build_schedule(config: TrainConfig, steps: int) -> Schedule:

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .defaults import FIXED_SIZE, PICTURE_SIZE, setting_of
+from .defaults import BETAS, FIXED_SIZE, PICTURE_SIZE, setting_of
 from .latent import MMD_SCALES
 from .losses import make_loss
 from .models import MODELS
@@ -70,11 +70,12 @@ class ObjectiveConfig:
 class OptimizerConfig:
     """Adam (paper, A.2), with the framework's defaults where the paper is silent.
 
+    `betas` left open are the framework's for an MLP, and (0.5, 0.999) for convolutions (`defaults.BETAS`).
     `drops` are pairs `(epoch, factor)`: after that epoch the learning rate is multiplied by the factor (A.3).
     """
 
     learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] | None = None
     epsilon: float = 1e-8
     drops: tuple[tuple[float, float], ...] | None = None
 
@@ -137,7 +138,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     objective = _filled(config.objective, weight=paper.weight[family])
     if objective.loss == "log-cosh":
         objective = _filled(objective, a=paper.a[family])
-    optimizer = _filled(config.optimizer, drops=paper.drops)
+    optimizer = _filled(config.optimizer, drops=paper.drops, betas=BETAS[network])
     data = config.data
     if data.name not in FIXED_SIZE:
         data = _filled(data, size=PICTURE_SIZE, channels=3)
@@ -196,7 +197,7 @@ def _check(config: TrainConfig) -> None:
         (
             "optimizer.betas",
             config.optimizer.betas,
-            all(0 <= b < 1 for b in config.optimizer.betas),
+            all(0 <= b < 1 for b in config.optimizer.betas or ()),
             "in [0, 1)",
         ),
         (

@@ -11,6 +11,11 @@ FIXED_SIZE = ("mnist", "fashion-mnist")
 PICTURE_SIZE = (64, 64)
 """Height and width that pictures are brought to (A.3)."""
 
+BETAS = {"mlp": (0.9, 0.999), "conv": (0.5, 0.999)}
+"""Adam's, by network. The paper does not give them: the framework's for the MLP; for convolutions those of the code
+published with Tolstikhin et al. (2018), since at full width the usual momentum carries the first steps so far towards
+black that the sigmoid saturates (benchmarks/conv_start.py)."""
+
 RESTORATION_WIDTHS = (16, 32, 64, 128)
 """Channels of the restoration network at each resolution, the whole image's first."""
 

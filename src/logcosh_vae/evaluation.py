@@ -211,6 +211,8 @@ def floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path | N
     """
     test, train = split(train_config, "test", root), split(train_config, "train", root)
     extractor = extractor_for(train_config.data.name, test.images.shape[1:], config, root)
+    if extractor is not None:
+        extractor = extractor.on(available_device(train_config.device))
     real = choose_images(test.images, config.sharpness_images, config.seed, "sharpness")
     chosen = choose_images(train.images, config.fid_images, config.seed, "floor")
     result: dict[str, Any] = {"sharpness": float(sharpness(real).mean()), "count": len(chosen)}

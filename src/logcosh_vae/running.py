@@ -105,7 +105,7 @@ def carry_out(
             due = report.epoch % training.draw_every == 0 or report.epoch in (1, epochs)
             if training.draw is not None and due:
                 training.draw(folder.path / "samples" / f"epoch-{report.epoch:04d}.png")
-            folder.add_epoch(record, training.model, training.optimizer)
+            folder.add_epoch(record, training.model, training.optimizer, last=report.epoch == epochs)
             watch.epoch(record)
 
         fit(

@@ -5,7 +5,7 @@ environment.json      machine, versions, commit
 metrics.jsonl         one line an epoch: every term of the objective, training and validation, seconds; and at the
                       logged steps, for a few test images
 samples/              a picture every few epochs
-state.pt              what `--resume` needs: the last finished epoch, weights, optimizer
+state.pt              what `--resume` needs: a finished epoch, weights, optimizer
 weights.safetensors   the final weights; a run is finished when it is there
 progress.json         how far the run is, for whoever watches
 """
@@ -41,6 +41,10 @@ MADE_OF_WEIGHTS = (
 """Files of a finished run."""
 
 
+STATE_SECONDS = 5.0
+"""At most so much training is lost when a run is killed, beside the epoch that it was in."""
+
+
 class RunError(Exception):
     """A run folder cannot be used as asked; the message names it and says what to do."""
 
@@ -51,6 +55,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._shown = 0.0
+        self._saved = -STATE_SECONDS  # the first epoch's state is written
 
     @classmethod
     def create(
@@ -143,10 +148,18 @@ class RunFolder:
         except DamagedJsonError as error:
             raise RunError(f"{error}; delete {self.path} to train it again") from None
 
-    def add_epoch(self, record: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write an epoch's record and the state after it; both or neither count when the run is resumed."""
+    def add_epoch(
+        self, record: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, *, last: bool = True
+    ) -> None:
+        """Write an epoch's record and the state after it; a resumed run goes on from the state.
+
+        Epochs of less than `STATE_SECONDS` share a state, save the last one: on a GPU a large model's takes as long to
+        write as an epoch to train.
+        """
         records = [r for r in self.metrics() if r["epoch"] < record["epoch"]]
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in [*records, dict(record)]))
+        if not last and time.monotonic() - self._saved < STATE_SECONDS:
+            return
         state = {
             "epoch": record["epoch"],
             "model": model.state_dict(),
@@ -154,6 +167,7 @@ class RunFolder:
         }
         with self._writing(self.state_path) as aside:
             torch.save(state, aside)
+        self._saved = time.monotonic()
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[Path]:

@@ -62,8 +62,10 @@ def provenance(results: Mapping[str, Any]) -> str:
             f"floor (training images in place of samples) {format_value('fid', results['floor']['fid'])}. "
         )
     text += f"Real images have a sharpness of {format_value('sharpness', results['floor']['sharpness'])}. "
+    on_gpu = results["rows"][0]["config"]["device"].startswith("cuda")
+    where = f"{environment['accelerator']}, up to {results['workers']} runs at once" if on_gpu else "one thread a run"
     return text + (
-        f"{environment['machine']}, {environment['cores']} cores, one thread a run; "
+        f"{environment['machine']}, {environment['cores']} cores, {where}; "
         f"Python {environment['versions']['python']}, torch {environment['versions']['torch']}; "
         f"{duration(training)} of training in {results['runs']['total']} runs; commit {environment['commit']}.\n"
     )

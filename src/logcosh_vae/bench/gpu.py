@@ -24,6 +24,7 @@ from .timing import Contender, in_turns, row, spread
 
 COPY, BFLOAT16, TF32, FLOAT32 = "copy", "bfloat16 product", "TF32 product", "float32 product"
 COMPILED_FORMULA = "log-cosh as in Keras, torch.compile"
+KERNELS = "kernels of a step, VAE (Conv), 28x28, batch 100"
 CUDNN_CHOICE = f"{step.BFLOAT16}, cuDNN's algorithms tried first"
 
 
@@ -177,6 +178,7 @@ def _compiled_formula(prediction: Tensor, target: Tensor) -> Tensor:
         return (x + F.softplus(-2.0 * x) - math.log(2.0)).sum() / loss.A
 
     if "formula" not in _compiled:
+        torch._inductor.config.compile_threads = 1  # else it starts a process a core, each of which imports torch
         _compiled["formula"] = torch.compile(formula, dynamic=True)
     return _compiled["formula"](prediction, target)
 
@@ -187,10 +189,27 @@ def losses(elements: int, scale: Scale, device: str, rates: Rates, *, compiled: 
     The share counts the fewest bytes that a loss could move: prediction and target read once, the gradient written.
     """
     contenders = loss.contenders(elements, device, {COMPILED_FORMULA: _compiled_formula} if compiled else {})
+    if compiled:
+        shown = {loss.OURS, loss.GRADIENT_ONLY, loss.MSE, COMPILED_FORMULA}
+        contenders = [contender for contender in contenders if contender.name in shown]
     times = in_turns(contenders, rounds=scale.rounds, seconds=scale.seconds / 2)
     fewest = 3 * 4 * elements
     share = {name: fewest / spread(values)["median"] / rates[COPY] for name, values in times.items()}
-    return row(f"{elements:,} elements", times, loss.MSE, elements=elements, share=share)
+    name = f"{elements:,} elements" + (", torch.compile too" if compiled else "")
+    return row(name, times, loss.MSE, elements=elements, share=share)
+
+
+def kernels(scale: Scale, device: str, steps: int = 100) -> dict[str, Any]:
+    """A row: where the time of a convolutional step goes, in microseconds a step by kernel, the longest first."""
+    config = step.config_of("conv", scale.width, device=device)
+    contender = step.ours(config, step.images((1, 28, 28), scale.images))
+    contender.run(contender.unit)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True) as profiler:
+        contender.run(steps)
+    contender.close()
+    times = {event.key: event.self_device_time_total / steps for event in profiler.key_averages()}
+    longest = sorted(times.items(), key=lambda item: -item[1])[:30]
+    return {"what": KERNELS, "microseconds": {name[:120]: round(value, 2) for name, value in longest}}
 
 
 def measures(scale: Scale, device: str) -> Mapping[str, Measure]:
@@ -205,7 +224,13 @@ def measures(scale: Scale, device: str) -> Mapping[str, Measure]:
         for batch_size in scale.batch_sizes:
             what = f"VAE ({name}), {shape[1]}x{shape[2]}, batch {batch_size}"
             rows[what] = lambda rates, n=network, s=shape, b=batch_size: training_step(n, s, b, scale, device, rates)  # type: ignore[misc]
-    compiled = torch.device(device).type == "cuda"
     for elements in scale.elements:
-        rows[f"{elements:,} elements"] = lambda rates, e=elements: losses(e, scale, device, rates, compiled=compiled)  # type: ignore[misc]
+        rows[f"{elements:,} elements"] = lambda rates, e=elements: losses(e, scale, device, rates, compiled=False)  # type: ignore[misc]
+    if torch.device(device).type != "cuda":
+        return rows
+    rows[KERNELS] = lambda _: kernels(scale, device)
+    # last, because torch took more than a minute to compile the formula
+    for elements in scale.elements:
+        what = f"{elements:,} elements, torch.compile too"
+        rows[what] = lambda rates, e=elements: losses(e, scale, device, rates, compiled=True)  # type: ignore[misc]
     return rows
