@@ -76,6 +76,9 @@ def main() -> int:
             stage(session)
         except TimeUpError:
             session.say("the time is up")
+        except KeyboardInterrupt:
+            session.say("stopped; the same command goes on with what is in --out and --runs")
+            return 130
         except Exception as error:  # the other stages must still have their turn
             failed = True
             session.fail(error)
