@@ -77,25 +77,25 @@ static inline float slope_of(float t, float a) {
     return __builtin_copysignf(expm1 / (expm1 + 2.0f), x);
 }
 
+/* Elements from start on and before end. */
+
 FOR_EACH_PROCESSOR
 void log_cosh_value(const float *restrict prediction, const float *restrict target, float *restrict value, float a,
-                    float inverse, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++)
+                    float inverse, ptrdiff_t start, ptrdiff_t end) {
+    for (ptrdiff_t i = start; i < end; i++)
         value[i] = value_of(prediction[i] - target[i], a, inverse);
 }
 
-/* the slope times one factor for all */
+/* the slope times a factor for each element, or times the first for all */
 FOR_EACH_PROCESSOR
-void log_cosh_slope(const float *restrict prediction, const float *restrict target, float *restrict slope, float a,
-                    float factor, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        slope[i] = factor * slope_of(prediction[i] - target[i], a);
-}
-
-/* the slope times a factor for each */
-FOR_EACH_PROCESSOR
-void log_cosh_slope_by(const float *restrict prediction, const float *restrict target, const float *restrict factors,
-                       float *restrict slope, float a, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        slope[i] = factors[i] * slope_of(prediction[i] - target[i], a);
+void log_cosh_slope(const float *restrict prediction, const float *restrict target, const float *restrict factors,
+                    float *restrict slope, float a, ptrdiff_t each, ptrdiff_t start, ptrdiff_t end) {
+    if (each) {
+        for (ptrdiff_t i = start; i < end; i++)
+            slope[i] = factors[i] * slope_of(prediction[i] - target[i], a);
+    } else {
+        float factor = factors[0];
+        for (ptrdiff_t i = start; i < end; i++)
+            slope[i] = factor * slope_of(prediction[i] - target[i], a);
+    }
 }

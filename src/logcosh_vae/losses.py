@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._functorch.utils import unwrap_dead_wrappers
+from torch.autograd import Function
 
 from .compiled import slope as compiled_slope
 from .compiled import value as compiled_value
@@ -52,9 +54,11 @@ def _matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
         if value.dtype not in _DTYPES:
             raise TypeError(f"{name} must be a real floating-point tensor, got {value.dtype}")
-    shapes = tuple(prediction.shape), tuple(target.shape)
-    if shapes[0] != shapes[1]:
+    if prediction.shape != target.shape:
+        shapes = tuple(prediction.shape), tuple(target.shape)
         raise ValueError(f"prediction and target must have the same shape, got {shapes[0]} and {shapes[1]}")
+    if prediction.dtype == target.dtype:
+        return prediction, target
     dtype = torch.promote_types(prediction.dtype, target.dtype)
     return prediction.to(dtype), target.to(dtype)
 
@@ -93,7 +97,16 @@ def l1(prediction: Tensor, target: Tensor) -> Tensor:
     return _residual(prediction, target).abs().to(prediction.dtype)
 
 
-class _LogCosh(torch.autograd.Function):
+def _apply(function: type[Function], *arguments: Any) -> Tensor:
+    """`function.apply(*arguments)`, without its inspection of a signature, which takes longer than a small loss."""
+    apply: Elementwise = function.apply
+    if not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
+        apply = super(Function, function).apply  # type: ignore[misc]  # what the former comes down to
+        arguments = unwrap_dead_wrappers(arguments)
+    return apply(*arguments)
+
+
+class _LogCosh(Function):
     """Value and gradient each in their own exact form; only the inputs are kept for the backward pass."""
 
     generate_vmap_rule = True
@@ -163,7 +176,7 @@ def _slope_times(prediction: Tensor, target: Tensor, a: float, factors: Tensor) 
     return (slope * factors.to(slope.dtype)).to(prediction.dtype)
 
 
-class _SlopeAlone(torch.autograd.Function):
+class _SlopeAlone(Function):
     """The prediction itself, whose gradient is that of the log-cosh loss."""
 
     generate_vmap_rule = True
@@ -198,10 +211,9 @@ def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
     a = _checked(a)
     prediction, target = _matched(prediction, target)
     function = _LogCosh if torch.compiler.is_compiling() else _LogCoshForwardMode
-    apply: Elementwise = function.apply
     if a < _TINY_A and prediction.dtype == torch.float64:  # f(t; a) = 4 f(t / 4; 4 a)
-        return 4 * apply(prediction / 4, target / 4, 4 * a)
-    return apply(prediction, target, a)
+        return 4 * _apply(function, prediction / 4, target / 4, 4 * a)
+    return _apply(function, prediction, target, a)
 
 
 def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
@@ -216,8 +228,7 @@ def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0
     tensor([0.7616])
     """
     a = _checked(a)
-    apply: Elementwise = _SlopeAlone.apply
-    return apply(*_matched(prediction, target), a)
+    return _apply(_SlopeAlone, *_matched(prediction, target), a)
 
 
 @torch.no_grad()
