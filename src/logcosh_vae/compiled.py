@@ -1,6 +1,6 @@
 """The log-cosh loss of float32 tensors in memory by compiled code, where there was a C compiler at the install.
 
-One pass over memory each for the value and for the slope (`log_cosh.c`), by as many threads as torch has. Every
+One pass over memory each for the value, its sum and the slope (`log_cosh.c`), by as many threads as torch has. Every
 function gives None where its code does not serve: no compiler was there, the tensors are on another device, of another
 dtype, of unlike or scattered layout, or stand for something else (function transforms, tracing, modes). The caller then
 computes the same with torch.
@@ -9,6 +9,7 @@ computes the same with torch.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -33,11 +34,12 @@ def library() -> ctypes.CDLL | None:
     try:
         code = ctypes.CDLL(spec.origin)
         code.log_cosh_value.argtypes = [_POINTER] * 3 + [_FLOAT, _FLOAT, _COUNT, _COUNT]
+        code.log_cosh_sum.argtypes = [_POINTER] * 2 + [_FLOAT, _FLOAT, _COUNT, _COUNT]
         code.log_cosh_slope.argtypes = [_POINTER] * 4 + [_FLOAT, _COUNT, _COUNT, _COUNT]
     except (OSError, AttributeError):
         return None
-    for function in (code.log_cosh_value, code.log_cosh_slope):
-        function.restype = None
+    code.log_cosh_value.restype = code.log_cosh_slope.restype = None
+    code.log_cosh_sum.restype = ctypes.c_double
     return code
 
 
@@ -88,6 +90,24 @@ def value(prediction: Tensor, target: Tensor, a: float) -> Tensor | None:
     result = torch.empty_like(prediction)
     _in_parts(code.log_cosh_value, (first, second, result.data_ptr(), a, 1.0 / a), prediction.numel())
     return result
+
+
+def total(prediction: Tensor, target: Tensor, a: float, *, mean: bool = False) -> Tensor | None:
+    """The sum or the mean of `value` over all elements, in one pass that writes none of them."""
+    code = library()
+    first, second = _address(prediction), _address(target)
+    if not (code and first and second and _together(prediction, target)) or torch._C._len_torch_dispatch_stack():
+        return None
+    sums: list[float] = []
+
+    def work(*arguments: float) -> None:
+        sums.append(code.log_cosh_sum(*arguments))
+
+    count = prediction.numel()
+    _in_parts(work, (first, second, a, 1.0 / a), count)
+    result = math.fsum(sums)  # the same in whichever order the threads end
+    # a ctypes float is inf where float32 has no room, as a sum of torch is; new_full would raise an error
+    return prediction.new_full((), _FLOAT(result / count if mean else result).value)
 
 
 def slope(prediction: Tensor, target: Tensor, a: float, factors: Tensor) -> Tensor | None:

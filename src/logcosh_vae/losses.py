@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import Function
 
 from .compiled import slope as compiled_slope
+from .compiled import total as compiled_total
 from .compiled import value as compiled_value
 
 Elementwise = Callable[..., Tensor]
@@ -99,11 +99,9 @@ def l1(prediction: Tensor, target: Tensor) -> Tensor:
 
 def _apply(function: type[Function], *arguments: Any) -> Tensor:
     """`function.apply(*arguments)`, without its inspection of a signature, which takes longer than a small loss."""
-    apply: Elementwise = function.apply
-    if not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
-        apply = super(Function, function).apply  # type: ignore[misc]  # what the former comes down to
-        arguments = unwrap_dead_wrappers(arguments)
-    return apply(*arguments)
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return function.apply(*arguments)  # type: ignore[no-any-return]
+    return super(Function, function).apply(*arguments)  # type: ignore[misc, no-any-return]  # what it comes down to
 
 
 class _LogCosh(Function):
@@ -112,11 +110,15 @@ class _LogCosh(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:
+    def forward(prediction: Tensor, target: Tensor, a: float, reduction: str) -> Tensor:
         if _NORMAL_A[0] < a < _NORMAL_A[1] and not torch.compiler.is_compiling():
-            done = compiled_value(prediction, target, a)
-            if done is not None:
-                return done
+            if reduction != "none":
+                total = compiled_total(prediction, target, a, mean=reduction == "mean")
+                if total is not None:
+                    return total
+            values = compiled_value(prediction, target, a)
+            if values is not None:
+                return _reduced(values, reduction)
         t = _residual(prediction, target, a)
         x = t * a
         magnitude = x.abs()
@@ -132,20 +134,21 @@ class _LogCosh(Function):
         far = correction.add_(t.abs())
         value = torch.where(magnitude <= _BRANCH, near, far)
         # not `.to` in any case: where it does nothing, compiled code of torch 2.11 loses the gradient
-        return value if value.dtype == prediction.dtype else value.to(prediction.dtype)
+        return _reduced(value if value.dtype == prediction.dtype else value.to(prediction.dtype), reduction)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
-        prediction, target, ctx.a = inputs
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, str], output: Tensor) -> None:  # noqa: ARG004
+        prediction, target, ctx.a, ctx.reduction = inputs
         ctx.save_for_backward(prediction, target)
         ctx.save_for_forward(prediction, target)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         prediction, target = ctx.saved_tensors
-        grad = _slope_times(prediction, target, ctx.a, grads[0])
-        for_prediction, for_target, _ = ctx.needs_input_grad
-        return grad if for_prediction else None, -grad if for_target else None, None
+        factors = grads[0] / prediction.numel() if ctx.reduction == "mean" else grads[0]
+        grad = _slope_times(prediction, target, ctx.a, factors)
+        for_prediction, for_target, _, _ = ctx.needs_input_grad
+        return grad if for_prediction else None, -grad if for_target else None, None, None
 
 
 class _LogCoshForwardMode(_LogCosh):
@@ -156,7 +159,14 @@ class _LogCoshForwardMode(_LogCosh):
         prediction, target = ctx.saved_tensors
         slope = _slope(prediction, target, ctx.a)
         signed = zip((slope, -slope), tangents[:2], strict=True)
-        return sum((s * d for s, d in signed if d is not None), torch.zeros_like(slope)).to(prediction.dtype)
+        tangent = sum((s * d for s, d in signed if d is not None), torch.zeros_like(slope)).to(prediction.dtype)
+        return _reduced(tangent, ctx.reduction)
+
+
+def _reduced(values: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return values
+    return values.sum() if reduction == "sum" else values.mean()
 
 
 def _slope(prediction: Tensor, target: Tensor, a: float) -> Tensor:
@@ -208,12 +218,16 @@ def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
     >>> log_cosh(torch.tensor([0.01, -1.0]), torch.tensor([0.0, 0.0]), a=100.0)
     tensor([0.0043, 0.9931])
     """
-    a = _checked(a)
+    return _log_cosh(prediction, target, _checked(a), "none")
+
+
+def _log_cosh(prediction: Tensor, target: Tensor, a: float, reduction: str) -> Tensor:
+    """`log_cosh` of an `a` that is known to be right; the `sum` or `mean` of all elements is one node of the graph."""
     prediction, target = _matched(prediction, target)
     function = _LogCosh if torch.compiler.is_compiling() else _LogCoshForwardMode
     if a < _TINY_A and prediction.dtype == torch.float64:  # f(t; a) = 4 f(t / 4; 4 a)
-        return 4 * _apply(function, prediction / 4, target / 4, 4 * a)
-    return _apply(function, prediction, target, a)
+        return 4 * _apply(function, prediction / 4, target / 4, 4 * a, reduction)
+    return _apply(function, prediction, target, a, reduction)
 
 
 def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
@@ -263,8 +277,7 @@ class LogCoshLoss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """A scalar, or with `none` the elementwise loss."""
-        values = log_cosh(prediction, target, a=self.a)
-        return values if self.reduction == "none" else getattr(values, self.reduction)()
+        return _log_cosh(prediction, target, self.a, self.reduction)
 
     def extra_repr(self) -> str:
         return f"a={self.a}, reduction={self.reduction!r}"
