@@ -64,10 +64,8 @@ def _together(first: Tensor, second: Tensor) -> bool:
 
 def _in_parts(work: Callable[..., object], arguments: tuple[float, ...], count: int) -> None:
     """`work(*arguments, start, end)` over all of `count`, on as many threads as torch has and the work is worth."""
-    parts = count // A_THREAD_S
-    if parts > 1:
-        parts = min(parts, torch.get_num_threads())
-    if parts <= 1:
+    parts = 1 if count < 2 * A_THREAD_S else min(count // A_THREAD_S, torch.get_num_threads())
+    if parts == 1:
         work(*arguments, 0, count)
         return
     each = -(-count // parts)

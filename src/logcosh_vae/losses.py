@@ -42,7 +42,7 @@ _DOUBLE = (  # relative error 4.0e-17
     1.906913803585259e-10,
 )
 # fmt: on
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _NORMAL_A = 1e-30, 1e30  # between them, float32 has room for a and for 1 / a
 _TINY_A = 1e-300  # below it the residual of huge numbers can overflow where the loss does not
 
@@ -64,7 +64,7 @@ def _matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _checked(a: float) -> float:
-    if isinstance(a, bool) or not isinstance(a, int | float | numbers.Real):
+    if type(a) is not float and (isinstance(a, bool) or not isinstance(a, numbers.Real)):
         raise TypeError(f"a must be a positive finite number, got {a!r}")
     if not 0 < a <= sys.float_info.max:  # also false for NaN
         raise ValueError(f"a must be a positive finite number, got {a!r}")
