@@ -43,10 +43,15 @@ def images() -> Tensor:
     return torch.randint(256, (IMAGES, *SHAPE), dtype=torch.uint8, generator=stream(0, "benchmark"))
 
 
-def ours(config: TrainConfig, pixels: Tensor) -> Contender:
-    """The project's own loop, `fit`, with its own batches."""
+def ours(
+    config: TrainConfig,
+    pixels: Tensor,
+    make_optimizer: Callable[[TrainConfig, nn.Module], torch.optim.Optimizer] = build_optimizer,
+    name: str | None = None,
+) -> Contender:
+    """The project's own loop, `fit`, with its own batches; the optimizer may be another."""
     model = build_model(config, SHAPE)
-    optimizer = build_optimizer(config, model)
+    optimizer = make_optimizer(config, model)
     step = autoencoding_step(model, build_objective(config))
 
     def run(count: int) -> None:
@@ -61,7 +66,7 @@ def ours(config: TrainConfig, pixels: Tensor) -> Contender:
 
         fit(model, step, batches, optimizer, Schedule(1, count, log_every=config.log_every))
 
-    return Contender(BFLOAT16 if config.bfloat16 else OURS, run, unit=config.log_every)
+    return Contender(name or (BFLOAT16 if config.bfloat16 else OURS), run, unit=config.log_every)
 
 
 class PlainVAE(nn.Module):
