@@ -102,7 +102,7 @@ def _training(
     few = test[: config.track_images]
     channels, height, width = images.shape[1:]
     model = build_model(config, (channels, height, width)).to(device)
-    objective, optimizer = build_objective(config), build_optimizer(config, model, processes)
+    objective, optimizer = build_objective(config), build_optimizer(config, model)
     processes.connect(model, optimizer)
     part = processes.part(config.batch_size)
     if config.compiled and processes.size > 1:

@@ -12,7 +12,6 @@ from .losses import make_loss
 from .models import MODELS, VAE, WAE
 from .networks import HIDDEN, ImageShape, Size
 from .objectives import Objective, Slopes, Terms
-from .optimizer import EagerAdam
 from .processes import ALONE, Processes
 from .training import Schedule, Step, stream
 
@@ -40,14 +39,11 @@ def build_objective(config: TrainConfig) -> Objective:
     return Objective(loss, required(config.objective.weight, "objective.weight"), config.objective.mmd_scales)
 
 
-def build_optimizer(config: TrainConfig, model: torch.nn.Module, processes: Processes = ALONE) -> torch.optim.Optimizer:
-    """Adam as the config says; fused, which takes one pass over the weights, or on a CPU none that is felt."""
-    settings, weights = config.optimizer, list(model.parameters())
+def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Adam as the config says; fused, which takes one pass over the weights."""
+    settings = config.optimizer
     betas = required(settings.betas, "optimizer.betas")
-    # gradients that are averaged over processes are complete only after the backward pass
-    if processes.size == 1 and all(weight.device.type == "cpu" for weight in weights):
-        return EagerAdam(weights, settings.learning_rate, betas, settings.epsilon)
-    return torch.optim.Adam(weights, settings.learning_rate, betas, settings.epsilon, fused=True)
+    return torch.optim.Adam(model.parameters(), settings.learning_rate, betas, settings.epsilon, fused=True)
 
 
 def build_schedule(config: TrainConfig, steps: int) -> Schedule:

@@ -26,7 +26,6 @@ NUMERICAL_SOURCES = (
     "networks.py",
     "models.py",
     "objectives.py",
-    "optimizer.py",
     "training.py",
     "build.py",
     "processes.py",

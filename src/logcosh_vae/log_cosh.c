@@ -1,6 +1,6 @@
-/* The log-cosh loss and its slope in one pass over memory each, for float32 (logcosh_vae/compiled.py calls it).
+/* The log-cosh loss, its sum and its slope in one pass over memory each, for float32 (logcosh_vae/compiled.py calls it).
  *
- * Both have no branch in their loops, so that the compiler turns them into vector instructions: near and far formula are
+ * Their loops have no branch, so that the compiler turns them into vector instructions: near and far formula are
  * computed, and one is chosen. Coefficients: tools/log_cosh_coefficients.py. */
 
 #include <stddef.h>
@@ -42,11 +42,15 @@ static inline Exponential exponential(float y) {
     return result;
 }
 
+/* Beyond it exp(-2 x) is nothing beside log(2). Volatile, and read once a call: where GCC knows the number, it computes
+ * with unclamped x and selects afterwards, and the subnormal numbers on the way take many times as long. */
+static volatile const float FAR_OUT = 20.0f;
+
 /* log(cosh(a t)) / a, with both factors of the near formula as late as possible: no product underflows early */
-static inline float value_of(float t, float a, float inverse) {
+static inline float value_of(float t, float a, float inverse, float far_out) {
     float x = a * t;
     float magnitude = __builtin_fabsf(x);
-    float clamped = magnitude > 20.0f ? 20.0f : magnitude;
+    float clamped = magnitude > far_out ? far_out : magnitude;
     float s = clamped * clamped - CENTRE;
     float near = -1.4105149666882582e-05f;
     near = near * s + 5.202684822290441e-05f;
@@ -77,25 +81,48 @@ static inline float slope_of(float t, float a) {
     return __builtin_copysignf(expm1 / (expm1 + 2.0f), x);
 }
 
+/* Elements from start on and before end. */
+
 FOR_EACH_PROCESSOR
 void log_cosh_value(const float *restrict prediction, const float *restrict target, float *restrict value, float a,
-                    float inverse, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        value[i] = value_of(prediction[i] - target[i], a, inverse);
+                    float inverse, ptrdiff_t start, ptrdiff_t end) {
+    float far_out = FAR_OUT;
+    for (ptrdiff_t i = start; i < end; i++)
+        value[i] = value_of(prediction[i] - target[i], a, inverse, far_out);
 }
 
-/* the slope times one factor for all */
+#define BLOCK 1024 /* elements whose values are summed in float, by halves; blocks are summed in double */
+
 FOR_EACH_PROCESSOR
-void log_cosh_slope(const float *restrict prediction, const float *restrict target, float *restrict slope, float a,
-                    float factor, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        slope[i] = factor * slope_of(prediction[i] - target[i], a);
+double log_cosh_sum(const float *restrict prediction, const float *restrict target, float a, float inverse,
+                    ptrdiff_t start, ptrdiff_t end) {
+    float far_out = FAR_OUT;
+    double sum = 0.0;
+    for (; start < end; start += BLOCK) {
+        float values[BLOCK];
+        ptrdiff_t count = end - start < BLOCK ? end - start : BLOCK;
+        for (ptrdiff_t i = 0; i < count; i++)
+            values[i] = value_of(prediction[start + i] - target[start + i], a, inverse, far_out);
+        for (ptrdiff_t i = count; i < BLOCK; i++)
+            values[i] = 0.0f;
+        for (ptrdiff_t half = BLOCK / 2; half > 0; half /= 2)
+            for (ptrdiff_t i = 0; i < half; i++)
+                values[i] += values[half + i];
+        sum += values[0];
+    }
+    return sum;
 }
 
-/* the slope times a factor for each */
+/* the slope times a factor for each element, or times the first for all */
 FOR_EACH_PROCESSOR
-void log_cosh_slope_by(const float *restrict prediction, const float *restrict target, const float *restrict factors,
-                       float *restrict slope, float a, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        slope[i] = factors[i] * slope_of(prediction[i] - target[i], a);
+void log_cosh_slope(const float *restrict prediction, const float *restrict target, const float *restrict factors,
+                    float *restrict slope, float a, ptrdiff_t each, ptrdiff_t start, ptrdiff_t end) {
+    if (each) {
+        for (ptrdiff_t i = start; i < end; i++)
+            slope[i] = factors[i] * slope_of(prediction[i] - target[i], a);
+    } else {
+        float factor = factors[0];
+        for (ptrdiff_t i = start; i < end; i++)
+            slope[i] = factor * slope_of(prediction[i] - target[i], a);
+    }
 }

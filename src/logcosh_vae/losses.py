@@ -18,8 +18,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from .compiled import slope as compiled_slope
+from .compiled import total as compiled_total
 from .compiled import value as compiled_value
 from .cuda_kernels import slope as cuda_slope
 from .cuda_kernels import value as cuda_value
@@ -42,7 +44,7 @@ _DOUBLE = (  # relative error 4.0e-17
     1.906913803585259e-10,
 )
 # fmt: on
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _NORMAL_A = 1e-30, 1e30  # between them, float32 has room for a and for 1 / a
 _TINY_A = 1e-300  # below it the residual of huge numbers can overflow where the loss does not
 
@@ -54,15 +56,17 @@ def _matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
         if value.dtype not in _DTYPES:
             raise TypeError(f"{name} must be a real floating-point tensor, got {value.dtype}")
-    shapes = tuple(prediction.shape), tuple(target.shape)
-    if shapes[0] != shapes[1]:
+    if prediction.shape != target.shape:
+        shapes = tuple(prediction.shape), tuple(target.shape)
         raise ValueError(f"prediction and target must have the same shape, got {shapes[0]} and {shapes[1]}")
+    if prediction.dtype == target.dtype:
+        return prediction, target
     dtype = torch.promote_types(prediction.dtype, target.dtype)
     return prediction.to(dtype), target.to(dtype)
 
 
 def _checked(a: float) -> float:
-    if isinstance(a, bool) or not isinstance(a, int | float | numbers.Real):
+    if type(a) is not float and (isinstance(a, bool) or not isinstance(a, numbers.Real)):
         raise TypeError(f"a must be a positive finite number, got {a!r}")
     if not 0 < a <= sys.float_info.max:  # also false for NaN
         raise ValueError(f"a must be a positive finite number, got {a!r}")
@@ -95,20 +99,31 @@ def l1(prediction: Tensor, target: Tensor) -> Tensor:
     return _residual(prediction, target).abs().to(prediction.dtype)
 
 
-class _LogCosh(torch.autograd.Function):
+def _apply(function: type[Function], *arguments: Any) -> Tensor:
+    """`function.apply(*arguments)`, without its inspection of a signature, which takes longer than a small loss."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return function.apply(*arguments)  # type: ignore[no-any-return]
+    return super(Function, function).apply(*arguments)  # type: ignore[misc, no-any-return]  # what it comes down to
+
+
+class _LogCosh(Function):
     """Value and gradient each in their own exact form; only the inputs are kept for the backward pass."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:
+    def forward(prediction: Tensor, target: Tensor, a: float, reduction: str) -> Tensor:
         if _NORMAL_A[0] < a < _NORMAL_A[1] and not torch.compiler.is_compiling():
+            if reduction != "none":
+                total = compiled_total(prediction, target, a, mean=reduction == "mean")
+                if total is not None:
+                    return total
             if prediction.is_cuda:
-                done = cuda_value(prediction, target, a, _SINGLE, _BRANCH)
+                values = cuda_value(prediction, target, a, _SINGLE, _BRANCH)
             else:
-                done = compiled_value(prediction, target, a)
-            if done is not None:
-                return done
+                values = compiled_value(prediction, target, a)
+            if values is not None:
+                return _reduced(values, reduction)
         t = _residual(prediction, target, a)
         x = t * a
         magnitude = x.abs()
@@ -124,20 +139,21 @@ class _LogCosh(torch.autograd.Function):
         far = correction.add_(t.abs())
         value = torch.where(magnitude <= _BRANCH, near, far)
         # not `.to` in any case: where it does nothing, compiled code of torch 2.11 loses the gradient
-        return value if value.dtype == prediction.dtype else value.to(prediction.dtype)
+        return _reduced(value if value.dtype == prediction.dtype else value.to(prediction.dtype), reduction)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
-        prediction, target, ctx.a = inputs
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, str], output: Tensor) -> None:  # noqa: ARG004
+        prediction, target, ctx.a, ctx.reduction = inputs
         ctx.save_for_backward(prediction, target)
         ctx.save_for_forward(prediction, target)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         prediction, target = ctx.saved_tensors
-        grad = _slope_times(prediction, target, ctx.a, grads[0])
-        for_prediction, for_target, _ = ctx.needs_input_grad
-        return grad if for_prediction else None, -grad if for_target else None, None
+        factors = grads[0] / prediction.numel() if ctx.reduction == "mean" else grads[0]
+        grad = _slope_times(prediction, target, ctx.a, factors)
+        for_prediction, for_target, _, _ = ctx.needs_input_grad
+        return grad if for_prediction else None, -grad if for_target else None, None, None
 
 
 class _LogCoshForwardMode(_LogCosh):
@@ -148,7 +164,14 @@ class _LogCoshForwardMode(_LogCosh):
         prediction, target = ctx.saved_tensors
         slope = _slope(prediction, target, ctx.a)
         signed = zip((slope, -slope), tangents[:2], strict=True)
-        return sum((s * d for s, d in signed if d is not None), torch.zeros_like(slope)).to(prediction.dtype)
+        tangent = sum((s * d for s, d in signed if d is not None), torch.zeros_like(slope)).to(prediction.dtype)
+        return _reduced(tangent, ctx.reduction)
+
+
+def _reduced(values: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return values
+    return values.sum() if reduction == "sum" else values.mean()
 
 
 def _slope(prediction: Tensor, target: Tensor, a: float) -> Tensor:
@@ -169,7 +192,7 @@ def _slope_times(prediction: Tensor, target: Tensor, a: float, factors: Tensor) 
     return (slope * factors.to(slope.dtype)).to(prediction.dtype)
 
 
-class _SlopeAlone(torch.autograd.Function):
+class _SlopeAlone(Function):
     """The prediction itself, whose gradient is that of the log-cosh loss."""
 
     generate_vmap_rule = True
@@ -201,13 +224,16 @@ def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
     >>> log_cosh(torch.tensor([0.01, -1.0]), torch.tensor([0.0, 0.0]), a=100.0)
     tensor([0.0043, 0.9931])
     """
-    a = _checked(a)
+    return _log_cosh(prediction, target, _checked(a), "none")
+
+
+def _log_cosh(prediction: Tensor, target: Tensor, a: float, reduction: str) -> Tensor:
+    """`log_cosh` of an `a` that is known to be right; the `sum` or `mean` of all elements is one node of the graph."""
     prediction, target = _matched(prediction, target)
     function = _LogCosh if torch.compiler.is_compiling() else _LogCoshForwardMode
-    apply: Elementwise = function.apply
     if a < _TINY_A and prediction.dtype == torch.float64:  # f(t; a) = 4 f(t / 4; 4 a)
-        return 4 * apply(prediction / 4, target / 4, 4 * a)
-    return apply(prediction, target, a)
+        return 4 * _apply(function, prediction / 4, target / 4, 4 * a, reduction)
+    return _apply(function, prediction, target, a, reduction)
 
 
 def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
@@ -222,8 +248,7 @@ def log_cosh_gradient_only(prediction: Tensor, target: Tensor, *, a: float = 1.0
     tensor([0.7616])
     """
     a = _checked(a)
-    apply: Elementwise = _SlopeAlone.apply
-    return apply(*_matched(prediction, target), a)
+    return _apply(_SlopeAlone, *_matched(prediction, target), a)
 
 
 @torch.no_grad()
@@ -262,8 +287,7 @@ class LogCoshLoss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """A scalar, or with `none` the elementwise loss."""
-        values = log_cosh(prediction, target, a=self.a)
-        return values if self.reduction == "none" else getattr(values, self.reduction)()
+        return _log_cosh(prediction, target, self.a, self.reduction)
 
     def extra_repr(self) -> str:
         return f"a={self.a}, reduction={self.reduction!r}"

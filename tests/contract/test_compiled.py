@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from logcosh_vae import compiled
-from logcosh_vae.losses import log_cosh, log_cosh_gradient_only
+from logcosh_vae.losses import LogCoshLoss, log_cosh, log_cosh_gradient_only
 
 pytestmark = pytest.mark.skipif(compiled.library() is None, reason="no C compiler was there at the install")
 A = 7.5
@@ -75,12 +77,68 @@ def test_the_same_bits_on_any_number_of_threads(count: int, threads: Callable[[i
         assert all(torch.equal(x, y) for x, y in zip(weighed, results[0][1], strict=True))
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("count", [1, 1023, 1024, 5000, 3 * compiled.A_THREAD_S + 5])
+def test_reductions_are_those_of_the_elements_on_any_number_of_threads(
+    reduction: str, count: int, threads: Callable[[int], None]
+) -> None:
+    prediction, target = torch.randn(2, count)
+    prediction.requires_grad_()
+    module = LogCoshLoss(A, reduction)
+    elements = log_cosh(prediction, target, a=A)
+    exact = getattr(elements.double(), reduction)()
+    (expected,) = torch.autograd.grad(getattr(elements, reduction)(), prediction)
+    for number in (1, 2, 5):
+        threads(number)
+        value = module(prediction, target)
+        torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=0)
+        assert torch.equal(torch.autograd.grad(value, prediction)[0], expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_reductions_keep_second_derivatives_forward_mode_and_transforms(reduction: str) -> None:
+    prediction, target, direction = torch.randn(3, 2, 9)
+    module = LogCoshLoss(A, reduction)
+
+    def by_elements(p: Tensor, t: Tensor) -> Tensor:
+        return getattr(log_cosh(p, t, a=A), reduction)()
+
+    def everything(loss: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
+        p, t = prediction.clone().requires_grad_(), target.clone().requires_grad_()
+        grads = torch.autograd.grad(loss(p, t), (p, t), create_graph=True)
+        second = torch.autograd.grad((grads[0] * direction).sum(), (p, t))
+        with forward_ad.dual_level():
+            tangent = forward_ad.unpack_dual(loss(forward_ad.make_dual(prediction, direction), target)).tangent
+        assert tangent is not None
+        of_each = torch.func.vmap(torch.func.grad(loss))(prediction, target)
+        jacobian = torch.func.hessian(loss)(prediction[0], target[0])
+        (batched,) = torch.autograd.grad(loss(p, t), p, torch.tensor([1.0, -2.0]), is_grads_batched=True)
+        return [*grads, *second, tangent, of_each, jacobian, batched]
+
+    for obtained, expected in zip(everything(module), everything(by_elements), strict=True):
+        torch.testing.assert_close(obtained, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_reductions_of_nothing_of_nan_and_beyond_float32_are_torch_s(reduction: str) -> None:
+    loss = LogCoshLoss(A, reduction)
+    huge = torch.full((5000,), 3e38)
+    for prediction in (torch.ones(0, 3), huge, huge * 2, huge * 0, torch.tensor([1.0, math.nan])):
+        elements = log_cosh(prediction, torch.zeros_like(prediction), a=A)
+        value = loss(prediction, torch.zeros_like(prediction))
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, getattr(elements, reduction)(), equal_nan=True)
+
+
 def test_it_serves_pixels_and_steps_aside_elsewhere() -> None:
     pixels = torch.rand(2, 3, 8, 8)
     assert compiled.value(pixels, pixels, A) is not None
     assert compiled.slope(pixels, pixels, A, torch.ones(()).expand_as(pixels)) is not None
+    assert compiled.total(pixels, pixels, A) is not None
     for other in (pixels.double(), pixels.half(), pixels.to("meta"), pixels.transpose(2, 3), pixels[:1]):
         assert compiled.value(pixels, other, A) is None
+        assert compiled.total(pixels, other, A) is None
     seen = []
     torch.func.vmap(lambda x: seen.append(compiled.value(x, x, A)) or x)(pixels)
     assert seen == [None]
@@ -112,5 +170,5 @@ def test_what_traces_or_fakes_operations_sees_them() -> None:
     traced = make_fx(lambda p, t: log_cosh(p, t, a=A))(prediction, target)
     torch.testing.assert_close(traced(other, target), log_cosh(other, target, a=A))
     with FakeTensorMode(allow_non_fake_inputs=True):
-        fake = log_cosh(prediction, target, a=A)
-    assert isinstance(fake, FakeTensor)
+        fakes = log_cosh(prediction, target, a=A), LogCoshLoss(A)(prediction, target)
+    assert all(isinstance(fake, FakeTensor) for fake in fakes)

@@ -196,6 +196,18 @@ def test_log_cosh_compiled_to_machine_code(dynamic: bool) -> None:
         )
 
 
+@torch_makes_an_empty_function
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_reductions_trace_without_a_graph_break(reduction: str) -> None:
+    torch.compiler.reset()
+    module = LogCoshLoss(A, reduction)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    for dtype in (torch.float32, torch.bfloat16):
+        prediction, target = pair(4, 3, dtype=dtype)
+        torch.testing.assert_close(compiled(prediction, target), module(prediction, target))
+        torch.testing.assert_close(gradient(compiled, prediction, target), gradient(module, prediction, target))
+
+
 @every_loss
 def test_gradient_only_form_has_the_true_gradient(loss: Loss) -> None:
     prediction, target = pair(20, dtype=torch.float32)

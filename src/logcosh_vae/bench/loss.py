@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..losses import log_cosh, log_cosh_gradient_only
+from ..losses import LogCoshLoss, log_cosh, log_cosh_gradient_only
 from ..training import stream
 from .step import synchronize
 from .timing import Contender
@@ -22,7 +22,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """Prediction and target to a scalar."""
 
 MSE = "torch mse_loss"
-OURS, GRADIENT_ONLY = "log_cosh", "log_cosh, gradient only"
+OURS, MODULE, GRADIENT_ONLY = "log_cosh", "LogCoshLoss", "log_cosh, gradient only"
 
 
 def _keras(x: Tensor) -> Tensor:
@@ -35,6 +35,7 @@ def _torchmetrics(x: Tensor) -> Tensor:
 
 LOSSES: dict[str, Loss] = {
     OURS: lambda prediction, target: log_cosh(prediction, target, a=A).sum(),
+    MODULE: LogCoshLoss(A, "sum"),
     GRADIENT_ONLY: lambda prediction, target: log_cosh_gradient_only(prediction, target, a=A).sum(),
     MSE: lambda prediction, target: F.mse_loss(prediction, target, reduction="sum"),
     "torch smooth_l1_loss": lambda prediction, target: F.smooth_l1_loss(prediction, target, reduction="sum", beta=0.01),

@@ -113,13 +113,18 @@ class _Turns:
         Thread(target=guarded, daemon=True).start()
 
 
-def ours(config: TrainConfig, pixels: Tensor) -> Contender:
-    """The project's own loop, `fit`, with its own batches."""
+def ours(
+    config: TrainConfig,
+    pixels: Tensor,
+    make_optimizer: Callable[[TrainConfig, nn.Module], torch.optim.Optimizer] = build_optimizer,
+    name: str | None = None,
+) -> Contender:
+    """The project's own loop, `fit`, with its own batches; the optimizer may be another."""
     pixels = pixels.to(config.device)
     model = build_model(config, _shape(pixels)).to(config.device)
-    optimizer = build_optimizer(config, model)
+    optimizer = make_optimizer(config, model)
     step = autoencoding_step(model, build_objective(config))
-    name = BFLOAT16 if config.bfloat16 else OURS
+    name = name or (BFLOAT16 if config.bfloat16 else OURS)
 
     def batches(generator: torch.Generator) -> Iterator[Batch]:
         return training_batches(pixels, config.batch_size, generator)

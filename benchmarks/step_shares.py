@@ -1,0 +1,103 @@
+"""Where the time of a training step of the MLP goes beside its matrix products, on one thread and on two.
+
+    python benchmarks/step_shares.py [--rounds 15]        a minute
+
+Writes `results/bench-step-shares.json`: the products alone, and more and more of the step, timed in turns in one
+process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from logcosh_vae.bench import step
+from logcosh_vae.bench.suite import MLP
+from logcosh_vae.bench.timing import Contender, in_turns, record, row
+from logcosh_vae.build import autoencoding_step, build_model, build_objective, build_optimizer
+from logcosh_vae.data.batches import Batch, to_unit
+from logcosh_vae.files import write_json
+from logcosh_vae.memory import keep_freed_memory
+from logcosh_vae.training import stream, use_threads
+
+ROOT = Path(__file__).resolve().parents[1]
+ADAM_KERNEL, PRODUCTS_AND_ADAM = "Adam's kernel", "products and Adam's kernel"
+FORWARD_BACKWARD, WITH_ADAM = "forward and backward", "forward, backward and Adam"
+
+
+def repeated(work: Callable[[], object]) -> Callable[[int], None]:
+    def run(count: int) -> None:
+        for _ in range(count):
+            work()
+
+    return run
+
+
+def contenders() -> list[Contender]:
+    """The limit, Adam's kernel without the Python around it, both in turn, and the step without and with the rest."""
+    config, pixels = step.config_of("mlp"), step.images()
+    model = build_model(config, step.SHAPE)
+    model.train()
+    weights, optimizer = list(model.parameters()), build_optimizer(config, model)
+    training_step, noise = autoencoding_step(model, build_objective(config)), stream(0, "noise")
+    batch = Batch(to_unit(pixels[: config.batch_size]), None)
+
+    def forward_backward() -> None:
+        surrogate = training_step(batch, noise, False)
+        optimizer.zero_grad(set_to_none=True)
+        surrogate.backward()
+
+    def with_adam() -> None:
+        forward_backward()
+        optimizer.step()
+
+    with_adam()
+    grads = [weight.grad.clone() for weight in weights if weight.grad is not None]
+    states = [optimizer.state[weight] for weight in weights]
+    averages, squares, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+    settings = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "lr": 1e-9, "weight_decay": 0.0}
+
+    @torch.no_grad()
+    def adam_kernel() -> None:
+        torch._fused_adam_(weights, grads, averages, squares, [], steps, amsgrad=False, maximize=False, **settings)
+
+    limit = step.limit(config)
+
+    def products_and_adam() -> None:
+        limit.run(1)
+        adam_kernel()
+
+    return [
+        limit,
+        Contender(ADAM_KERNEL, repeated(adam_kernel)),
+        Contender(PRODUCTS_AND_ADAM, repeated(products_and_adam)),
+        Contender(FORWARD_BACKWARD, repeated(forward_backward)),
+        Contender(WITH_ADAM, repeated(with_adam)),
+        step.ours(config, pixels),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    keep_freed_memory()
+    rows: list[dict[str, Any]] = []
+    for threads in (1, 2):
+        use_threads(threads)
+        times = in_turns(contenders(), rounds=arguments.rounds, seconds=0.4)
+        what = f"{MLP}, {threads} thread{'s' * (threads > 1)}"
+        rows.append(row(what, times, step.LIMIT, threads=threads))
+        print(what, {name: round(each["median"], 2) for name, each in rows[-1]["ratio"].items()}, flush=True)
+    result = record("step-shares", rows, threads=2, rounds=arguments.rounds, started=started)
+    write_json(ROOT / "results" / "bench-step-shares.json", result)
+
+
+if __name__ == "__main__":
+    main()
