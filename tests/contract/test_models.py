@@ -7,7 +7,7 @@ from logcosh_vae.autoencoder_experiments import operations
 from logcosh_vae.build import build_model
 from logcosh_vae.config import ModelConfig, TrainConfig, resolve
 from logcosh_vae.losses import LOSSES, make_loss
-from logcosh_vae.models import MODELS
+from logcosh_vae.models import MODELS, VAE
 from logcosh_vae.networks import NETWORKS, PAPER_SIZE, Size
 from logcosh_vae.objectives import Objective
 from logcosh_vae.settings import override
@@ -140,6 +140,18 @@ def test_terms_are_named_and_add_up(family: str) -> None:
     expected = (output.x_hat - x).square().flatten(1).sum(1).mean()
     torch.testing.assert_close(terms["reconstruction"], expected)
     torch.testing.assert_close(terms["squared_l2"], expected)
+
+
+@pytest.mark.parametrize("width", [0.125, 1.0])
+def test_convolutional_networks_start_with_images_that_are_not_saturated(width: float) -> None:
+    torch.manual_seed(0)
+    model = VAE.from_network("conv", size=Size(width=width)).train()
+    with torch.no_grad():
+        images = model.decode(torch.randn(16, 8, generator=stream(0, "codes")))
+    # logits of a standard deviation of 0.4 about 0; torch's own weights give 4 or 5 at full width
+    assert float(images.min()) > 0.02
+    assert float(images.max()) < 0.98
+    assert float(images.std()) > 0.02
 
 
 def test_impossible_requests_are_named() -> None:

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 import logcosh_vae
-from logcosh_vae import build
+from logcosh_vae import build, runs
 from logcosh_vae.autoencoders import train
 from logcosh_vae.classifiers import FeatureConfig, accuracy, ensure_features, feature_config, train_features
 from logcosh_vae.config import ModelConfig, TrainConfig, resolve
@@ -50,6 +50,30 @@ def test_the_same_config_gives_the_same_bytes_also_after_a_resume(
     assert whole.weights_path.read_bytes() == parts.weights_path.read_bytes()
     assert [r["train"] for r in whole.metrics()] == [r["train"] for r in parts.metrics()]
     assert [r["validation"] for r in whole.metrics()] == [r["validation"] for r in parts.metrics()]
+
+
+class StoppedError(Exception):
+    """Ends a training from within."""
+
+
+def test_short_epochs_share_a_state_and_a_resumed_run_goes_on_from_it(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "STATE_SECONDS", 1e6)
+    config = replace(small(), epochs=4)
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["epoch"] == 3:
+            raise StoppedError
+
+    whole, stopped = train(config, tmp_path / "whole", root=data_root), tmp_path / "stopped"
+    with pytest.raises(StoppedError):
+        train(config, stopped, root=data_root, watch=Watch(epoch=stop))
+    assert torch.load(stopped / "state.pt", weights_only=True)["epoch"] == 1
+    assert len(RunFolder(stopped).metrics()) == 3
+    resumed = train(config, stopped, root=data_root, resume=True)
+    assert resumed.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    assert [r["validation"] for r in resumed.metrics()] == [r["validation"] for r in whole.metrics()]
 
 
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, data_root: Path) -> None:

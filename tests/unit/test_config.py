@@ -27,6 +27,19 @@ def test_open_values_are_resolved_by_family() -> None:
     assert (faces.objective.a, faces.objective.weight, faces.epochs, faces.model.latent_size) == (2.5, 0.002, 55, 64)
     assert faces.optimizer.drops == ((30.0, 0.5), (50.0, 0.2))
     assert resolve(override(faces, ["optimizer.drops=[]", "epochs=3"])).optimizer.drops == ()
+    # as in the code published with Tolstikhin et al. (2018); the MLP trains with the framework's
+    assert (vae.optimizer.betas, faces.optimizer.betas) == ((0.9, 0.999), (0.5, 0.999))
+    assert resolve(override(faces, ["optimizer.betas=[0.9, 0.99]"])).optimizer.betas == (0.9, 0.99)
+
+
+def test_a_gpu_records_the_step_unless_it_is_compiled() -> None:
+    cpu, gpu = resolve(TrainConfig()), resolve(TrainConfig(device="cuda"))
+    assert (cpu.cuda_graph, gpu.cuda_graph) == (None, True)
+    assert resolve(TrainConfig(device="cuda", compiled=True)).cuda_graph is False
+    with pytest.raises(ConfigError, match="cuda_graph must be false where compiled is true"):
+        resolve(TrainConfig(device="cuda", compiled=True, cuda_graph=True))
+    with pytest.raises(ConfigError, match="cuda_graph must be false or open unless the device is cuda"):
+        resolve(TrainConfig(cuda_graph=True))
 
 
 def test_the_learning_rate_drops_after_the_epochs_it_names() -> None:
