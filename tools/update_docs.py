@@ -120,17 +120,6 @@ def change(before: float, after: float) -> str:
     )
 
 
-def excerpt(results: Mapping[str, Any]) -> str:
-    """How the error of the full networks falls along their first steps."""
-    lines = ["| images | model | parameters | squared L2 of test images after 10, 20, 30 steps | seconds |"]
-    lines += ["|---|---|--:|---|--:|"]
-    for row in results["rows"]:
-        errors = ", ".join(f"{point['squared_l2']:.0f}" for point in row["tracked"])
-        size = f"{row['parameters'] / 1e6:.1f} million"
-        lines.append(f"| {row['data']} | {model_text(row['model'])} | {size} | {errors} | {row['seconds']:.0f} |")
-    return "\n".join(lines) + "\n\n" + where(results, "2 threads, other work beside it")
-
-
 def prepared(results: Mapping[str, Any]) -> str:
     """What preparing large sets took."""
     lines = ["| set | pictures | memory above the imports | pictures a second |", "|---|---|--:|--:|"]
@@ -337,7 +326,6 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "table4-laptop": ("table4-laptop", table_and_sentences),
     "celeba-study": ("celeba-study-laptop", faces),
     "celeba-study-wae": ("celeba-study-laptop", faces_by_a),
-    "conv-excerpt": ("conv-excerpt-paper", excerpt),
     "bench-prepare": ("bench-prepare", prepared),
     "figure6-laptop": ("figure6-laptop", figure_and_sentences),
     "figure10-laptop": ("figure10-laptop", table_and_sentences),
