@@ -1,0 +1,280 @@
+"""Numbers that must not move unnoticed, measured anew: random draws, weights, losses, corruptions, metrics, decoding.
+
+    python tests/golden/measure.py --write        after a change that is meant to move them
+
+`values.json` holds what they were. A change of an initialisation, a random stream, a preprocessing step or a formula
+moves at least one of them, and `test_golden.py` fails until the values are written again, in the same commit as the
+change and with its reason in the message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from logcosh_vae.build import autoencoding_step, build_model, build_objective, build_optimizer
+from logcosh_vae.classifiers import FeatureConfig, classifying_step
+from logcosh_vae.config import TrainConfig, resolve
+from logcosh_vae.data.batches import Batch, to_unit, training_batches
+from logcosh_vae.data.decode import Preparation, Tiling, decode, decode_tiles
+from logcosh_vae.evaluation import choose_images, generate, interpolations, reconstruct
+from logcosh_vae.latent import kl_divergence, mmd, standard_normal
+from logcosh_vae.losses import LOSSES, make_loss
+from logcosh_vae.metrics.classifier import FeatureClassifier, feature_statistics
+from logcosh_vae.metrics.frechet import frechet_distance
+from logcosh_vae.metrics.sharpness import sharpness
+from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
+from logcosh_vae.restoration.learning import RestorationConfig, optimizer_of, patches, resolved, restoring_step
+from logcosh_vae.restoration.measures import psnr, ssim
+from logcosh_vae.restoration.network import RestorationNetwork
+from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TRAINING, draw_sheet
+from logcosh_vae.restoration.tiles import restore
+from logcosh_vae.running import on_threads
+from logcosh_vae.settings import override
+from logcosh_vae.training import stream, update
+
+HERE = Path(__file__).parent
+VALUES = HERE / "values.json"
+FILES = HERE / "files"
+
+Values = dict[str, Any]
+"""By name: a number, a list of numbers, or a text that has to be the same."""
+
+
+def projection(tensor: Tensor | np.ndarray[Any, Any]) -> float:
+    """A number that moves with every element, with its place, and hardly with its rounding."""
+    values = np.asarray(tensor, dtype=np.float64).ravel()
+    return float(values @ np.random.default_rng(len(values)).uniform(-1.0, 1.0, len(values)))
+
+
+def smooth_images(count: int, channels: int, side: int) -> Tensor:
+    """`(count, channels, side, side)`, uint8, with edges and ramps; from integers alone, so the same everywhere."""
+    y, x = np.mgrid[:side, :side]
+    images = [
+        ((x * (3 + index) + y * (5 + channel)) % (97 + 8 * index) > 40 + channel) * 155 + (x * y + 7 * index) % 101
+        for index in range(count)
+        for channel in range(channels)
+    ]
+    return torch.from_numpy(np.stack(images).astype(np.uint8)).view(count, channels, side, side)
+
+
+def draws() -> Values:
+    """Seeded generators: of one use and epoch each."""
+    values: Values = {}
+    for seed, name, epoch in ((0, "weights", 0), (0, "noise", 1), (0, "noise", 2), (1, "shuffle", 1)):
+        key = f"{seed}/{name}/{epoch}"
+        values[f"integers {key}"] = torch.randint(2**31, (4,), generator=stream(seed, name, epoch)).tolist()
+        values[f"normal {key}"] = torch.randn(4, generator=stream(seed, name, epoch)).tolist()
+    values["order"] = torch.randperm(10, generator=stream(0, "shuffle", 1)).tolist()
+    like = torch.zeros(1)
+    values["codes"] = standard_normal((2, 3), like=like, generator=stream(0, "generate")).flatten().tolist()
+    images = smooth_images(20, 1, 5)
+    values["chosen"] = projection(choose_images(images, 7, 0, "sharpness"))
+    values["batches"] = [projection(batch.images) for batch in training_batches(images, 6, stream(0, "shuffle", 1))]
+    return values
+
+
+def _config(model: str, loss: str) -> TrainConfig:
+    family, _, network = model.partition("-")
+    size = "model.hidden=[32,16]" if network == "mlp" else "model.width=0.03125"
+    settings = [f"model.family={family}", f"model.network={network}", size, f"objective.loss={loss}"]
+    return resolve(override(TrainConfig(batch_size=16), settings))
+
+
+MODELS = ("vae-mlp", "vae-conv", "wae-mlp", "wae-conv")
+
+
+def weights() -> Values:
+    """Fresh weights of every network, by layer."""
+    values: Values = {}
+    for model in MODELS:
+        built = build_model(_config(model, "l2"), (1, 28, 28))
+        values[model] = [projection(weight.detach()) for weight in built.parameters()]
+    faces = resolve(override(_config("vae-conv", "l2"), ["data.name=celeba", "seed=3"]))
+    values["vae-conv, faces"] = [projection(weight.detach()) for weight in build_model(faces, (3, 64, 64)).parameters()]
+    full = build_model(replace(_config("vae-conv", "l2"), model=replace(faces.model, width=1.0)), (1, 28, 28))
+    values["vae-conv, full width"] = [float(weight.detach().double().abs().mean()) for weight in full.parameters()]
+    torch.manual_seed(0)
+    values["restoration"] = [projection(weight.detach()) for weight in RestorationNetwork((4, 6)).parameters()]
+    values["classifier"] = [projection(weight.detach()) for weight in FeatureClassifier(widths=(4, 6)).parameters()]
+    return values
+
+
+def _losses(step: Any, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], count: int = 10) -> list[float]:
+    noise, losses = stream(0, "noise", 1), []
+    for _, batch in zip(range(count), batches, strict=False):
+        losses.append(float(update(step, optimizer, batch, noise, exact=True)["objective"].detach()))
+    return losses
+
+
+def training() -> Values:
+    """The first ten losses of every model with every loss, of a classifier, and of a restoration network."""
+    values: Values = {}
+    images = smooth_images(160, 1, 28)
+    for model in MODELS:
+        for loss in LOSSES:
+            config = _config(model, loss)
+            built = build_model(config, (1, 28, 28)).train()
+            step = autoencoding_step(built, build_objective(config))
+            batches = training_batches(images, config.batch_size, stream(0, "shuffle", 1))
+            values[f"{model} {loss}"] = _losses(step, build_optimizer(config, built), batches)
+    labels = torch.arange(len(images)) % 10
+    torch.manual_seed(0)
+    classifier = FeatureClassifier(widths=(4, 6))
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=2e-3)
+    batches = training_batches(images, 16, stream(0, "shuffle", 1), labels)
+    values["classifier"] = _losses(classifying_step(classifier, FeatureConfig(flip=True)), optimizer, batches)
+    config = RestorationConfig(
+        "", "denoise", widths=(4, 6), patch=32, batch_size=2, targets=2, steps=10, bfloat16=False
+    )
+    restoring = resolved(config)
+    torch.manual_seed(0)
+    network = RestorationNetwork(restoring.widths)
+    step = restoring_step(network, make_loss("log-cosh", 50.0), CORRUPTIONS["denoise"], restoring)
+    squares = patches(smooth_images(4, 3, 48), restoring, stream(0, "shuffle", 1))
+    values["restoration"] = _losses(step, optimizer_of(network, restoring), squares)
+    return values
+
+
+def formulas() -> Values:
+    """Losses, divergences and metrics of fixed tensors."""
+    values: Values = {}
+    residuals = torch.tensor([-3.0, -0.4, -0.011, 0.0, 1e-4, 0.02, 0.5, 2.0], dtype=torch.float64, requires_grad=True)
+    for name, kind in LOSSES.items():
+        loss = make_loss(name, 20.0 if kind.takes_a else None)
+        value = loss.value(residuals, torch.zeros_like(residuals))
+        values[f"loss {name}"] = value.tolist()
+        (gradient,) = torch.autograd.grad(value.sum(), residuals)
+        values[f"gradient {name}"] = gradient.tolist()
+        values[f"surrogate's gradient {name}"] = loss.slope(
+            residuals.detach(), torch.zeros(8, dtype=torch.float64)
+        ).tolist()
+    z = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (12, 4)))
+    prior = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (12, 4)))
+    values["mmd"] = float(mmd(z, prior))
+    values["kl"] = kl_divergence(z, prior).tolist()
+    images = to_unit(smooth_images(6, 3, 40))
+    values["sharpness"] = sharpness(images).tolist()
+    values["sharpness grey"] = sharpness(images[:, :1]).tolist()
+    values["ssim"], values["psnr"] = ssim(images[0], images[1]), psnr(images[0], images[1])
+    features = torch.from_numpy(np.random.default_rng(2).normal(size=(40, 5)) @ np.diag([1.0, 2.0, 0.5, 1.0, 3.0]))
+    first, second = (feature_statistics(lambda rows: rows, part) for part in (features, features[:20] * 1.5 + 0.2))
+    values["frechet"] = frechet_distance(first, second)
+    return values
+
+
+def inference() -> Values:
+    """What fresh models make of codes and images, and a network of a picture by tiles."""
+    values: Values = {}
+    images = to_unit(smooth_images(6, 1, 28))
+    for model in MODELS:
+        built = build_model(_config(model, "l2"), (1, 28, 28)).eval()
+        values[f"samples {model}"] = projection(generate(built, 5, 0))
+        values[f"reconstructions {model}"] = projection(reconstruct(built, images))
+        values[f"interpolation {model}"] = projection(interpolations(built, images, 3))
+    torch.manual_seed(0)
+    classifier = FeatureClassifier(widths=(4, 6)).eval()
+    values["features"] = projection(classifier.features(images).detach())
+    network = RestorationNetwork((4, 6)).eval()
+    picture = smooth_images(1, 3, 70)[0].permute(1, 2, 0).numpy()
+    values["restored"] = projection(restore(network, picture))
+    return values
+
+
+def corruptions() -> Values:
+    """Every corruption for training and for measuring; text apart, which is drawn by a library."""
+    values: Values = {}
+    images = to_unit(smooth_images(3, 3, 32))
+    for task, corruption in CORRUPTIONS.items():
+        if task != "text":
+            values[f"training {task}"] = projection(corruption.training(images, stream(0, "corruption")))
+            values[f"measured {task}"] = projection(corruption.evaluation(images[0], 5))
+    return values
+
+
+def text() -> Values:
+    """Text as it is drawn, and over images; for the library's version that is named."""
+    values: Values = {"pillow": PIL.__version__}
+    for name, style in (("plain", PLAIN), ("training", TRAINING), ("captions", CAPTIONS)):
+        sheet = draw_sheet(96, 128, np.random.default_rng(4), style)
+        values[name] = hashlib.sha256(np.ascontiguousarray(sheet).tobytes()).hexdigest()[:16]
+        values[f"{name}, covered"] = float((sheet != sheet.max()).mean())
+    images = to_unit(smooth_images(2, 3, 48))
+    values["over an image"] = projection(CORRUPTIONS["text"].evaluation(images[0], 5))
+    values["in training"] = projection(CORRUPTIONS["text"].training(images, stream(0, "corruption")))
+    source, target = TRAINED_AS["text"].pair(images, stream(0, "corruption"))
+    values["captions in training"] = [projection(source), projection(target())]
+    return values
+
+
+def decoding() -> Values:
+    """Awkward picture files as images of a set: mean level and projection of each."""
+    values: Values = {}
+    for path in sorted(FILES.iterdir()):
+        content = path.read_bytes()
+        for channels in (1, 3):
+            pixels, size, mode = decode(content, Preparation(20, 24, channels))
+            values[f"{path.name} {channels}"] = [float(pixels.mean()), projection(pixels) / 100, *size]
+            values[f"{path.name} {channels} mode"] = mode
+        tiles, _, _ = decode_tiles(content, Tiling(32, most=4_000))
+        values[f"{path.name} tiles"] = [len(tiles), float(tiles.mean()), projection(tiles) / 100]
+    return values
+
+
+@dataclass(frozen=True)
+class Section:
+    """Values that are measured together.
+
+    Attributes:
+        measure: gives them.
+        relative, absolute: how far a number may be off: processors add in different orders.
+    """
+
+    measure: Callable[[], Values]
+    relative: float
+    absolute: float = 1e-9
+
+
+SECTIONS = {
+    "draws": Section(draws, 1e-6),
+    "weights": Section(weights, 1e-6, 1e-7),
+    "training": Section(training, 2e-3),
+    "formulas": Section(formulas, 1e-6, 1e-12),
+    "inference": Section(inference, 1e-4, 1e-4),
+    "corruptions": Section(corruptions, 1e-3, 0.02),
+    "text": Section(text, 1e-3, 0.02),
+    "decoding": Section(decoding, 1e-3, 0.5),
+}
+
+
+def measured(name: str) -> Values:
+    """A section's values as they come back from a file; on one thread, as sums are grouped by thread."""
+    with on_threads(1):
+        values: Values = json.loads(json.dumps(SECTIONS[name].measure(), allow_nan=False))
+    return values
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="replace values.json")
+    values = {name: measured(name) for name in SECTIONS}
+    content = json.dumps(values, indent=1) + "\n"
+    if parser.parse_args().write:
+        VALUES.write_text(content, encoding="utf-8")
+    else:
+        sys.stdout.write(content)
+
+
+if __name__ == "__main__":
+    main()
