@@ -29,7 +29,7 @@ from logcosh_vae.config import TrainConfig, resolve
 from logcosh_vae.data.batches import Batch, to_unit, training_batches
 from logcosh_vae.data.decode import Preparation, Tiling, decode, decode_tiles
 from logcosh_vae.evaluation import choose_images, generate, interpolations, reconstruct
-from logcosh_vae.latent import kl_divergence, mmd, standard_normal
+from logcosh_vae.latent import DiagonalGaussian, kl_divergence, mmd, standard_normal
 from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.metrics.classifier import FeatureClassifier, feature_statistics
 from logcosh_vae.metrics.frechet import frechet_distance
@@ -143,7 +143,10 @@ def training() -> Values:
     network = RestorationNetwork(restoring.widths)
     step = restoring_step(network, make_loss("log-cosh", 50.0), CORRUPTIONS["denoise"], restoring)
     squares = patches(smooth_images(4, 3, 48), restoring, stream(0, "shuffle", 1))
+    fresh = [weight.detach().clone() for weight in network.parameters()]
     values["restoration"] = _losses(step, optimizer_of(network, restoring), squares)
+    moved = [weight.detach() - before for weight, before in zip(network.parameters(), fresh, strict=True)]
+    values["restoration, how far the weights moved"] = [float(change.double().norm()) for change in moved]
     return values
 
 
@@ -164,6 +167,7 @@ def formulas() -> Values:
     prior = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (12, 4)))
     values["mmd"] = float(mmd(z, prior))
     values["kl"] = kl_divergence(z, prior).tolist()
+    values["posterior's sample"] = projection(DiagonalGaussian(z, prior).sample(stream(0, "noise")))
     images = to_unit(smooth_images(6, 3, 40))
     values["sharpness"] = sharpness(images).tolist()
     values["sharpness grey"] = sharpness(images[:, :1]).tolist()
