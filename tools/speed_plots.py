@@ -55,13 +55,14 @@ def losses(results: Mapping[str, Any]) -> Image.Image:
     """Lines: forward and backward of each loss as many times as long as mse's, over the size of the tensors."""
     figure, (axes,) = plot(8.0, 3.6, (1,))
     names = list(results["rows"][0]["ratio"])
-    ours = [name for name in names if name.split(",")[0] == "log_cosh"]
+    ours = [name for name in names if name.split(",")[0] in ("log_cosh", "LogCoshLoss")]
     sizes = [row["elements"] for row in results["rows"]]
     others = [name for name in names if name not in ours]
-    colours = dict(zip([*ours, *others], [COLOURS[0], COLOURS[0], *COLOURS[1:]], strict=False))
+    colours = dict(zip([*ours, *others], [*[COLOURS[0]] * len(ours), *COLOURS[1:]], strict=False))
+    styles = {"log_cosh": "-", "LogCoshLoss": ":"}
     for name in names:
         ratios = [row["ratio"][name] for row in results["rows"]]
-        style = "--" if name.endswith("gradient only") else "-"
+        style = "--" if name.endswith("gradient only") else styles.get(name, "-")
         width, colour = (2.4 if name in ours else 1.3), colours[name]
         axes.plot(sizes, [ratio["median"] for ratio in ratios], style, color=colour, linewidth=width, label=name)
         low, high = ([ratio[end] for ratio in ratios] for end in ("low", "high"))

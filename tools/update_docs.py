@@ -26,6 +26,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from logcosh_vae import images, load
+from logcosh_vae.bench import loss as loss_bench
 from logcosh_vae.evaluation import generate, random_test_images, reconstruct
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.presentation import (
@@ -262,6 +263,28 @@ def losses_by_size(results: Mapping[str, Any]) -> str:
     )
 
 
+def before_and_after(results: Mapping[str, Any]) -> str:
+    """How many times mse's time the loss takes, before its overhead on small tensors was cut and since."""
+    before = json.loads((ROOT / "results" / "bench-loss-before.json").read_text(encoding="utf-8"))
+    others = [name for name in results["rows"][0]["ratio"] if name.startswith("log-cosh as in")]
+    lines = ["| elements | log_cosh, before | log_cosh | LogCoshLoss | least of the published forms |"]
+    lines += ["|--:|--:|--:|--:|--:|"]
+    for old, new in zip(before["rows"], results["rows"], strict=True):
+        ratio = {name: values["median"] for name, values in new["ratio"].items()}
+        values = [
+            old["ratio"][loss_bench.OURS]["median"],
+            ratio[loss_bench.OURS],
+            ratio[loss_bench.MODULE],
+            min(ratio[name] for name in others),
+        ]
+        lines.append(f"| {new['elements']:,} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+    return "\n".join(lines) + (
+        "\n\nTimes `mse_loss`, forward and backward, on one machine; "
+        f"before: commit {before['environment']['commit']}. "
+        + where(results, f"{results['threads']} thread, medians of {results['rounds']} rounds")
+    )
+
+
 def scaling(results: Mapping[str, Any]) -> str:
     """What each training costs on each number of GPUs, and on what that rests."""
     causes = list(results["rows"][0]["estimates"][0]["step_seconds"])
@@ -345,6 +368,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "bench-cluster": ("bench-cluster", timed),
     "scaling": ("scaling", scaling),
     "bench-loss": ("bench-loss", losses_by_size),
+    "bench-loss-before": ("bench-loss", before_and_after),
     "bench-data": ("bench-data", timed),
     "bench-evaluation": ("bench-evaluation", timed),
     "bench-start-up": ("bench-start-up", timed),
