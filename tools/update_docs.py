@@ -368,6 +368,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "bench-cluster": ("bench-cluster", timed),
     "scaling": ("scaling", scaling),
     "bench-loss": ("bench-loss", losses_by_size),
+    "bench-step-shares": ("bench-step-shares", timed),
     "bench-loss-before": ("bench-loss", before_and_after),
     "bench-data": ("bench-data", timed),
     "bench-evaluation": ("bench-evaluation", timed),
