@@ -23,7 +23,6 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +47,10 @@ def arguments() -> argparse.Namespace:
     parsed = parser.parse_args()
     if (parsed.out is None) == (parsed.merge is None):
         parser.error("give either --out or --merge")
+    if not parsed.minutes > 0:
+        parser.error(f"--minutes must be positive; got {parsed.minutes:g}")
+    if parsed.jobs < 1:
+        parser.error(f"--jobs must be at least 1; got {parsed.jobs}")
     if unknown := set(parsed.stages.split(",")) - SECONDS.keys():
         parser.error(f"unknown stage {sorted(unknown)[0]!r}; known: {', '.join(SECONDS)}")
     return parsed
@@ -60,20 +63,31 @@ def main() -> int:
     if given.data_root:
         os.environ["LOGCOSH_VAE_DATA"] = str(given.data_root.resolve())
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    try:
+        return run(given)
+    except (OSError, ValueError) as error:  # of these, damaged JSON and unusable devices are the latter
+        print(f"gpu.py: {error}", file=sys.stderr)
+        return 1
+
+
+def run(given: argparse.Namespace) -> int:
+    """Merge, or go through the stages; the exit code."""
     from gpu_session import Session, TimeUpError, merge
     from gpu_stages import STAGES, complete
 
+    from logcosh_vae.devices import find_device
+
     if given.merge:
         return merge(given.merge, ROOT, complete)
-    session = Session(
-        given.out, given.runs, given.device, given.smoke, given.jobs, time.monotonic() + 60 * given.minutes, ROOT
-    )
+    find_device(given.device)
+    ends = time.monotonic() + 60 * given.minutes
+    session = Session(given.out, given.runs, given.device, given.smoke, given.jobs, ends, ROOT)
     failed = False
     for name in given.stages.split(","):
         session.begin(name, SECONDS[name])
-        stage: Callable[[Session], None] = STAGES[name]
         try:
-            stage(session)
+            session.check_time()
+            STAGES[name](session)
         except TimeUpError:
             session.say("the time is up")
         except KeyboardInterrupt:

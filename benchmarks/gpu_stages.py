@@ -13,7 +13,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from gpu_session import Session, TimeUpError, key_of
+from gpu_session import Session, key_of
 
 from logcosh_vae.autoencoder_experiments import AutoencoderExperiment, AutoencoderJob
 from logcosh_vae.bench import gpu
@@ -96,9 +96,7 @@ def speed(session: Session) -> None:
     for what, make_row in gpu.measures(scale, session.device).items():
         if what in rows:
             continue
-        if session.left() <= 0:
-            session.say("the time is up")
-            return
+        session.check_time()
         row = make_row(rows["ceilings"]["rates"] if rows else {})
         rows[what] = row
         session.say(f"{what}: {short(row)}")
@@ -186,8 +184,6 @@ def train_rows(session: Session, experiment: AutoencoderExperiment) -> None:
     workers = Workers.local(min(session.jobs, len(plan)))
     try:
         run_jobs([job for jobs in plan for job in jobs], workers, watch)
-    except TimeUpError:
-        session.say("the time is up")
     finally:
         workers.stop()
         _keep(session, experiment, plan)
@@ -326,8 +322,6 @@ def figure10(session: Session) -> None:
     workers = Workers.local(min(session.jobs, len(jobs)))
     try:
         run_jobs(jobs, workers, watch)
-    except TimeUpError:
-        session.say("the time is up")
     finally:
         workers.stop()
 

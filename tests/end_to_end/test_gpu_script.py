@@ -85,9 +85,28 @@ def test_the_deadline_ends_a_stage_and_leaves_what_was_done(data_root: Path, tmp
         ([], "give either --out or --merge"),
         (["--out", "x", "--merge", "y"], "give either --out or --merge"),
         (["--out", "x", "--stages", "table5"], "unknown stage 'table5'"),
+        (["--out", "x", "--minutes", "0"], "--minutes must be positive; got 0"),
+        (["--out", "x", "--jobs", "0"], "--jobs must be at least 1; got 0"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], message: str) -> None:
     done = subprocess.run([sys.executable, "benchmarks/gpu.py", *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_what_cannot_be_used_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{", encoding="utf-8")
+    (tmp_path / "file").touch()
+    for arguments, message in (
+        (["--out", str(tmp_path), "--device", "cpu"], "results.json is damaged"),
+        (["--merge", str(tmp_path / "nothing")], "results.json"),
+        (["--out", str(tmp_path / "file" / "out"), "--device", "cpu"], "Not a directory"),
+        (["--out", str(tmp_path / "out"), "--device", "gpu"], "device 'gpu' cannot be used"),
+    ):
+        command = [sys.executable, "benchmarks/gpu.py", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith("gpu.py: ")
+        assert message in line
