@@ -25,7 +25,7 @@ from fid_study import ROOT, code_moments, from_posterior, statistics
 from torch import Tensor
 
 from logcosh_vae import VAE, WAE, load
-from logcosh_vae.autoencoders import run_name, train
+from logcosh_vae.autoencoders import fingerprints, run_name, train
 from logcosh_vae.config import TrainConfig, resolve
 from logcosh_vae.data import ImageSet, load_images
 from logcosh_vae.data.batches import to_unit
@@ -90,7 +90,7 @@ def main() -> None:
     count = len(train_set.images)
     rows: list[dict[str, Any]] = []
     for config in configs():
-        path = arguments.runs / run_name(config)
+        path = arguments.runs / run_name(config, fingerprints(config, arguments.data_root))
         folder = train(config, path, resume=True, root=arguments.data_root)
         model = load(path)
         sets = {

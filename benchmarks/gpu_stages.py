@@ -304,10 +304,10 @@ def figure10(session: Session) -> None:
         return
     session.say(f"{configs[0].epochs * configs[0].steps} steps")
     root = data_root()
-    squares(configs[0], root, None)
+    images = squares(configs[0], root, None)
     jobs = [
-        RestorationTraining(resolved(config), session.runs / restoration_name(resolved(config)), root, root)
-        for config in configs
+        RestorationTraining(config, session.runs / restoration_name(config, *images), root, root)
+        for config in map(resolved, configs)
     ]
     kept: set[Path] = set()
 

@@ -11,13 +11,12 @@ from typing import Any, Self
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .autoencoders import config_of, run_name, split, train
+from .autoencoders import config_of, fingerprints, run_name, split, train
 from .build import build_model
 from .classifiers import ensure_features, feature_config
 from .config import DataConfig, ModelConfig, TrainConfig, required, resolve
 from .data import DATASETS, whole_count
 from .data.describe import summarise
-from .environment import evaluation_fingerprint
 from .evaluation import EvaluationConfig, evaluate, floor
 from .experiments import Experiment, Outcomes, Preparing, summary
 from .features import load_extractor
@@ -26,6 +25,7 @@ from .jobs import Job
 from .networks import ImageShape
 from .runs import RunFolder
 from .settings import to_dict
+from .versions import EVALUATION
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ class AutoencoderJob(Job):
         return float(_of_one_image(self.config.model, image_shape) * count * required(self.config.epochs, "epochs"))
 
     def done(self) -> dict[str, Any] | None:
-        """The evaluation if it was made by this code with these features and settings, else None."""
+        """The evaluation if it was made by this version with these features and settings, else None.
+
+        That it is of these images follows from the folder's name.
+        """
         path = self.path / "evaluation.json"
         if not path.is_file() or not RunFolder(self.path).is_finished(required(self.config.epochs, "epochs")):
             return None
@@ -87,7 +90,7 @@ class AutoencoderJob(Job):
             result: dict[str, Any] = read_json(path)
         except DamagedJsonError:
             return None  # it is measured anew
-        if result.get("evaluation") != asdict(self.evaluation) or result.get("code") != evaluation_fingerprint():
+        if result.get("evaluation") != asdict(self.evaluation) or result.get("version") != EVALUATION:
             return None
         _, image_shape = config_of(RunFolder(self.path))
         extractor = load_extractor(self.config.data.name, image_shape, self.root, self.evaluation.features)
@@ -187,9 +190,14 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
     def plan(self, seeds: int, store: Path, root: Path) -> list[list[AutoencoderJob]]:
         """The jobs of each row, one a seed."""
         plans = []
+        images: dict[DataConfig, dict[str, str]] = {}
         for row in self.rows:
             configs = [resolve(replace(row.config, seed=seed)) for seed in range(seeds)]
-            plans.append([AutoencoderJob(c, store / run_name(c), self.evaluation, root) for c in configs])
+            data = configs[0].data
+            if data not in images:
+                images[data] = fingerprints(configs[0], root)
+            paths = [store / run_name(config, images[data]) for config in configs]
+            plans.append([AutoencoderJob(*pair, self.evaluation, root) for pair in zip(configs, paths, strict=True)])
         return plans
 
     def results(self, plan: Sequence[Sequence[AutoencoderJob]], outcomes: Outcomes, root: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from .data import ImageSet, load_images
 from .data.batches import evaluation_batches, to_unit, training_batches
 from .data.sources import Progress
 from .devices import find_device
-from .environment import code_fingerprint
 from .files import brief
 from .models import VAE, WAE
 from .networks import ImageShape
@@ -27,6 +27,7 @@ from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
 from .settings import ConfigError, digest, from_dict, to_dict
 from .training import stream
+from .versions import DATA, TRAINING
 
 PICTURE_IMAGES = 64
 """Samples in the picture of an epoch."""
@@ -48,17 +49,28 @@ def run_config(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str
         "train": to_dict(config),
         "image_shape": list(train.images.shape[1:]),
         "images": {"train": train.fingerprint, "test": test.fingerprint},
-        "code": code_fingerprint(),
+        "numerics": {"training": TRAINING, "data": DATA},
         "torch": torch.__version__,
     }
 
 
-def run_name(config: TrainConfig) -> str:
-    """A readable name, unique for the config and the code: the same name never means different weights."""
+def run_name(config: TrainConfig, images: Mapping[str, str]) -> str:
+    """A readable name, unique for the config, the images and the version: the same name never means other weights.
+
+    Args:
+        config: resolved.
+        images: fingerprints of the splits, see `fingerprints`.
+    """
     objective = config.objective
     loss = objective.loss if objective.a is None else f"{objective.loss}-a{objective.a:g}"
     parts = (Path(config.data.name).stem, config.model_name, loss, f"e{config.epochs}", f"s{config.seed}")
-    return "_".join([*parts, digest(config, code_fingerprint(), torch.__version__)])
+    content = [images[name] for name in ("train", "test")]
+    return "_".join([*parts, digest(config, f"training {TRAINING}, data {DATA}", *content, torch.__version__)])
+
+
+def fingerprints(config: TrainConfig, root: Path | None = None) -> dict[str, str]:
+    """Fingerprints of the images of a config by split, as they are now."""
+    return {name: split(config, name, root).fingerprint for name in ("train", "test")}
 
 
 @torch.no_grad()

@@ -18,7 +18,6 @@ from .data import ImageSet, load_images
 from .data.batches import Batch, evaluation_batches, training_batches
 from .data.sources import Progress
 from .defaults import FIXED_SIZE
-from .environment import code_fingerprint
 from .features import (
     MissingFeaturesError,
     feature_folders,
@@ -34,6 +33,7 @@ from .running import Training, Watch, carry_out, on_threads
 from .runs import RunError, RunFolder
 from .settings import digest, to_dict
 from .training import Schedule, Step, stream
+from .versions import DATA, TRAINING
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def train_features(
         "train": to_dict(config),
         "network": network,
         "images": {"train": train.fingerprint, "test": test.fingerprint},
-        "code": code_fingerprint(),
+        "numerics": {"training": TRAINING, "data": DATA},
         "torch": torch.__version__,
     }
     folder = RunFolder.create(path, values, resume=resume)
@@ -259,7 +259,9 @@ def ensure_features(
     try:
         load_classifier(config.data, image_shape, root, target)
     except MissingFeaturesError:
-        name = f"features-{weights_name(config.data, image_shape)}-{digest(config, code_fingerprint())}"
+        name = (
+            f"features-{weights_name(config.data, image_shape)}-{digest(config, f'training {TRAINING}, data {DATA}')}"
+        )
         told = watch(config) if watch is not None else None
         folder = train_features(config, store / name, resume=True, root=root, watch=told)
         install(folder, target or feature_folder(root))

@@ -23,7 +23,7 @@ from .config import TrainConfig
 from .data import DATASETS, ImageSet
 from .data.batches import check_unit_range, evaluation_batches, to_unit
 from .devices import available_device, exact_float32, find_device
-from .environment import describe, evaluation_fingerprint
+from .environment import describe
 from .features import Extractor, load_extractor
 from .files import write_json
 from .latent import standard_normal
@@ -34,6 +34,7 @@ from .models import VAE, WAE
 from .running import on_threads
 from .runs import RunFolder
 from .training import stream
+from .versions import EVALUATION
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def evaluate(
             "evaluation": asdict(config),
             "real": {"split": "test", "count": len(test.images), "fingerprint": test.fingerprint},
             "training_seconds": round(sum(record["seconds"] for record in folder.metrics()), 1),
-            "code": evaluation_fingerprint(),
+            "version": EVALUATION,
             "device": used.type,
             "environment": describe(),
         }

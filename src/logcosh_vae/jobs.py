@@ -51,7 +51,7 @@ class Job(ABC):
 
     @abstractmethod
     def done(self) -> dict[str, Any] | None:
-        """The run's measures if it is finished and they were made by this code, else None."""
+        """The run's measures if it is finished and they are of this version and these images, else None."""
 
     @abstractmethod
     def run(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Run folders: what a training run leaves, and how it is resumed and loaded.
 
-config.json           the resolved config, digest and code fingerprint, written before the first step
+config.json           the resolved config, fingerprints of the images, versions; written before the first step
 environment.json      machine, versions, commit
 metrics.jsonl         one line an epoch: every term of the objective, training and validation, seconds; and at the
                       logged steps, for a few test images

@@ -46,24 +46,3 @@ def test_only_the_command_line_prints(name: str) -> None:
         return
     called = {n.func.id for n in ast.walk(tree(name)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     assert "print" not in called
-
-
-def test_everything_that_decides_the_weights_is_in_the_fingerprint() -> None:
-    from logcosh_vae.environment import EVALUATION_SOURCES, NUMERICAL_SOURCES
-
-    for name in (*NUMERICAL_SOURCES, *EVALUATION_SOURCES):
-        assert (PACKAGE / name).is_file()
-    reached = set()
-    waiting = {"build", "training"}
-    while waiting:
-        module = waiting.pop()
-        reached.add(module)
-        for node in ast.walk(tree(f"{module.replace('.', '/')}.py")):
-            if isinstance(node, ast.ImportFrom) and node.level and node.module:
-                waiting |= {".".join([*module.split(".")[: -node.level], node.module])} - reached
-    assert {f"{module.replace('.', '/')}.py" for module in reached} <= {
-        *NUMERICAL_SOURCES,
-        "config.py",
-        "defaults.py",
-        "settings.py",
-    }, "the resolved config itself stands in the digest"

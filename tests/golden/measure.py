@@ -2,9 +2,10 @@
 
     python tests/golden/measure.py --write        after a change that is meant to move them
 
-`values.json` holds what they were. A change of an initialisation, a random stream, a preprocessing step or a formula
-moves at least one of them, and `test_golden.py` fails until the values are written again, in the same commit as the
-change and with its reason in the message.
+`values.json` holds what they were, with the versions (`logcosh_vae.versions`) that they are of. A change of an
+initialisation, a random stream, a preprocessing step or a formula moves at least one of them, and `test_golden.py`
+fails until the version it belongs to is raised and the values are written again. `--write` refuses values that have
+moved while their version has not: results of both would be taken for the same.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from logcosh_vae.restoration.tiles import restore
 from logcosh_vae.running import on_threads
 from logcosh_vae.settings import override
 from logcosh_vae.training import stream, update
+from logcosh_vae.versions import numerics
 
 HERE = Path(__file__).parent
 VALUES = HERE / "values.json"
@@ -96,7 +98,7 @@ MODELS = ("vae-mlp", "vae-conv", "wae-mlp", "wae-conv")
 
 
 def weights() -> Values:
-    """Fresh weights of every network, by layer."""
+    """Fresh weights of the auto-encoders and of a classifier, by layer."""
     values: Values = {}
     for model in MODELS:
         built = build_model(_config(model, "l2"), (1, 28, 28))
@@ -106,7 +108,6 @@ def weights() -> Values:
     full = build_model(replace(_config("vae-conv", "l2"), model=replace(faces.model, width=1.0)), (1, 28, 28))
     values["vae-conv, full width"] = [float(weight.detach().double().abs().mean()) for weight in full.parameters()]
     torch.manual_seed(0)
-    values["restoration"] = [projection(weight.detach()) for weight in RestorationNetwork((4, 6)).parameters()]
     values["classifier"] = [projection(weight.detach()) for weight in FeatureClassifier(widths=(4, 6)).parameters()]
     return values
 
@@ -119,7 +120,7 @@ def _losses(step: Any, optimizer: torch.optim.Optimizer, batches: Iterator[Batch
 
 
 def training() -> Values:
-    """The first ten losses of every model with every loss, of a classifier, and of a restoration network."""
+    """The first ten losses of every model with every loss, and of a classifier."""
     values: Values = {}
     images = smooth_images(160, 1, 28)
     for model in MODELS:
@@ -135,23 +136,11 @@ def training() -> Values:
     optimizer = torch.optim.Adam(classifier.parameters(), lr=2e-3)
     batches = training_batches(images, 16, stream(0, "shuffle", 1), labels)
     values["classifier"] = _losses(classifying_step(classifier, FeatureConfig(flip=True)), optimizer, batches)
-    config = RestorationConfig(
-        "", "denoise", widths=(4, 6), patch=32, batch_size=2, targets=2, steps=10, bfloat16=False
-    )
-    restoring = resolved(config)
-    torch.manual_seed(0)
-    network = RestorationNetwork(restoring.widths)
-    step = restoring_step(network, make_loss("log-cosh", 50.0), CORRUPTIONS["denoise"], restoring)
-    squares = patches(smooth_images(4, 3, 48), restoring, stream(0, "shuffle", 1))
-    fresh = [weight.detach().clone() for weight in network.parameters()]
-    values["restoration"] = _losses(step, optimizer_of(network, restoring), squares)
-    moved = [weight.detach() - before for weight, before in zip(network.parameters(), fresh, strict=True)]
-    values["restoration, how far the weights moved"] = [float(change.double().norm()) for change in moved]
     return values
 
 
-def formulas() -> Values:
-    """Losses, divergences and metrics of fixed tensors."""
+def losses() -> Values:
+    """Losses and divergences of fixed tensors."""
     values: Values = {}
     residuals = torch.tensor([-3.0, -0.4, -0.011, 0.0, 1e-4, 0.02, 0.5, 2.0], dtype=torch.float64, requires_grad=True)
     for name, kind in LOSSES.items():
@@ -168,6 +157,12 @@ def formulas() -> Values:
     values["mmd"] = float(mmd(z, prior))
     values["kl"] = kl_divergence(z, prior).tolist()
     values["posterior's sample"] = projection(DiagonalGaussian(z, prior).sample(stream(0, "noise")))
+    return values
+
+
+def metrics() -> Values:
+    """Metrics of fixed tensors."""
+    values: Values = {}
     images = to_unit(smooth_images(6, 3, 40))
     values["sharpness"] = sharpness(images).tolist()
     values["sharpness grey"] = sharpness(images[:, :1]).tolist()
@@ -179,7 +174,7 @@ def formulas() -> Values:
 
 
 def inference() -> Values:
-    """What fresh models make of codes and images, and a network of a picture by tiles."""
+    """What fresh models make of codes and images."""
     values: Values = {}
     images = to_unit(smooth_images(6, 1, 28))
     for model in MODELS:
@@ -190,9 +185,27 @@ def inference() -> Values:
     torch.manual_seed(0)
     classifier = FeatureClassifier(widths=(4, 6)).eval()
     values["features"] = projection(classifier.features(images).detach())
-    network = RestorationNetwork((4, 6)).eval()
+    return values
+
+
+def restoration() -> Values:
+    """Fresh weights of a restoration network, its first ten losses, and what it makes of a picture by tiles."""
+    values: Values = {}
+    config = RestorationConfig(
+        "", "denoise", widths=(4, 6), patch=32, batch_size=2, targets=2, steps=10, bfloat16=False
+    )
+    restoring = resolved(config)
+    torch.manual_seed(0)
+    network = RestorationNetwork(restoring.widths)
+    step = restoring_step(network, make_loss("log-cosh", 50.0), CORRUPTIONS["denoise"], restoring)
+    squares = patches(smooth_images(4, 3, 48), restoring, stream(0, "shuffle", 1))
+    fresh = [weight.detach().clone() for weight in network.parameters()]
+    values["weights"] = [projection(weight) for weight in fresh]
+    values["losses"] = _losses(step, optimizer_of(network, restoring), squares)
+    moved = [weight.detach() - before for weight, before in zip(network.parameters(), fresh, strict=True)]
+    values["how far the weights moved"] = [float(change.double().norm()) for change in moved]
     picture = smooth_images(1, 3, 70)[0].permute(1, 2, 0).numpy()
-    values["restored"] = projection(restore(network, picture))
+    values["restored"] = projection(restore(network.eval(), picture))
     return values
 
 
@@ -242,24 +255,41 @@ class Section:
 
     Attributes:
         measure: gives them.
+        version: that it belongs to, see `logcosh_vae.versions.numerics`.
         relative, absolute: how far a number may be off: processors add in different orders.
     """
 
     measure: Callable[[], Values]
+    version: str
     relative: float
     absolute: float = 1e-9
 
 
 SECTIONS = {
-    "draws": Section(draws, 1e-6),
-    "weights": Section(weights, 1e-6, 1e-7),
-    "training": Section(training, 2e-3),
-    "formulas": Section(formulas, 1e-6, 1e-12),
-    "inference": Section(inference, 1e-4, 1e-4),
-    "corruptions": Section(corruptions, 1e-3, 0.02),
-    "text": Section(text, 1e-3, 0.02),
-    "decoding": Section(decoding, 1e-3, 0.5),
+    "draws": Section(draws, "training", 1e-6),
+    "weights": Section(weights, "training", 1e-6, 1e-7),
+    "training": Section(training, "training", 2e-3),
+    "losses": Section(losses, "training", 1e-6, 1e-12),
+    "metrics": Section(metrics, "evaluation", 1e-6, 1e-12),
+    "inference": Section(inference, "evaluation", 1e-4, 1e-4),
+    "restoration": Section(restoration, "restoration", 2e-3),
+    "corruptions": Section(corruptions, "restoration", 1e-3, 0.02),
+    "text": Section(text, "restoration", 1e-3, 0.02),
+    "decoding": Section(decoding, "data", 1e-3, 0.5),
 }
+
+
+def differences(known: Any, found: Any, section: Section, path: str) -> list[str]:
+    """Names and values that have moved; names that are new or gone do not count."""
+    if isinstance(known, dict):
+        pairs = [(f"{path}/{key}", known[key], found[key]) for key in known if key in found]
+        return [line for name, a, b in pairs for line in differences(a, b, section, name)]
+    if isinstance(known, str | int):
+        same = found == known
+    else:
+        same = np.shape(found) == np.shape(known)
+        same = same and bool(np.allclose(found, known, rtol=section.relative, atol=section.absolute))
+    return [] if same else [f"{path}: was {known}, is {found}"]
 
 
 def measured(name: str) -> Values:
@@ -272,12 +302,19 @@ def measured(name: str) -> Values:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="replace values.json")
-    values = {name: measured(name) for name in SECTIONS}
-    content = json.dumps(values, indent=1) + "\n"
-    if parser.parse_args().write:
-        VALUES.write_text(content, encoding="utf-8")
-    else:
-        sys.stdout.write(content)
+    write = parser.parse_args().write
+    known = json.loads(VALUES.read_text(encoding="utf-8")) if VALUES.exists() else {"versions": {}}
+    values: dict[str, Any] = {"versions": numerics(), **{name: measured(name) for name in SECTIONS}}
+    moved = False
+    for name, section in SECTIONS.items():
+        for line in differences(known.get(name, {}), values[name], section, name):
+            raised = known["versions"].get(section.version, 0) < values["versions"][section.version]
+            moved |= not raised
+            print(line if raised else f"{line}; raise {section.version.upper()} in logcosh_vae/versions.py")
+    if moved:
+        sys.exit("values have moved and their versions have not")
+    if write:
+        VALUES.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

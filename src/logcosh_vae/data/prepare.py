@@ -24,14 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import ASIDE_PREFIX, brief, read_json, write_json
+from ..versions import DATA
 from .collection import Collection, Member
 from .decode import Preparation, Tiling, decode, decode_tiles
 from .images import DataError
 from .mapped import look_after
 from .sources import Progress, locked
-
-VERSION = 1
-"""Counted up when pictures are prepared in another way: what was kept before is made anew."""
 
 HEADER = 128
 """Bytes before the pixels in `images.npy`."""
@@ -79,8 +77,8 @@ class _Chunk:
 
 
 def key(members: Sequence[Member], preparation: Preparation | Tiling) -> str:
-    """A name for what `prepared` makes of these pictures."""
-    content = hashlib.sha256(json.dumps([VERSION, asdict(preparation)]).encode())
+    """A name for what `prepared` makes of these pictures; another version of it prepares them anew."""
+    content = hashlib.sha256(json.dumps([DATA, asdict(preparation)]).encode())
     for member in members:
         content.update(f"\n{member.name}\0{member.stamp}".encode("utf-8", "surrogateescape"))
     return content.hexdigest()[:16]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..data import DataError, text_removal
+from ..data import DataError, ImageSet, text_removal
 from ..experiments import Experiment, Outcomes, Preparing, summary
 from ..settings import to_dict
 from .corruptions import CORRUPTIONS
@@ -67,9 +67,14 @@ class RestorationExperiment(Experiment[RestorationJob]):
         """The jobs of each row, one a seed."""
         test = self._test(root)
         plans = []
+        images: dict[tuple[str, int], tuple[ImageSet, ImageSet]] = {}
         for row in self.rows:
+            key = (row.data, row.side)
+            if key not in images:
+                images[key] = squares(row, root, None)
             configs = [resolved(replace(row, seed=seed)) for seed in range(seeds)]
-            plans.append([RestorationJob(c, store / run_name(c), root, test, self.side) for c in configs])
+            paths = [store / run_name(config, *images[key]) for config in configs]
+            plans.append([RestorationJob(*pair, root, test, self.side) for pair in zip(configs, paths, strict=True)])
         return plans
 
     def results(self, plan: Sequence[Sequence[RestorationJob]], outcomes: Outcomes, root: Path) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from ..data.mapped import file_of
 from ..data.sources import Progress
 from ..defaults import RESTORATION_A, RESTORATION_WIDTHS
 from ..devices import find_device, takes_bfloat16
-from ..environment import restoration_fingerprint
 from ..features import fingerprint
 from ..losses import Loss, make_loss
 from ..objectives import Terms
@@ -30,6 +29,7 @@ from ..running import Training, Watch, carry_out, on_threads
 from ..runs import RunError, RunFolder
 from ..settings import ConfigError, choose, digest, from_dict, to_dict
 from ..training import Schedule, Step, stream
+from ..versions import DATA, RESTORATION
 from .corruptions import CORRUPTIONS, TRAINED_AS, Corruption
 from .measures import psnr, ssim
 from .network import RestorationNetwork
@@ -259,10 +259,11 @@ def learn(
     return folder
 
 
-def run_name(config: RestorationConfig) -> str:
-    """A readable name, unique for the config and the code: the same name never means different weights."""
+def run_name(config: RestorationConfig, train: ImageSet, held: ImageSet) -> str:
+    """A readable name, unique for the config, the images and the version: the same name never means other weights."""
     loss = config.loss if config.a is None else f"{config.loss}-a{config.a:g}"
-    name = digest(config, restoration_fingerprint(), torch.__version__)
+    content = (train.fingerprint, held.fingerprint)
+    name = digest(config, f"restoration {RESTORATION}, data {DATA}", *content, torch.__version__)
     return "_".join(["restore", config.task, loss, f"s{config.seed}", name])
 
 
@@ -271,7 +272,7 @@ def _run_config(config: RestorationConfig, train: ImageSet, held: ImageSet) -> d
         "kind": "restoration",
         "train": to_dict(config),
         "images": {"train": train.fingerprint, "test": held.fingerprint},
-        "code": restoration_fingerprint(),
+        "numerics": {"restoration": RESTORATION, "data": DATA},
         "torch": torch.__version__,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,11 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..data import DataError
 from ..data.batches import to_unit
-from ..environment import restoration_measuring_fingerprint
 from ..files import DamagedJsonError, read_json, write_json
 from ..jobs import Job
 from ..running import on_threads
 from ..runs import RunFolder
+from ..versions import RESTORATION
 from .corruptions import CORRUPTIONS, Corruption
 from .learning import RestorationConfig, learn, load_restoration
 from .measures import WINDOW, psnr, ssim
@@ -43,6 +44,25 @@ def measurable(path: Path) -> NDArray[np.unsignedinteger]:
     if pixels.dtype != np.uint8 or min(pixels.shape[:2]) < WINDOW:
         raise DataError(f"{path}: pictures to measure on have 8 bits, and {WINDOW} pixels at least each way")
     return pixels
+
+
+def content_of(folder: Path) -> str:
+    """A digest of the names and the bytes of a folder's pictures."""
+    stamps = []
+    for path, place in found([folder]):
+        stat = path.stat()
+        stamps.append((path, place.as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return _content(tuple(stamps))
+
+
+@cache
+def _content(stamps: tuple[tuple[Path, str, int, int, int], ...]) -> str:
+    """Read once as long as sizes and times stay."""
+    content = hashlib.sha256()
+    for path, name, *_ in stamps:
+        content.update(name.encode("utf-8", "surrogateescape") + b"\0")
+        content.update(hashlib.sha256(path.read_bytes()).digest())
+    return content.hexdigest()[:12]
 
 
 @cache
@@ -129,7 +149,7 @@ class RestorationJob(Job):
         return float(_of_one_patch(config.widths, config.blocks, config.patch) * patches)
 
     def done(self) -> dict[str, Any] | None:
-        """The measures if they were made by this code on these pictures, else None."""
+        """The measures if they were made by this version on these pictures, as they are now, else None."""
         path = self.path / "measures.json"
         if not path.is_file() or not RunFolder(self.path).is_finished(self.config.epochs):
             return None
@@ -139,9 +159,8 @@ class RestorationJob(Job):
             return None
         if not isinstance(result, dict) or not result.keys() >= MEASURES:
             return None
-        names = [place.as_posix() for _, place in found([self.test])]
-        same = (result.get("code"), result.get("side"), result.get("images"))
-        return result if same == (restoration_measuring_fingerprint(), self.side, names) else None
+        same = (result.get("version"), result.get("side"), result.get("content"))
+        return result if same == (RESTORATION, self.side, content_of(self.test)) else None
 
     def run(self) -> dict[str, Any]:
         """Train and measure."""
@@ -152,7 +171,7 @@ class RestorationJob(Job):
             records = RunFolder(self.path).metrics()
             with on_threads(config.threads):
                 result = measure(network, self.test, CORRUPTIONS[config.task], self.side)
-            result |= {"code": restoration_measuring_fingerprint(), "side": self.side}
+            result |= {"version": RESTORATION, "side": self.side, "content": content_of(self.test)}
             result["validation"] = [record["validation"] for record in records]
             result["training_seconds"] = sum(record["seconds"] for record in records)
             write_json(self.path / "measures.json", result)

@@ -11,18 +11,18 @@ import PIL
 
 from ..data import cache_root
 from ..data.sources import locked
-from ..environment import text_fingerprint
 from ..files import write_text, written_aside
+from ..versions import RESTORATION
 from .text import Sheet, Style, draw_sheet
 
 
 def sheets(seed: int, count: int, side: int, style: Style) -> Sheet:
     """`(count, side, side)` of text as `draw_sheet` gives it, the same each time; not to be written to.
 
-    Drawing takes seconds, so they are kept beside the prepared images, for as long as neither the code that draws
-    them nor the libraries it draws with change. Where they cannot be kept they are drawn anew.
+    Drawing takes seconds, so they are kept beside the prepared images, for as long as neither the version of
+    restoration nor the libraries that draw them change. Where they cannot be kept they are drawn anew.
     """
-    meaning = (text_fingerprint(), PIL.__version__, np.__version__, seed, count, side, style)
+    meaning = (RESTORATION, PIL.__version__, np.__version__, seed, count, side, style)
     name = "text-" + hashlib.sha256(repr(meaning).encode()).hexdigest()[:12]
     path = cache_root() / f"{name}.npy"
     found = None
