@@ -205,7 +205,7 @@ def restoration() -> Values:
     moved = [weight.detach() - before for weight, before in zip(network.parameters(), fresh, strict=True)]
     values["how far the weights moved"] = [float(change.double().norm()) for change in moved]
     picture = smooth_images(1, 3, 70)[0].permute(1, 2, 0).numpy()
-    values["restored"] = projection(restore(network.eval(), picture))
+    values["restored"] = projection(restore(network.eval(), picture, bfloat16=False))
     return values
 
 

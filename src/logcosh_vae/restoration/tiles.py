@@ -47,7 +47,7 @@ def restore(
         network: in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
         tile: side of the tiles; more is faster and takes more memory.
-        bfloat16: multiply in bfloat16; by default where that is faster.
+        bfloat16: multiply in bfloat16; by default where that is faster, but not for uint16: it cannot tell its levels.
         progress: called with the tiles done and all of them.
 
     Returns:
@@ -58,7 +58,8 @@ def restore(
     tile, margin = -(-tile // stride) * stride, -(-network.reach // stride) * stride
     largest = float(np.iinfo(picture.dtype).max)
     device = next(network.parameters()).device
-    bfloat16 = takes_bfloat16(device) if bfloat16 is None else bfloat16
+    if bfloat16 is None:
+        bfloat16 = picture.dtype == np.uint8 and takes_bfloat16(device)
     result = np.empty_like(picture)
     every = list(windows(height, width, tile, margin))
     for done, (rows, columns, own_rows, own_columns) in enumerate(every, start=1):
