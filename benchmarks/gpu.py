@@ -12,6 +12,7 @@ The stages, in this order; each has a deadline, and leaves its unused time to th
     table4     faces at the paper's size, for as many steps as the time allows: an excerpt of Tables 2 and 4
     figure6    the effect of curvature, at the paper's size
     figure10   text removal with a network of the paper's size, for as many steps as the time allows: an excerpt
+    compiled   the loss beside torch.compile of its formula, last because compiling takes more than a minute
 
 Whatever is finished is written at once to `results.json`, `pictures.zip` and `weights-*.safetensors` in FOLDER, so that
 a run that is cut off is useful. What is there or in `results/` already is not measured again.
@@ -28,8 +29,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # also where the package is not installed
 
-SECONDS = {"tests": 40, "speed": 90, "table3": 420, "table4": 200, "figure6": 90, "figure10": 90}
+SECONDS = {"tests": 40, "speed": 90, "table3": 420, "table4": 200, "figure6": 90, "figure10": 90, "compiled": 120}
 """Each stage's deadline, counted from its start; the whole run's comes first."""
+
+JOBS = {"table3": 3, "table4": 3, "figure6": 8, "figure10": 3}
+"""Runs that share the card: enough to keep it busy, and few, so that rows are finished one after another."""
 
 
 def arguments() -> argparse.Namespace:
@@ -41,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "gpu", help="where runs are kept and found again")
     parser.add_argument("--stages", default=",".join(SECONDS), help="some of: %(default)s")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--jobs", type=int, default=6, help="runs that share the card (default: 6)")
+    parser.add_argument("--jobs", type=int, help="runs that share the card (default: 3 of convolutions, 8 of the MLP)")
     parser.add_argument("--commit", help="that the files stand at, where their history is not at hand")
     parser.add_argument("--smoke", action="store_true", help="tiny networks and few steps")
     parsed = parser.parse_args()
@@ -49,7 +53,7 @@ def arguments() -> argparse.Namespace:
         parser.error("give either --out or --merge")
     if not parsed.minutes > 0:
         parser.error(f"--minutes must be positive; got {parsed.minutes:g}")
-    if parsed.jobs < 1:
+    if parsed.jobs is not None and parsed.jobs < 1:
         parser.error(f"--jobs must be at least 1; got {parsed.jobs}")
     if unknown := set(parsed.stages.split(",")) - SECONDS.keys():
         parser.error(f"unknown stage {sorted(unknown)[0]!r}; known: {', '.join(SECONDS)}")
@@ -81,10 +85,10 @@ def run(given: argparse.Namespace) -> int:
         return merge(given.merge, ROOT, complete)
     find_device(given.device)
     ends = time.monotonic() + 60 * given.minutes
-    session = Session(given.out, given.runs, given.device, given.smoke, given.jobs, ends, ROOT)
+    session = Session(given.out, given.runs, given.device, given.smoke, ends, ROOT)
     failed = False
     for name in given.stages.split(","):
-        session.begin(name, SECONDS[name])
+        session.begin(name, SECONDS[name], given.jobs or JOBS.get(name, 1))
         try:
             session.check_time()
             STAGES[name](session)

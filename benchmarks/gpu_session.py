@@ -23,8 +23,8 @@ class TimeUpError(Exception):
 
 
 def key_of(row: Mapping[str, Any]) -> Key:
-    """What tells a row of a result from the others."""
-    names = ("what",) if "what" in row else ("data", "model", "task", "loss", "a", "weight")
+    """What tells a row of a result from the others; the same run on another card would give the same row."""
+    names = ("accelerator", "what") if "what" in row else ("data", "model", "task", "loss", "a", "weight")
     return tuple(row.get(name) for name in names)
 
 
@@ -33,14 +33,14 @@ class Session:
 
     Attributes:
         out: folder of what comes back; runs: of what can be resumed.
-        device, smoke, jobs: as given on the command line.
+        device, smoke: as given on the command line.
+        jobs: runs at once, in the present stage.
         results: what was measured, by the name of its file in `results/`.
     """
 
-    def __init__(
-        self, out: Path, runs: Path, device: str, smoke: bool, jobs: int, ends: float, repository: Path
-    ) -> None:
-        self.out, self.runs, self.device, self.smoke, self.jobs = out, runs, device, smoke, jobs
+    def __init__(self, out: Path, runs: Path, device: str, smoke: bool, ends: float, repository: Path) -> None:
+        self.out, self.runs, self.device, self.smoke = out, runs, device, smoke
+        self.jobs = 1
         self.started = time.monotonic()
         self.ends = self.deadline = ends
         self.stage = ""
@@ -57,9 +57,9 @@ class Session:
         with (self.out / "log.txt").open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
-    def begin(self, stage: str, seconds: float) -> None:
+    def begin(self, stage: str, seconds: float, jobs: int) -> None:
         """The next stage, with its deadline; a stage that is done early leaves its time to the next ones."""
-        self.stage = stage
+        self.stage, self.jobs = stage, jobs
         self.deadline = min(self.ends, time.monotonic() + seconds)
         self.say(f"{self.left():.0f} s")
 

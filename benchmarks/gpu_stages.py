@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,14 +86,28 @@ def tests(session: Session) -> None:
 
 def speed(session: Session) -> None:
     """Ceilings first, then each row that is missing while there is time."""
-    name = "bench-gpu"
     scale = gpu.SMOKE if session.smoke else gpu.Scale()
-    rows = {row["what"]: row for row in session.rows(name)}
+    _measure(session, scale, gpu.measures(scale, session.device))
+
+
+def compiled(session: Session) -> None:
+    """The loss beside the compiled formula; on a CPU that is left to the tests of the loss."""
+    if session.device == "cpu":
+        session.say("needs a GPU")
+        return
+    scale = gpu.SMOKE if session.smoke else gpu.Scale()
+    ceilings = {"ceilings": gpu.measures(scale, session.device)["ceilings"]}
+    _measure(session, scale, ceilings | gpu.compiled_measures(scale, session.device))
+
+
+def _measure(session: Session, scale: gpu.Scale, measures: Mapping[str, gpu.Measure]) -> None:
+    """Measure and record the rows that are missing, until the deadline."""
+    name = "bench-gpu"
     card = torch.cuda.get_device_name() if session.device != "cpu" else None
-    if rows.get("ceilings", {}).get("accelerator") != card:
-        rows = {}  # shares of another card's ceilings would say nothing
+    # shares of another card's ceilings would say nothing
+    rows = {row["what"]: row for row in session.rows(name) if row["accelerator"] == card}
     started = time.monotonic()
-    for what, make_row in gpu.measures(scale, session.device).items():
+    for what, make_row in measures.items():
         if what in rows:
             continue
         session.check_time()
@@ -378,4 +392,5 @@ STAGES: dict[str, Callable[[Session], None]] = {
     "table4": table4,
     "figure6": figure6,
     "figure10": figure10,
+    "compiled": compiled,
 }

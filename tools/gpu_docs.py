@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from logcosh_vae.bench import gpu, loss, step
 from logcosh_vae.presentation import LOSS_NAMES, format_value, model_text, time_text
+
+
+def by_card(results: Mapping[str, Any], table: Callable[[list[dict[str, Any]]], str]) -> str:
+    """A table for each card that was measured."""
+    cards = dict.fromkeys(row["accelerator"] for row in results["rows"])
+    return "\n".join(
+        f"{name}. {table([row for row in results['rows'] if row['accelerator'] == name])}" for name in cards
+    )
 
 
 def card(results: Mapping[str, Any]) -> str:
@@ -19,9 +27,9 @@ def card(results: Mapping[str, Any]) -> str:
     )
 
 
-def ceilings(results: Mapping[str, Any]) -> str:
+def ceilings(rows: list[dict[str, Any]]) -> str:
     """The card's own rates, as a sentence."""
-    (row,) = (row for row in results["rows"] if row["what"] == "ceilings")
+    (row,) = (row for row in rows if row["what"] == "ceilings")
     rates = row["rates"]
     products = ", ".join(
         f"{rates[name] / 1e12:.0f} TFLOP/s for a {name}" for name in (gpu.BFLOAT16, gpu.TF32, gpu.FLOAT32)
@@ -31,11 +39,16 @@ def ceilings(results: Mapping[str, Any]) -> str:
 
 def steps(results: Mapping[str, Any]) -> str:
     """Training steps beside the plain loop and their products alone, and their share of the ceiling."""
+    text = "In brackets: times as long as the products alone. The plain loop is float32 with TF32 convolutions.\n"
+    return by_card(results, _steps) + f"\n{text}{results['rounds']} rounds. " + card(results)
+
+
+def _steps(rows: list[dict[str, Any]]) -> str:
     lines = [
         "| | batch | logcosh-vae | plain loop | products alone | share of the ceiling |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    for row in results["rows"]:
+    for row in rows:
         if "flops" not in row:
             continue
         what, _, batch = row["what"].rpartition(", batch ")
@@ -46,19 +59,22 @@ def steps(results: Mapping[str, Any]) -> str:
         kind = "bfloat16" if row["ceiling"] == gpu.BFLOAT16 else "float32"
         share = f"{100 * row['share'][ours]:.0f}% of the {kind} product's rate"
         lines.append(f"| {what} | {batch} | {' | '.join(cells)} | {time_text(times[2])} | {share} |")
-    text = "In brackets: times as long as the products alone. The plain loop is float32 with TF32 convolutions.\n"
-    return ceilings(results) + "\n" + "\n".join(lines) + f"\n\n{text}{results['rounds']} rounds. " + card(results)
+    return ceilings(rows) + "\n" + "\n".join(lines) + "\n"
 
 
 def losses(results: Mapping[str, Any]) -> str:
     """Losses over sizes, beside `mse_loss`."""
-    rows = [row for row in results["rows"] if "elements" in row]
+    return by_card(results, _losses) + "\nTimes as long as `mse_loss`, forward and backward. " + card(results)
+
+
+def _losses(rows: list[dict[str, Any]]) -> str:
+    rows = [row for row in rows if "elements" in row]
     names = [name for name in rows[0]["seconds"] if name not in (loss.MSE, loss.LIMIT)]
     lines = ["| elements | mse_loss | " + " | ".join(names) + " |", "|--:|--:|" + "--:|" * len(names)]
     for row in rows:
         cells = [f"{row['ratio'][name]['median']:.2f}" if name in row["ratio"] else "" for name in names]
         lines.append(f"| {row['elements']:,} | {time_text(row['seconds'][loss.MSE]['median'])} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\nTimes as long as `mse_loss`, forward and backward. " + card(results)
+    return "\n\n" + "\n".join(lines) + "\n"
 
 
 def tests(results: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ row states the share of them that it reaches.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -212,7 +212,7 @@ def kernels(scale: Scale, device: str, steps: int = 100) -> dict[str, Any]:
     return {"what": KERNELS, "microseconds": {name[:120]: round(value, 2) for name, value in longest}}
 
 
-def measures(scale: Scale, device: str) -> Mapping[str, Measure]:
+def measures(scale: Scale, device: str) -> dict[str, Measure]:
     """All rows by their name (`what`), in the order to measure them; the ceilings are the first."""
     rows: dict[str, Measure] = {"ceilings": lambda _: ceilings(scale, device)}
     networks: tuple[tuple[str, str, ImageShape], ...] = (
@@ -226,11 +226,15 @@ def measures(scale: Scale, device: str) -> Mapping[str, Measure]:
             rows[what] = lambda rates, n=network, s=shape, b=batch_size: training_step(n, s, b, scale, device, rates)  # type: ignore[misc]
     for elements in scale.elements:
         rows[f"{elements:,} elements"] = lambda rates, e=elements: losses(e, scale, device, rates, compiled=False)  # type: ignore[misc]
-    if torch.device(device).type != "cuda":
-        return rows
-    rows[KERNELS] = lambda _: kernels(scale, device)
-    # last, because torch took more than a minute to compile the formula
-    for elements in scale.elements:
-        what = f"{elements:,} elements, torch.compile too"
-        rows[what] = lambda rates, e=elements: losses(e, scale, device, rates, compiled=True)  # type: ignore[misc]
+    if torch.device(device).type == "cuda":
+        rows[KERNELS] = lambda _: kernels(scale, device)
     return rows
+
+
+def compiled_measures(scale: Scale, device: str) -> dict[str, Measure]:
+    """Rows of the loss beside torch.compile of the published formula, by their name."""
+
+    def measure(elements: int) -> Measure:
+        return lambda rates: losses(elements, scale, device, rates, compiled=True)
+
+    return {f"{elements:,} elements, torch.compile too": measure(elements) for elements in scale.elements}
