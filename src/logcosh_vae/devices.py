@@ -1,13 +1,20 @@
-"""The device that a user names, and what it does well."""
+"""The device that a user names, and what it does well; the cores of this machine."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from .settings import ConfigError
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those it is bound to, where the system says so."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it, macOS and Windows have not
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def find_device(name: str) -> torch.device:

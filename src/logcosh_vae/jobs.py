@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from .devices import usable_cores
 from .files import brief
 from .memory import keep_freed_memory
 from .runs import RunError, RunFolder
@@ -175,7 +176,7 @@ class Workers:
 
 def default_jobs(threads: int = 1) -> int:
     """As many runs at once as the usable cores carry."""
-    return max(1, len(os.sched_getaffinity(0)) // threads)
+    return max(1, usable_cores() // threads)
 
 
 def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None) -> dict[Path, dict[str, Any]]:

@@ -12,7 +12,6 @@ progress.json         how far the run is, for whoever watches
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import time
@@ -25,6 +24,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from .environment import describe
@@ -125,11 +125,11 @@ class RunFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep the folder to this process; a `RunError` when another one is training in it."""
-        with (self.path / ".lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(f"{self.path}: another process is training this run") from None
+        try:
+            lock = FileLock(self.path / ".lock", timeout=0).acquire()
+        except Timeout:
+            raise RunError(f"{self.path}: another process is training this run") from None
+        with lock:
             for left_over in self.path.rglob(f"{ASIDE_PREFIX}*"):
                 left_over.unlink()
             yield

@@ -21,6 +21,12 @@ LARGE = 1 << 30
 """Bytes of a file from which on it is read row by row."""
 
 
+def _advise(descriptor: int, offset: int, length: int, advice: str) -> None:
+    """Tell the system how a file will be read, where it can be told: it only saves time."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, length, getattr(os, f"POSIX_FADV_{advice}"))
+
+
 class ImageFile:
     """A large file of images that a mapping stands for, as long as somebody holds the mapping."""
 
@@ -29,7 +35,7 @@ class ImageFile:
         self._address = np.frombuffer(mapping, np.uint8).ctypes.data
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(mapping, os.close, self._descriptor)
-        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        _advise(self._descriptor, 0, 0, "RANDOM")
 
     def holds(self, images: Tensor) -> bool:
         """Whether the images lie in the mapping."""
@@ -47,7 +53,7 @@ class ImageFile:
         """Have the system fetch these rows while something else is done."""
         if len(rows):
             for offset, length in self._places(images, rows):
-                os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+                _advise(self._descriptor, offset, length, "WILLNEED")
 
     def take(self, images: Tensor, rows: Tensor) -> Tensor:
         """The rows, at least one, `(len(rows), C, H, W)` in memory of their own.

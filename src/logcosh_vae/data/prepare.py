@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..devices import usable_cores
 from ..files import ASIDE_PREFIX, brief, read_json, write_json
 from ..versions import DATA
 from .collection import Collection, Member
@@ -243,7 +244,7 @@ def _write_images(
 
 def _in_order(collection: Collection, members: Sequence[Member], preparation: Preparation | Tiling) -> Iterable[_Chunk]:
     """Chunks decoded on all cores, in order; only a few wait to be written."""
-    workers = len(os.sched_getaffinity(0))
+    workers = usable_cores()
     with ThreadPoolExecutor(workers) as pool:  # the decoders run without the interpreter's lock
         waiting: list[Future[_Chunk]] = []
         count = max(1, min(CHUNK, CHUNK_BYTES // preparation.most_bytes))

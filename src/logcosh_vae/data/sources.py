@@ -5,7 +5,6 @@ Nothing fetched is trusted: the caller verifies the content before the file gets
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import io
@@ -19,12 +18,12 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import BaseFileLock, FileLock
 
 from .idx import idx_bytes
 from .images import DataError
@@ -53,13 +52,10 @@ class _BrokenOffError(Exception):
     """The bytes stopped coming before the end."""
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock file `path`."""
+def locked(path: Path) -> BaseFileLock:
+    """The lock file `path`, to be entered: waits until no other process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    return FileLock(path)
 
 
 def download(url: str, part: Path, progress: Progress | None = None) -> None:
