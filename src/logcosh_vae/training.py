@@ -135,7 +135,8 @@ def fit(
         TrainingError: a logged term is not finite, or the step cannot be recorded.
     """
     base_rates = [float(group["lr"]) for group in optimizer.param_groups]
-    replayed = GraphedUpdate(partial(update, step, optimizer), optimizer) if cuda_graph else None
+    plain = partial(update, step, optimizer)
+    take = GraphedUpdate(plain, optimizer) if cuda_graph else plain
     with on_own_stream() if cuda_graph else nullcontext():
         for epoch in range(first_epoch, schedule.epochs + 1):
             noise = stream(schedule.seed, "noise", epoch)
@@ -151,9 +152,9 @@ def fit(
                     factor_set = factor
                 exact = index % schedule.log_every == 0 or index == schedule.steps
                 if not exact:
-                    (replayed or partial(update, step, optimizer))(batch, noise)
+                    take(batch, noise)
                     continue
-                terms = update(step, optimizer, batch, noise, exact=True)
+                terms = plain(batch, noise, exact=True)
                 assert not isinstance(terms, Slopes), "an exact step gives terms"
                 _add(sums, terms, position)
                 del terms  # and with it the graph: a step that is recorded must not meet nodes of another stream

@@ -36,7 +36,7 @@ class Scale:
         copied: bytes of the tensor that is copied.
         side: of the matrices that are multiplied.
         batch_sizes: of the training steps.
-        widths: factor on the convolutions' channels.
+        width: factor on the convolutions' channels.
         elements: sizes of the losses' tensors.
         images: that batches are taken from.
         rounds: turns of each contender; seconds: of a turn.
