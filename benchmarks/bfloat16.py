@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from logcosh_vae.autoencoders import train
-from logcosh_vae.config import ModelConfig, TrainConfig
-from logcosh_vae.environment import describe
-from logcosh_vae.evaluation import evaluate
-from logcosh_vae.experiments import write_results
+from logcosh_vae.base.environment import describe
+from logcosh_vae.evaluation.evaluate import evaluate
+from logcosh_vae.experiments.experiment import write_results
 from logcosh_vae.paper.tables import LAPTOP_WIDTH
+from logcosh_vae.training.autoencoder import train
+from logcosh_vae.training.config import ModelConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 

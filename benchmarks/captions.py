@@ -27,11 +27,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from logcosh_vae.environment import describe
-from logcosh_vae.experiments import write_results
-from logcosh_vae.files import written_aside
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import written_aside
+from logcosh_vae.experiments.experiment import write_results
+from logcosh_vae.metrics.image_quality import psnr, ssim
 from logcosh_vae.paper.drawing import Panel, compose
-from logcosh_vae.restoration.measures import psnr, ssim
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 380

@@ -25,18 +25,18 @@ from fid_study import ROOT, code_moments, from_posterior, statistics
 from torch import Tensor
 
 from logcosh_vae import VAE, WAE, load
-from logcosh_vae.autoencoders import fingerprints, run_name, train
-from logcosh_vae.config import TrainConfig, resolve
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json
+from logcosh_vae.base.settings import to_dict
 from logcosh_vae.data import ImageSet, load_images
 from logcosh_vae.data.batches import to_unit
-from logcosh_vae.environment import describe
-from logcosh_vae.evaluation import generate, reconstruct
-from logcosh_vae.features import load_extractor
-from logcosh_vae.files import write_json
+from logcosh_vae.evaluation.evaluate import generate, reconstruct
+from logcosh_vae.evaluation.features import load_extractor
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.paper.tables import PROFILES, configuration
-from logcosh_vae.settings import to_dict
-from logcosh_vae.training import stream, use_threads
+from logcosh_vae.training.autoencoder import fingerprints, run_name, train
+from logcosh_vae.training.config import TrainConfig, resolve
+from logcosh_vae.training.loop import stream, use_threads
 
 SETTINGS = ((100, 1e-3), (25, 1e-3), (25, 3e-3), (25, 8e-3))
 """Batch size and learning rate for the VAE."""

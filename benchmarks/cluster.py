@@ -18,8 +18,8 @@ from pathlib import Path
 
 import distributed
 
+from logcosh_vae.base.files import write_json
 from logcosh_vae.bench.timing import record, row
-from logcosh_vae.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL, CLUSTER = "two processes of the command", "two workers of a Dask cluster"

@@ -18,16 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from logcosh_vae.build import autoencoding_step, build_model, build_objective, build_optimizer
-from logcosh_vae.config import resolve
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json
 from logcosh_vae.data import load_images
 from logcosh_vae.data.batches import training_batches
-from logcosh_vae.environment import describe
-from logcosh_vae.files import write_json
-from logcosh_vae.objectives import Slopes
 from logcosh_vae.paper.tables import LOSSES, configuration
-from logcosh_vae.running import on_threads
-from logcosh_vae.training import stream, update
+from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
+from logcosh_vae.training.config import resolve
+from logcosh_vae.training.loop import stream, update
+from logcosh_vae.training.objective import Slopes
+from logcosh_vae.training.session import on_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json
 from logcosh_vae.data import text_removal
-from logcosh_vae.environment import describe
-from logcosh_vae.files import write_json
-from logcosh_vae.restoration.comparison import paired
+from logcosh_vae.metrics.image_quality import ssim
+from logcosh_vae.reporting.paired import paired
+from logcosh_vae.reporting.restoration_narrative import by_picture
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
-from logcosh_vae.restoration.learning import load_restoration
-from logcosh_vae.restoration.measures import ssim
-from logcosh_vae.restoration.measuring import clean_and_corrupted, restored
-from logcosh_vae.restoration.words import by_picture
+from logcosh_vae.restoration.evaluation import clean_and_corrupted, restored
+from logcosh_vae.restoration.training import load_restoration
 
 ROOT = Path(__file__).resolve().parents[1]
 DARK, MUCH = 0.02, 0.1

@@ -32,16 +32,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from logcosh_vae import VAE, WAE, load
-from logcosh_vae.classifiers import accuracy, one_cycle, random_shift
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json, written_aside
 from logcosh_vae.data import ImageSet, load_images
 from logcosh_vae.data.batches import Batch, to_unit, training_batches
-from logcosh_vae.environment import describe
-from logcosh_vae.evaluation import generate, reconstruct
-from logcosh_vae.features import fingerprint, load_classifier
-from logcosh_vae.files import write_json, written_aside
+from logcosh_vae.evaluation.evaluate import generate, reconstruct
+from logcosh_vae.evaluation.feature_training import accuracy, one_cycle, random_shift
+from logcosh_vae.evaluation.features import fingerprint, load_classifier
 from logcosh_vae.metrics.classifier import FeatureClassifier
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
-from logcosh_vae.training import Schedule, fit, stream, use_threads
+from logcosh_vae.training.loop import Schedule, fit, stream, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 Features = Callable[[Tensor], Tensor]

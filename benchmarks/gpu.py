@@ -79,7 +79,7 @@ def run(given: argparse.Namespace) -> int:
     from gpu_session import Session, TimeUpError, merge
     from gpu_stages import STAGES, complete
 
-    from logcosh_vae.devices import find_device
+    from logcosh_vae.base.devices import find_device
 
     if given.merge:
         return merge(given.merge, ROOT, complete)

@@ -12,8 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from logcosh_vae.environment import describe
-from logcosh_vae.files import read_json, write_json, written_aside
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import read_json, write_json, written_aside
 
 Key = tuple[Any, ...]
 

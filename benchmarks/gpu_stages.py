@@ -15,24 +15,24 @@ import safetensors.torch
 import torch
 from gpu_session import Session, key_of
 
-from logcosh_vae.autoencoder_experiments import AutoencoderExperiment, AutoencoderJob
+from logcosh_vae.base.settings import from_dict, to_dict
 from logcosh_vae.bench import gpu
-from logcosh_vae.config import resolve
 from logcosh_vae.data import data_root, text_removal
-from logcosh_vae.experiments import Preparing
-from logcosh_vae.jobs import JobState, Workers, run_jobs
+from logcosh_vae.experiments.autoencoders import AutoencoderExperiment, AutoencoderJob
+from logcosh_vae.experiments.experiment import Preparing
+from logcosh_vae.experiments.scheduler import JobState, Workers, run_jobs
 from logcosh_vae.paper.figures import FIGURES, figure
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.paper.tables import excerpt, table
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
+from logcosh_vae.restoration.evaluation import RestorationJob, measure
 from logcosh_vae.restoration.experiment import RestorationExperiment
-from logcosh_vae.restoration.learning import RestorationConfig, learn, load_restoration, resolved, squares
-from logcosh_vae.restoration.learning import run_name as restoration_name
-from logcosh_vae.restoration.measuring import RestorationJob, measure
 from logcosh_vae.restoration.network import RestorationNetwork
-from logcosh_vae.runs import RunFolder
-from logcosh_vae.settings import from_dict, to_dict
-from logcosh_vae.training import stream as make_generator
+from logcosh_vae.restoration.training import RestorationConfig, learn, load_restoration, resolved, squares
+from logcosh_vae.restoration.training import run_name as restoration_name
+from logcosh_vae.training.config import resolve
+from logcosh_vae.training.loop import stream as make_generator
+from logcosh_vae.training.run_folder import RunFolder
 
 REPOSITORY = gpu.__file__.rpartition("/src/")[0]
 EVALUATION_SECONDS = 30.0
@@ -64,7 +64,7 @@ def tests(session: Session) -> None:
     started = time.monotonic()
     try:
         done = subprocess.run(
-            [*command, "tests/end_to_end/test_cuda.py"],
+            [*command, "tests/gpu/test_cuda.py"],
             cwd=REPOSITORY,
             capture_output=True,
             text=True,

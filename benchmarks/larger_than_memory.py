@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json
 from logcosh_vae.data import load_images
-from logcosh_vae.environment import describe
-from logcosh_vae.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, DISTINCT, FEW, BATCH = 256, 500, 2_000, 50
@@ -37,10 +37,10 @@ SIDE, DISTINCT, FEW, BATCH = 256, 500, 2_000, 50
 CHILD = """
 import json, sys
 from pathlib import Path
-from logcosh_vae.autoencoders import train
-from logcosh_vae.config import TrainConfig
-from logcosh_vae.settings import override
-from logcosh_vae.memory import keep_freed_memory
+from logcosh_vae.training.autoencoder import train
+from logcosh_vae.training.config import TrainConfig
+from logcosh_vae.base.settings import override
+from logcosh_vae.base.memory import keep_freed_memory
 
 keep_freed_memory()
 folder = train(override(TrainConfig(), json.loads(sys.argv[1])), Path(sys.argv[2]))

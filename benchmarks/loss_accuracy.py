@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from logcosh_vae.environment import describe
-from logcosh_vae.files import write_json, write_text
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json, write_text
 from logcosh_vae.losses import l1, log_cosh, squared_l2
 
 ROOT = Path(__file__).parents[1]

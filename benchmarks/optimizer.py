@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from logcosh_vae.base.files import write_json
+from logcosh_vae.base.memory import keep_freed_memory
 from logcosh_vae.bench import step
 from logcosh_vae.bench.suite import CONV, MLP
 from logcosh_vae.bench.timing import in_turns, record, row
-from logcosh_vae.build import build_optimizer
-from logcosh_vae.config import TrainConfig
-from logcosh_vae.files import write_json
-from logcosh_vae.memory import keep_freed_memory
 from logcosh_vae.paper.tables import LAPTOP_WIDTH
-from logcosh_vae.training import use_threads
+from logcosh_vae.training.builders import build_optimizer
+from logcosh_vae.training.config import TrainConfig
+from logcosh_vae.training.loop import use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE = 1 << 16

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from logcosh_vae.environment import describe
-from logcosh_vae.files import write_json
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from logcosh_vae.base.files import write_json
 from logcosh_vae.bench.timing import record, row
-from logcosh_vae.files import write_json
-from logcosh_vae.runs import RunFolder
+from logcosh_vae.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 ONE, TWO = "one process", "two processes"

@@ -29,7 +29,7 @@ from pythae.models.base.base_utils import ModelOutput  # noqa: E402
 from pythae.models.nn import BaseDecoder, BaseEncoder  # noqa: E402
 from pythae.trainers import BaseTrainer, BaseTrainerConfig  # noqa: E402
 
-from logcosh_vae.networks import NETWORKS, Size  # noqa: E402
+from logcosh_vae.models.networks import NETWORKS, Size  # noqa: E402
 
 SHAPE, LATENT = (1, 28, 28), 8
 

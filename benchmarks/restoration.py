@@ -23,13 +23,16 @@ import numpy as np
 import torch
 from PIL import Image
 
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json
+from logcosh_vae.base.memory import keep_freed_memory
 from logcosh_vae.data import TEXT_REMOVAL
-from logcosh_vae.environment import describe
-from logcosh_vae.files import write_json
 from logcosh_vae.losses import make_loss
-from logcosh_vae.memory import keep_freed_memory
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
-from logcosh_vae.restoration.learning import (
+from logcosh_vae.restoration.network import RestorationNetwork
+from logcosh_vae.restoration.pretrained import load_shipped
+from logcosh_vae.restoration.tiling import restore
+from logcosh_vae.restoration.training import (
     RestorationConfig,
     load_restoration,
     optimizer_of,
@@ -38,10 +41,7 @@ from logcosh_vae.restoration.learning import (
     restoring_step,
     squares,
 )
-from logcosh_vae.restoration.network import RestorationNetwork
-from logcosh_vae.restoration.shipped import load_shipped
-from logcosh_vae.restoration.tiles import restore
-from logcosh_vae.training import stream, use_threads
+from logcosh_vae.training.loop import stream, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"12 megapixels": (4000, 3000), "48 megapixels": (8000, 6000)}
@@ -51,7 +51,7 @@ import json, sys, time
 from pathlib import Path
 import logcosh_vae.cli.main
 from logcosh_vae.cli.restoration import restore
-from logcosh_vae.memory import keep_freed_memory
+from logcosh_vae.base.memory import keep_freed_memory
 
 def resident(name):
     lines = Path("/proc/self/status").read_text().splitlines()

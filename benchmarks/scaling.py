@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from logcosh_vae.build import build_model
-from logcosh_vae.config import DataConfig, ModelConfig, TrainConfig, required, resolve
-from logcosh_vae.environment import describe
-from logcosh_vae.files import write_json
-from logcosh_vae.networks import ImageShape
-from logcosh_vae.processes import MESSAGE
+from logcosh_vae.base.environment import describe
+from logcosh_vae.base.files import write_json
+from logcosh_vae.models.networks import ImageShape
+from logcosh_vae.training.builders import build_model
+from logcosh_vae.training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
+from logcosh_vae.training.distributed import MESSAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
+from logcosh_vae.base.files import write_json
+from logcosh_vae.base.memory import keep_freed_memory
 from logcosh_vae.bench import step
 from logcosh_vae.bench.suite import MLP
 from logcosh_vae.bench.timing import Contender, in_turns, record, row
-from logcosh_vae.build import autoencoding_step, build_model, build_objective, build_optimizer
 from logcosh_vae.data.batches import Batch, to_unit
-from logcosh_vae.files import write_json
-from logcosh_vae.memory import keep_freed_memory
-from logcosh_vae.training import stream, use_threads
+from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
+from logcosh_vae.training.loop import stream, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAM_KERNEL, PRODUCTS_AND_ADAM = "Adam's kernel", "products and Adam's kernel"

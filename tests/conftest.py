@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from logcosh_vae.data import DataError, count_images, load_images
+from logcosh_vae.base.errors import DataError
+from logcosh_vae.data import count_images, load_images
 from logcosh_vae.data import data_root as find_root
 
 # tests stop commands as Ctrl-C does; a shell that runs the tests in the background has that ignored, also by children

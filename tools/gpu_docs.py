@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from logcosh_vae.bench import gpu, loss, step
-from logcosh_vae.presentation import LOSS_NAMES, format_value, model_text, time_text
+from logcosh_vae.reporting.tables import LOSS_NAMES, format_value, model_text, time_text
 
 
 def by_card(results: Mapping[str, Any], table: Callable[[list[dict[str, Any]]], str]) -> str:

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import torch
 
+from logcosh_vae.base.environment import describe
 from logcosh_vae.data import text_removal
-from logcosh_vae.environment import describe
-from logcosh_vae.experiments import write_results
-from logcosh_vae.restoration.changes import COVERING, restore_changed
+from logcosh_vae.experiments.experiment import write_results
+from logcosh_vae.metrics.image_quality import psnr, ssim
+from logcosh_vae.restoration.augmentation import Mirrored
+from logcosh_vae.restoration.blending import COVERING, restore_changed
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
-from logcosh_vae.restoration.measures import psnr, ssim
-from logcosh_vae.restoration.measuring import clean_and_corrupted
-from logcosh_vae.restoration.mirrored import Mirrored
-from logcosh_vae.restoration.shipped import load_shipped, ship
-from logcosh_vae.restoration.tiles import restore
-from logcosh_vae.runs import RunFolder
+from logcosh_vae.restoration.evaluation import clean_and_corrupted
+from logcosh_vae.restoration.pretrained import load_shipped, ship
+from logcosh_vae.restoration.tiling import restore
+from logcosh_vae.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from logcosh_vae.paper.drawing import figure_image, plot
-from logcosh_vae.report import COLOURS
+from logcosh_vae.reporting.html import COLOURS
 
 GREY = "#bbbbbb"
 OURS = "logcosh-vae"

@@ -25,11 +25,13 @@ import speed_plots
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from logcosh_vae import images, load
+from logcosh_vae import load
+from logcosh_vae.base import image_grid
 from logcosh_vae.bench import loss as loss_bench
-from logcosh_vae.evaluation import generate, random_test_images, reconstruct
+from logcosh_vae.evaluation.evaluate import generate, random_test_images, reconstruct
 from logcosh_vae.paper.registry import EXPERIMENTS
-from logcosh_vae.presentation import (
+from logcosh_vae.reporting.narrative import Words
+from logcosh_vae.reporting.tables import (
     LOSS_NAMES,
     duration,
     format_change,
@@ -38,7 +40,6 @@ from logcosh_vae.presentation import (
     model_text,
     time_text,
 )
-from logcosh_vae.words import Words
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "images"
@@ -429,11 +430,11 @@ def overview(results: Mapping[str, Any], runs: Path) -> Image.Image | None:
         return None
     columns = 18
     real = random_test_images(folders["l2"], columns, 1)
-    rows = [("real test digits", images.grid(real, columns, scale=1))]
+    rows = [("real test digits", image_grid.grid(real, columns, scale=1))]
     for loss, name in (("l2", "squared L2"), ("log-cosh", "log-cosh, a = 100")):
         model = load(folders[loss])
-        rows.append((f"reconstructed, {name}", images.grid(reconstruct(model, real), columns, scale=1)))
-        rows.append((f"generated, {name}", images.grid(generate(model, 2 * columns, 0), columns, scale=1)))
+        rows.append((f"reconstructed, {name}", image_grid.grid(reconstruct(model, real), columns, scale=1)))
+        rows.append((f"generated, {name}", image_grid.grid(generate(model, 2 * columns, 0), columns, scale=1)))
     order = [0, 1, 3, 2, 4]
     big = [(rows[i][0], rows[i][1].resize((2 * rows[i][1].width, 2 * rows[i][1].height), 0)) for i in order]
     return labelled([(n, p.convert("RGB")) for n, p in big], big[0][1].width)
@@ -446,14 +447,14 @@ def main() -> None:
     results = json.loads((ROOT / "results" / "table1-paper.json").read_text(encoding="utf-8"))
     overviews = [picture for store in stores if (picture := overview(results, store)) is not None]
     if overviews:
-        images.save(overviews[0], PICTURES / "vae-mlp.png")
+        image_grid.save(overviews[0], PICTURES / "vae-mlp.png")
     for name in FIGURES:
         drawn = [store / f"{name}.png" for store in stores if (store / f"{name}.png").is_file()]
         if drawn:
             shutil.copyfile(drawn[0], PICTURES / f"{name}.png")
     speed = {name: json.loads((ROOT / "results" / f"bench-{name}.json").read_text(encoding="utf-8")) for name in SPEED}
-    images.save(speed_plots.steps([speed["step"], speed["step-2-threads"]]), PICTURES / "bench-step.png")
-    images.save(speed_plots.losses(speed["loss"]), PICTURES / "bench-loss.png")
+    image_grid.save(speed_plots.steps([speed["step"], speed["step-2-threads"]]), PICTURES / "bench-step.png")
+    image_grid.save(speed_plots.losses(speed["loss"]), PICTURES / "bench-loss.png")
     for name in ("vae-mlp", *FIGURES):
         if not (PICTURES / f"{name}.png").is_file():
             print(f"missing: {PICTURES / name}.png; give the folder of its runs", file=sys.stderr)

@@ -1,9 +1,9 @@
-"""The log-cosh reconstruction loss, and the variational auto-encoders it improves.
+"""The log-cosh reconstruction loss, and the variational autoencoders it improves.
 
     from logcosh_vae import log_cosh, LogCoshLoss
 
-The losses need nothing but torch. Every name is imported when it is first asked for, so that neither the command
-line's help nor the loss alone pays for the rest.
+The losses need nothing but torch. Names are imported on first use, so `import logcosh_vae` and the command line's help
+start quickly.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .autoencoders import load
-    from .losses import LogCoshLoss, l1, log_cosh, log_cosh_gradient_only, squared_l2
+    from .losses import LogCoshLoss, l1, log_cosh, log_cosh_surrogate, squared_l2
     from .models import VAE, WAE
+    from .training.autoencoder import load
 
-__all__ = ["VAE", "WAE", "LogCoshLoss", "l1", "load", "log_cosh", "log_cosh_gradient_only", "squared_l2"]
+__all__ = ["VAE", "WAE", "LogCoshLoss", "l1", "load", "log_cosh", "log_cosh_surrogate", "squared_l2"]
 
-_MODULES = {"VAE": "models", "WAE": "models", "load": "autoencoders"}
+_MODULES = {"VAE": "models", "WAE": "models", "load": "training.autoencoder"}
+_RENAMED = {"log_cosh_gradient_only": "log_cosh_surrogate"}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        import warnings
+
+        warnings.warn(f"{name} is now called {_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+        return __getattr__(_RENAMED[name])
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_MODULES.get(name, 'losses')}", __name__), name)

@@ -2,7 +2,7 @@
 
     python tests/golden/measure.py --write        after a change that is meant to move them
 
-`values.json` holds what they were, with the versions (`logcosh_vae.versions`) that they are of. A change of an
+`values.json` holds what they were, with the versions (`logcosh_vae.base.versions`) that they are of. A change of an
 initialisation, a random stream, a preprocessing step or a formula moves at least one of them, and `test_golden.py`
 fails until the version it belongs to is raised and the values are written again. `--write` refuses values that have
 moved while their version has not: results of both would be taken for the same.
@@ -24,27 +24,27 @@ import PIL
 import torch
 from torch import Tensor
 
-from logcosh_vae.build import autoencoding_step, build_model, build_objective, build_optimizer
-from logcosh_vae.classifiers import FeatureConfig, classifying_step
-from logcosh_vae.config import TrainConfig, resolve
+from logcosh_vae.base.settings import override
+from logcosh_vae.base.versions import numerics
 from logcosh_vae.data.batches import Batch, to_unit, training_batches
 from logcosh_vae.data.decode import Preparation, Tiling, decode, decode_tiles
-from logcosh_vae.evaluation import choose_images, generate, interpolations, reconstruct
-from logcosh_vae.latent import DiagonalGaussian, kl_divergence, mmd, standard_normal
+from logcosh_vae.evaluation.evaluate import choose_images, generate, interpolations, reconstruct
+from logcosh_vae.evaluation.feature_training import FeatureConfig, classifying_step
 from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.metrics.classifier import FeatureClassifier, feature_statistics
 from logcosh_vae.metrics.frechet import frechet_distance
+from logcosh_vae.metrics.image_quality import psnr, ssim
 from logcosh_vae.metrics.sharpness import sharpness
+from logcosh_vae.models.distributions import DiagonalGaussian, kl_divergence, mmd, standard_normal
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
-from logcosh_vae.restoration.learning import RestorationConfig, optimizer_of, patches, resolved, restoring_step
-from logcosh_vae.restoration.measures import psnr, ssim
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TRAINING, draw_sheet
-from logcosh_vae.restoration.tiles import restore
-from logcosh_vae.running import on_threads
-from logcosh_vae.settings import override
-from logcosh_vae.training import stream, update
-from logcosh_vae.versions import numerics
+from logcosh_vae.restoration.tiling import restore
+from logcosh_vae.restoration.training import RestorationConfig, optimizer_of, patches, resolved, restoring_step
+from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
+from logcosh_vae.training.config import TrainConfig, resolve
+from logcosh_vae.training.loop import stream, update
+from logcosh_vae.training.session import on_threads
 
 HERE = Path(__file__).parent
 VALUES = HERE / "values.json"
@@ -149,7 +149,7 @@ def losses() -> Values:
         values[f"loss {name}"] = value.tolist()
         (gradient,) = torch.autograd.grad(value.sum(), residuals)
         values[f"gradient {name}"] = gradient.tolist()
-        values[f"surrogate's gradient {name}"] = loss.slope(
+        values[f"surrogate's gradient {name}"] = loss.grad(
             residuals.detach(), torch.zeros(8, dtype=torch.float64)
         ).tolist()
     z = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (12, 4)))
@@ -255,7 +255,7 @@ class Section:
 
     Attributes:
         measure: gives them.
-        version: that it belongs to, see `logcosh_vae.versions.numerics`.
+        version: that it belongs to, see `logcosh_vae.base.versions.numerics`.
         relative, absolute: how far a number may be off: processors add in different orders.
     """
 

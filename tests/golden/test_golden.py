@@ -6,7 +6,7 @@ import PIL
 import pytest
 from tests.golden.measure import SECTIONS, VALUES, differences, measured
 
-from logcosh_vae.versions import numerics
+from logcosh_vae.base.versions import numerics
 
 KNOWN = json.loads(VALUES.read_text(encoding="utf-8"))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ..data.batches import to_unit, training_batches
-from ..training import stream
+from ..training.loop import stream
 from .timing import Contender
 
 IMAGES, BATCH = 20_000, 100

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from ..memory import keep_freed_memory
-from ..training import use_threads
+from ..base.memory import keep_freed_memory
+from ..training.loop import use_threads
 from .step import config_of, images, ours, plain
 
 

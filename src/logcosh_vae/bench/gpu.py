@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..config import TrainConfig
-from ..networks import ImageShape
+from ..models.networks import ImageShape
+from ..training.config import TrainConfig
 from . import loss, step
 from .timing import Contender, in_turns, row, spread
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..losses import LogCoshLoss, log_cosh, log_cosh_gradient_only
-from ..training import stream
+from ..losses import LogCoshLoss, log_cosh, log_cosh_surrogate
+from ..training.loop import stream
 from .step import synchronize
 from .timing import Contender
 
@@ -36,7 +36,7 @@ def _torchmetrics(x: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {
     OURS: lambda prediction, target: log_cosh(prediction, target, a=A).sum(),
     MODULE: LogCoshLoss(A, "sum"),
-    GRADIENT_ONLY: lambda prediction, target: log_cosh_gradient_only(prediction, target, a=A).sum(),
+    GRADIENT_ONLY: lambda prediction, target: log_cosh_surrogate(prediction, target, a=A).sum(),
     MSE: lambda prediction, target: F.mse_loss(prediction, target, reduction="sum"),
     "torch smooth_l1_loss": lambda prediction, target: F.smooth_l1_loss(prediction, target, reduction="sum", beta=0.01),
     "torch huber_loss": lambda prediction, target: F.huber_loss(prediction, target, reduction="sum", delta=0.01),

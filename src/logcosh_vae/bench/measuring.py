@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..build import build_model
+from ..base.devices import takes_bfloat16
 from ..data import ImageSet, data_root
-from ..devices import takes_bfloat16
-from ..evaluation import BATCH, EvaluationConfig, measure
-from ..features import load_extractor
-from ..restoration.changes import restore_changed
-from ..restoration.shipped import load_shipped
-from ..training import stream
+from ..evaluation.evaluate import BATCH, EvaluationConfig, measure
+from ..evaluation.features import load_extractor
+from ..restoration.blending import restore_changed
+from ..restoration.pretrained import load_shipped
+from ..training.builders import build_model
+from ..training.loop import stream
 from .step import SHAPE, config_of
 from .timing import Contender
 

@@ -12,11 +12,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from ..base.errors import PeerError
 from .timing import Contender
-
-
-class PeerError(RuntimeError):
-    """The other program did not do as it should; the message says which and what it wrote."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from ..devices import takes_bfloat16
+from ..base.devices import takes_bfloat16
 from .peer import peer
 from .timing import Contender
 

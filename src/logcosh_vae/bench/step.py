@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ..build import autoencoding_step, build_model, build_objective, build_optimizer
-from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
-from ..cuda_graph import on_own_stream, record
+from ..base.devices import takes_bfloat16
 from ..data.batches import Batch, training_batches
-from ..devices import takes_bfloat16
-from ..networks import ImageShape
-from ..training import Schedule, fit, stream
+from ..models.networks import ImageShape
+from ..training.builders import autoencoding_step, build_model, build_objective, build_optimizer
+from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
+from ..training.cuda_graph import on_own_stream, record
+from ..training.loop import Schedule, fit, stream
 from .peer import peer
 from .timing import Contender
 

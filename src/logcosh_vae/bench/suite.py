@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..paper.tables import LAPTOP_WIDTH
-from ..running import on_threads
+from ..training.session import on_threads
 from . import batches, loss, measuring, side_by_side, startup, step
 from .peer import peer
 from .timing import ROUNDS, Contender, in_turns, record, row

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..environment import describe
+from ..base.environment import describe
 
 ROUNDS = 9
 ROUND_SECONDS = 0.25

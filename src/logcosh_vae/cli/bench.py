@@ -29,10 +29,10 @@ def bench(
     results: Annotated[Path, typer.Option("--results", help="Where bench-NAME.json goes.")] = Path("results"),
 ) -> None:
     """Time steps, losses, batches, measuring and start-up in turns against other implementations and the limit."""
+    from ..base.settings import choose
     from ..bench.suite import SUITE, run
-    from ..experiments import write_results
-    from ..settings import choose
-    from ..terminal import BenchmarkDisplay, bench_table, console
+    from ..experiments.experiment import write_results
+    from .terminal import BenchmarkDisplay, bench_table, console
 
     choose("benchmark", name, (*SUITE, "all"))
     results.mkdir(parents=True, exist_ok=True)

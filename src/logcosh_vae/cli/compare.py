@@ -9,27 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..base.errors import UsageError
 from .many import run_all
-from .options import (
-    Data,
-    DataRoot,
-    Device,
-    Epochs,
-    Jobs,
-    Model,
-    Settings,
-    Size,
-    UsageError,
-    app,
-    picture_set,
-    train_config,
-)
+from .options import Data, DataRoot, Device, Epochs, Jobs, Model, Settings, Size, app, picture_set, train_config
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..experiments import Experiment
-    from ..words import Words
+    from ..experiments.experiment import Experiment
+    from ..reporting.narrative import Words
 
     # what is compared, what is said of it, and what draws it from results and runs
     _Compared = tuple[Experiment[Any], Words, Callable[[Mapping[str, Any], Path], Image] | None]
@@ -66,10 +54,10 @@ def compare(
     ] = None,
 ) -> None:
     """Train one model with several losses and compare them in a table and a report."""
-    from .. import images as pictures
-    from ..experiments import write_results
-    from ..report import Part, build, png, write_markdown
-    from ..terminal import console, results_table
+    from ..base import image_grid as pictures
+    from ..experiments.experiment import write_results
+    from ..reporting.html import Part, build, png, write_markdown
+    from .terminal import console, results_table
 
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to use what it holds, or choose another --out")
@@ -107,12 +95,12 @@ def _autoencoders(
     device: str | None,
     settings: list[str],
 ) -> _Compared:
-    from ..autoencoder_experiments import AutoencoderExperiment, Row
-    from ..evaluation import evaluation_for
+    from ..base.settings import override
+    from ..evaluation.evaluate import evaluation_for
+    from ..experiments.autoencoders import AutoencoderExperiment, Row
     from ..paper.reported import reported
-    from ..presentation import LOSS_NAMES, model_text
-    from ..settings import override
-    from ..words import WORDS
+    from ..reporting.narrative import WORDS
+    from ..reporting.tables import LOSS_NAMES, model_text
 
     configs = [
         train_config(data, model, name, a if name == "log-cosh" else None, size=size, device=device, epochs=epochs)
@@ -137,14 +125,14 @@ def _restoration(
     device: str | None,
     settings: list[str],
 ) -> _Compared:
+    from ..base.settings import choose, override
     from ..losses import LOSSES
     from ..paper.restoration_drawing import examples
-    from ..presentation import LOSS_NAMES
+    from ..reporting.restoration_narrative import WORDS
+    from ..reporting.tables import LOSS_NAMES
     from ..restoration.corruptions import CORRUPTIONS
     from ..restoration.experiment import RestorationExperiment
-    from ..restoration.learning import RestorationConfig, resolved
-    from ..restoration.words import WORDS
-    from ..settings import choose, override
+    from ..restoration.training import RestorationConfig, resolved
 
     choose("--task", task, CORRUPTIONS)
     for name in losses:

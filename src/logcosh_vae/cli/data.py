@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .options import DataRoot, Overwrite, Size, UsageError, app, image_set, parse_size
+from ..base.errors import UsageError
+from .options import DataRoot, Overwrite, Size, app, image_set, parse_size
 
 data_app = typer.Typer(
     help="Image sets: where they are, what they are like, fetching them.", invoke_without_command=True
@@ -24,7 +25,8 @@ def data_list(context: typer.Context, data_root: DataRoot = None) -> None:
     """List the known image sets and whether they are in the data root."""
     if context.invoked_subcommand is not None:
         return
-    from ..data import DATASETS, DataError, count_images
+    from ..base.errors import DataError
+    from ..data import DATASETS, count_images
     from ..data import data_root as find_root
 
     root = find_root(data_root)
@@ -39,10 +41,10 @@ def data_list(context: typer.Context, data_root: DataRoot = None) -> None:
 @data_app.command("fetch")
 def data_fetch(name: Annotated[str, typer.Argument(help="mnist | fashion-mnist")], data_root: DataRoot = None) -> None:
     """Fetch an image set if it is missing, and verify it."""
+    from ..base.settings import choose
     from ..data import DATASETS, IDX_SETS, TEXT_REMOVAL, load_images
     from ..data import data_root as find_root
-    from ..settings import choose
-    from ..terminal import FetchDisplay
+    from .terminal import FetchDisplay
 
     if name in {*DATASETS, TEXT_REMOVAL} - {*IDX_SETS}:
         raise UsageError(f"{name} is not fetched, since its terms do not allow it; docs/data.md says where to put it")
@@ -71,11 +73,11 @@ def data_info(
     data_root: DataRoot = None,
 ) -> None:
     """Describe an image set: count, sizes, pixels, a contact sheet, and which loss that speaks for."""
-    from .. import images as pictures
+    from ..base import image_grid as pictures
     from ..data import load_images
     from ..data.describe import summarise
-    from ..evaluation import choose_images
-    from ..terminal import FetchDisplay
+    from ..evaluation.evaluate import choose_images
+    from .terminal import FetchDisplay
 
     name = image_set(name)
     out = out or Path(f"{Path(name).stem}-contact-sheet.png")

@@ -11,11 +11,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ..files import brief
-from ..launch import place
-from ..memory import keep_freed_memory
+from ..base.errors import UsageError, UserError
+from ..base.files import brief
+from ..base.launch import place
+from ..base.memory import keep_freed_memory
 from . import bench, compare, data, reproduce, restoration, runs
-from .options import UsageError, app
+from .options import app
 
 __all__ = ["bench", "compare", "data", "main", "reproduce", "restoration", "runs"]
 
@@ -57,23 +58,6 @@ def _fail(message: str, code: int) -> NoReturn:
     _leave_at_once(code)
 
 
-def _known_errors() -> dict[type[BaseException], int]:
-    """Errors whose text is written for the user, with their exit codes; only of modules that were reached."""
-    codes: dict[type[BaseException], int] = {UsageError: 2}
-    for module, name, code in (
-        ("settings", "ConfigError", 2),
-        ("runs", "RunError", 1),
-        ("data", "DataError", 1),
-        ("training", "TrainingError", 1),
-        ("files", "DamagedJsonError", 1),
-        ("bench.peer", "PeerError", 1),
-    ):
-        loaded = sys.modules.get(f"logcosh_vae.{module}")
-        if loaded is not None and hasattr(loaded, name):
-            codes[getattr(loaded, name)] = code
-    return codes
-
-
 def main() -> None:
     """Entry point: one line for an error, a traceback only with `--debug`; 2 for usage, 1 for failure."""
     arguments = sys.argv[1:]
@@ -107,9 +91,8 @@ def main() -> None:
             where = getattr(getattr(error, "ctx", None), "command_path", "logcosh-vae")
             message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
             _fail(f"{message} (see '{where} --help')", 2)
-        for kind, code in _known_errors().items():
-            if isinstance(error, kind):
-                _fail(str(error), code)
+        if isinstance(error, UserError):
+            _fail(str(error), error.exit_code)
         if isinstance(error, OSError) and error.filename is not None:
             _fail(f"{error.filename}: {error.strerror}", 1)
         _fail(f"{type(error).__name__}: {brief(error)} (add --debug for where)", 1)

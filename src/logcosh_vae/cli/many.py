@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..experiments import Experiment
-    from ..jobs import Workers
+    from ..experiments.experiment import Experiment
+    from ..experiments.scheduler import Workers
 
 
 def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Experiment[Any]:
     """Fetch and prepare images once, with progress, before worker processes look for them; train missing features."""
-    from ..experiments import Preparing
-    from ..running import Watch
-    from ..terminal import FetchDisplay, TrainingDisplay
+    from ..experiments.experiment import Preparing
+    from ..training.session import Watch
+    from .terminal import FetchDisplay, TrainingDisplay
 
     fetching, training = FetchDisplay(), TrainingDisplay()
 
@@ -35,7 +35,7 @@ def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Exper
 @contextmanager
 def _workers(jobs: int | None, scheduler: str | None, wanted: int, store: Path) -> Iterator[Workers]:
     """Workers that end at once when something goes wrong or the user stops."""
-    from ..jobs import Workers, default_jobs
+    from ..experiments.scheduler import Workers, default_jobs
 
     workers = Workers.cluster(scheduler) if scheduler else Workers.local(min(jobs or default_jobs(), max(1, wanted)))
     try:
@@ -58,9 +58,9 @@ def run_all(
 ) -> Iterator[dict[str, Any]]:
     """The results of experiments, whose runs are all done first, several at a time and none twice."""
     from ..data import data_root as find_root
-    from ..experiments import jobs_of, run_experiment
-    from ..jobs import run_jobs
-    from ..terminal import ExperimentDisplay
+    from ..experiments.experiment import jobs_of, run_experiment
+    from ..experiments.scheduler import run_jobs
+    from .terminal import ExperimentDisplay
 
     # workers on other machines have another folder and environment
     store, data_root = store.resolve(), find_root(data_root).resolve()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from ..base.errors import UsageError
+
 if TYPE_CHECKING:
-    from ..config import TrainConfig
+    from ..training.config import TrainConfig
 
 VERBS = ("train", "evaluate", "sample", "reconstruct", "interpolate", "compare", "reproduce", "restore")
 """As help lists them, the usual first; the others follow."""
@@ -39,10 +41,6 @@ class Profile(StrEnum):
     paper = "paper"
     laptop = "laptop"
     smoke = "smoke"
-
-
-class UsageError(Exception):
-    """The command cannot be understood as typed."""
 
 
 DataRoot = Annotated[
@@ -82,16 +80,16 @@ def parse_size(text: str) -> tuple[int, ...]:
 
 def image_set(name: str) -> str:
     """A known set's name, or the full path of the pictures, which a run finds again from anywhere."""
+    from ..base.settings import choose
     from ..data import DATASETS, is_path
-    from ..settings import choose
 
     return str(Path(name).resolve()) if is_path(name) else choose("--data", name, (*DATASETS, "a folder or zip file"))
 
 
 def picture_set(name: str) -> str:
     """For restoration: `text-removal`, or the full path of a folder or zip file of pictures."""
+    from ..base.settings import choose
     from ..data import TEXT_REMOVAL
-    from ..settings import choose
 
     path = Path(name).expanduser()
     if name and (path.exists() or "/" in name):
@@ -110,11 +108,12 @@ def train_config(
     **values: Any,
 ) -> TrainConfig:
     """The config that the options name; `ConfigError` with the nearest name for one that is unknown."""
-    from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+    from ..base.errors import ConfigError
+    from ..base.settings import choose
     from ..losses import LOSSES
-    from ..models import MODELS
-    from ..networks import NETWORKS
-    from ..settings import ConfigError, choose
+    from ..models.autoencoder import MODELS
+    from ..models.networks import NETWORKS
+    from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 
     names = [f"{family}-{network}" for family in MODELS for network in NETWORKS]
     for key, value, known in (

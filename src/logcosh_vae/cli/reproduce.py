@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..base.errors import UsageError
 from .many import run_all
-from .options import DataRoot, Device, Jobs, Overwrite, Profile, UsageError, app
+from .options import DataRoot, Device, Jobs, Overwrite, Profile, app
 
 if TYPE_CHECKING:
-    from ..experiments import Experiment
+    from ..experiments.experiment import Experiment
 
 
 @app.command()
@@ -37,13 +38,13 @@ def reproduce(
     data_root: DataRoot = None,
 ) -> None:
     """Run a table or a figure of the paper, or all; writes results/NAME-PROFILE.json and a report."""
-    from .. import images as pictures
-    from ..experiments import write_results
+    from ..base import image_grid as pictures
+    from ..base.errors import RunError
+    from ..base.settings import choose
+    from ..experiments.experiment import write_results
     from ..paper.registry import ALL, EXPERIMENTS
-    from ..report import Part, build, png, write_markdown
-    from ..runs import RunError
-    from ..settings import choose
-    from ..terminal import console, results_table
+    from ..reporting.html import Part, build, png, write_markdown
+    from .terminal import console, results_table
 
     choose("experiment", name, (*EXPERIMENTS, "all"))
     names = ALL if name == "all" else [name]
@@ -78,7 +79,7 @@ def reproduce(
 
 def _wanted(experiment: Experiment[Any], models: list[str] | None, device: str | None) -> Experiment[Any]:
     """The experiment with the rows of some models only, on a device."""
-    from ..settings import choose
+    from ..base.settings import choose
 
     known = experiment.models()
     for wanted in models or []:
@@ -90,7 +91,8 @@ def _wanted(experiment: Experiment[Any], models: list[str] | None, device: str |
 
 def _check_smaller(path: Path, experiment: Experiment[Any], seeds: int, overwrite: bool) -> None:
     """Refuse to replace results by fewer rows or seeds."""
-    from ..files import DamagedJsonError, read_json
+    from ..base.errors import DamagedJsonError
+    from ..base.files import read_json
 
     if overwrite or not path.exists():
         return

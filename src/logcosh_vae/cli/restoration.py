@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Overwrite, Settings, UsageError, app, picture_set
+from ..base.errors import UsageError
+from .options import Device, Overwrite, Settings, app, picture_set
 from .restoring import box_of, method_of, network_for, restore_all, targets_of, within
 
 SHIPPED = "shipped"
@@ -135,8 +136,8 @@ def restore(
         raise UsageError("--data, --loss, --a, --from, --resume and --set belong to --train")
     if scale is not None and not 0.0 < scale <= 1.0:
         raise UsageError(f"--scale must be above 0 and at most 1; got {scale:g}")
+    from ..base.settings import choose
     from ..restoration.corruptions import CORRUPTIONS
-    from ..settings import choose
 
     if task is not None:
         choose("--task", task, CORRUPTIONS)
@@ -161,10 +162,10 @@ def _train(
 ) -> None:
     from dataclasses import replace
 
-    from ..restoration.learning import RestorationConfig, learn
-    from ..running import Watch
-    from ..settings import override
-    from ..terminal import FetchDisplay, TrainingDisplay
+    from ..base.settings import override
+    from ..restoration.training import RestorationConfig, learn
+    from ..training.session import Watch
+    from .terminal import FetchDisplay, TrainingDisplay
 
     config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device=device or "cpu")
     network = None if start is None else network_for(task, None if start == SHIPPED else Path(start), None, True)[0]

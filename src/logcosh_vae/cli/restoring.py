@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .options import UsageError
+from ..base.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,9 +28,9 @@ def network_for(
     task: str | None, model: Path | None, device: str | None, any_task: bool = False
 ) -> tuple[RestorationNetwork, str]:
     """The network that is asked for, and its task, which is the one that is asked for unless any will do."""
-    from ..devices import find_device
-    from ..restoration.learning import load_restoration
-    from ..restoration.shipped import TASKS, load_shipped
+    from ..base.devices import find_device
+    from ..restoration.pretrained import TASKS, load_shipped
+    from ..restoration.training import load_restoration
 
     if model is None:
         network, known = load_shipped(task or "text")[0], task or "text"
@@ -89,9 +89,9 @@ def method_of(
     task: str | None, model: Path | None, device: str | None, scale: float | None, careful: bool
 ) -> tuple[_Method, RestorationNetwork]:
     """What makes the restored pixels of a picture's, and the network that it asks."""
-    from ..restoration.changes import COVERING, restore_changed
-    from ..restoration.mirrored import Mirrored
-    from ..restoration.tiles import restore as restored
+    from ..restoration.augmentation import Mirrored
+    from ..restoration.blending import COVERING, restore_changed
+    from ..restoration.tiling import restore as restored
 
     network, task = network_for(task, model, device)
     if scale is not None and task != "text":
@@ -120,7 +120,7 @@ def within(
     scale: float,
 ) -> _Method:
     """The method, changing only what lies in a box or in the mask."""
-    from ..restoration.changes import SPREAD
+    from ..restoration.blending import SPREAD
     from ..restoration.photographs import read_mask
     from ..restoration.region import Region, restore_region
 
@@ -134,10 +134,9 @@ def within(
 
 def restore_all(pairs: list[tuple[Path, Path]], method: _Method, overwrite: bool) -> None:
     """Restore one picture after another; those that cannot be are named and left out."""
-    from ..data import DataError
+    from ..base.errors import DataError, RegionError
     from ..restoration.photographs import check_writable, read, write
-    from ..restoration.region import RegionError
-    from ..terminal import PicturesDisplay
+    from .terminal import PicturesDisplay
 
     display, failed = PicturesDisplay(len(pairs)), 0
     for file, target in pairs:

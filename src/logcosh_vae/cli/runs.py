@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ..launch import place
+from ..base.errors import UsageError
+from ..base.launch import place
 from .options import (
     Data,
     DataRoot,
@@ -20,7 +21,6 @@ from .options import (
     Seed,
     Settings,
     Size,
-    UsageError,
     app,
     parse_size,
     train_config,
@@ -43,10 +43,10 @@ def train(
     data_root: DataRoot = None,
 ) -> None:
     """Train an auto-encoder; leaves a run folder with config, metrics, weights and pictures."""
-    from ..autoencoders import train as run
-    from ..running import Watch
-    from ..settings import override
-    from ..terminal import FetchDisplay, TrainingDisplay
+    from ..base.settings import override
+    from ..training.autoencoder import train as run
+    from ..training.session import Watch
+    from .terminal import FetchDisplay, TrainingDisplay
 
     config = override(
         train_config(data, model, loss, a, size=size, device=device, epochs=epochs, seed=seed), settings or []
@@ -79,11 +79,11 @@ def evaluate(
     data_root: DataRoot = None,
 ) -> None:
     """Measure a finished run: sharpness, FID, every term of the objective; draws its pictures."""
-    from ..autoencoders import config_of
-    from ..evaluation import evaluate as measure
-    from ..evaluation import evaluation_for
-    from ..presentation import METRIC_NAMES
-    from ..runs import RunFolder
+    from ..evaluation.evaluate import evaluate as measure
+    from ..evaluation.evaluate import evaluation_for
+    from ..reporting.tables import METRIC_NAMES
+    from ..training.autoencoder import config_of
+    from ..training.run_folder import RunFolder
 
     if features is not None and not features.is_file():
         raise UsageError(f"--features {features}: no such file")
@@ -125,9 +125,9 @@ def sample(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw images from the prior with a trained model."""
-    from .. import images as pictures
-    from ..autoencoders import load
-    from ..evaluation import generate
+    from ..base import image_grid as pictures
+    from ..evaluation.evaluate import generate
+    from ..training.autoencoder import load
 
     path = _picture_path(out, run / f"sample-seed{seed}-{count}.png", overwrite)
     pictures.save(pictures.grid(generate(load(run), count, seed), columns=round(count**0.5) or 1), path)
@@ -144,9 +144,9 @@ def reconstruct(
     data_root: DataRoot = None,
 ) -> None:
     """Draw test images over what a trained model makes of them."""
-    from .. import images as pictures
-    from ..autoencoders import load
-    from ..evaluation import paired_reconstructions, random_test_images
+    from ..base import image_grid as pictures
+    from ..evaluation.evaluate import paired_reconstructions, random_test_images
+    from ..training.autoencoder import load
 
     path = _picture_path(out, run / f"reconstruct-seed{seed}-{count}.png", overwrite)
     pairs = paired_reconstructions(load(run), random_test_images(run, count, seed, data_root), columns=10)
@@ -165,9 +165,9 @@ def interpolate(
     data_root: DataRoot = None,
 ) -> None:
     """Draw the way between two test images in the latent space, a pair a row."""
-    from .. import images as pictures
-    from ..autoencoders import load
-    from ..evaluation import interpolations, random_test_images
+    from ..base import image_grid as pictures
+    from ..evaluation.evaluate import interpolations, random_test_images
+    from ..training.autoencoder import load
 
     path = _picture_path(out, run / f"interpolate-seed{seed}-{pairs}x{steps}.png", overwrite)
     real = random_test_images(run, 2 * pairs, seed, data_root)
@@ -190,13 +190,13 @@ def train_features(
     data_root: DataRoot = None,
 ) -> None:
     """Train the classifier whose coding layer gives the features of the FID."""
-    from ..classifiers import feature_config, feature_folder
-    from ..classifiers import install as install_weights
-    from ..classifiers import train_features as run
+    from ..base.settings import choose
     from ..data import DATASETS
-    from ..running import Watch
-    from ..settings import choose
-    from ..terminal import FetchDisplay, TrainingDisplay
+    from ..evaluation.feature_training import feature_config, feature_folder
+    from ..evaluation.feature_training import install as install_weights
+    from ..evaluation.feature_training import train_features as run
+    from ..training.session import Watch
+    from .terminal import FetchDisplay, TrainingDisplay
 
     choose("image set", data, list(DATASETS))
     display = TrainingDisplay()

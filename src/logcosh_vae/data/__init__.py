@@ -7,12 +7,13 @@ import os
 from functools import partial
 from pathlib import Path
 
-from ..defaults import PICTURE_SIZE
+from ..base.errors import DataError
 from .celeba import OFFICIAL, find_celeba, load_celeba
 from .decode import Preparation, Tiling
 from .folder import load_folder
-from .images import DataError, ImageSet
+from .image_set import ImageSet
 from .mnist import FASHION_MNIST, MNIST, load
+from .sizes import PICTURE_SIZE
 from .sources import Progress
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .mapped import file_of
+from .memmap import file_of
 
 
 class Batch(NamedTuple):

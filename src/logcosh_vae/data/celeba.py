@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
+from ..base.errors import DataError
 from .collection import Collection, Folder, Member, Zip
 from .decode import Preparation
 from .folder import part
-from .images import DataError, ImageSet
+from .image_set import ImageSet
 from .prepare import prepared
 from .sources import Progress
 

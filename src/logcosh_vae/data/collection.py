@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from .images import DataError
+from ..base.errors import DataError
 
 SUFFIXES = frozenset(
     f".{name}"

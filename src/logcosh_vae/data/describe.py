@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .images import ImageSet
+from .image_set import ImageSet
 
 NEAR = 13
 """A byte at most this far from 0 or from 255 (0.05 in [0, 1]) counts as near."""

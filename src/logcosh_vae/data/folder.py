@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from ..base.errors import DataError
 from .collection import Member, open_collection
 from .decode import Preparation, Tiling
-from .images import DataError, ImageSet
+from .image_set import ImageSet
 from .prepare import Prepared, prepared
 from .sources import Progress
 

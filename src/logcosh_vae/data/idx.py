@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import DataError
+from ..base.errors import DataError
 
 LARGEST = 1 << 30
 """A header that claims more bytes than this is taken for damage."""

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..files import written_aside
+from ..base.errors import DataError
+from ..base.files import written_aside
 from .idx import DamagedError, idx_md5, read_idx
-from .images import DataError, ImageSet
+from .image_set import ImageSet
 from .sources import PACKAGE, Progress, UnreachableError, download, from_python_package, locked
 
 FILES = {

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..devices import usable_cores
-from ..files import ASIDE_PREFIX, brief, read_json, write_json
-from ..versions import DATA
+from ..base.devices import usable_cores
+from ..base.errors import DataError
+from ..base.files import ASIDE_PREFIX, brief, read_json, write_json
+from ..base.versions import DATA
 from .collection import Collection, Member
 from .decode import Preparation, Tiling, decode, decode_tiles
-from .images import DataError
-from .mapped import look_after
+from .memmap import look_after
 from .sources import Progress, locked
 
 HEADER = 128

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from filelock import BaseFileLock, FileLock
 
+from ..base.errors import DataError
 from .idx import idx_bytes
-from .images import DataError
 
 Progress = Callable[[str, int, int | None, str], None]
 """Called with a name, how many `bytes` or `images` are done, how many there are if that is known, and which of both."""

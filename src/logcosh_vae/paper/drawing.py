@@ -12,14 +12,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .. import images as pictures
-from ..autoencoders import config_of, load, split
+from ..base import image_grid as pictures
 from ..data.batches import to_unit
-from ..evaluation import generate, interpolations, random_test_images, reconstruct
+from ..evaluation.evaluate import generate, interpolations, random_test_images, reconstruct
 from ..losses import LOSSES, make_loss
-from ..presentation import LOSS_NAMES, model_text
-from ..report import COLOURS
-from ..runs import RunFolder
+from ..reporting.html import COLOURS
+from ..reporting.tables import LOSS_NAMES, model_text
+from ..training.autoencoder import config_of, load, split
+from ..training.run_folder import RunFolder
 
 INK, SOFT = (28, 28, 30), (98, 98, 106)
 GAP = 16

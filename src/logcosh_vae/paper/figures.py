@@ -13,10 +13,10 @@ from typing import Any
 
 from PIL import Image
 
-from ..autoencoder_experiments import AutoencoderExperiment, Row
-from ..config import TrainConfig
-from ..presentation import format_change, format_value
-from ..words import WORDS, Words
+from ..experiments.autoencoders import AutoencoderExperiment, Row
+from ..reporting.narrative import WORDS, Words
+from ..reporting.tables import format_change, format_value
+from ..training.config import TrainConfig
 from .drawing import curvature, curvature_figure, loss_curves, pair_of, sheet
 from .reported import reported
 from .tables import PROFILES, configuration

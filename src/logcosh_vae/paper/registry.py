@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..experiments import Experiment
-from ..words import WORDS, Words
+from ..experiments.experiment import Experiment
+from ..reporting.narrative import WORDS, Words
 from . import restoration
 from .figures import FIGURES, Draw, figure
 from .tables import TABLES, table

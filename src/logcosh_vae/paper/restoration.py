@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import TEXT_REMOVAL
+from ..reporting.narrative import Words
+from ..reporting.restoration_narrative import WORDS, choice_findings
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.experiment import RestorationExperiment
-from ..restoration.learning import RestorationConfig
-from ..restoration.words import WORDS, choice_findings
-from ..words import Words
+from ..restoration.training import RestorationConfig
 from .figures import SILENT, Draw
 from .restoration_drawing import choice_figure, examples_figure, scatter_figure, tasks_figure
 from .tables import LOSSES

@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import images as pictures
+from ..base import image_grid as pictures
 from ..data import text_removal
-from ..presentation import LOSS_NAMES, format_metric_change
-from ..report import COLOURS
-from ..restoration.comparison import paired
+from ..metrics.image_quality import ssim
+from ..reporting.html import COLOURS
+from ..reporting.paired import paired
+from ..reporting.restoration_narrative import by_picture, held
+from ..reporting.tables import LOSS_NAMES, format_metric_change
 from ..restoration.corruptions import CORRUPTIONS
-from ..restoration.learning import load_restoration
-from ..restoration.measures import ssim
-from ..restoration.measuring import clean_and_corrupted, restored
-from ..restoration.words import by_picture, held
+from ..restoration.evaluation import clean_and_corrupted, restored
+from ..restoration.training import load_restoration
 from .drawing import Panel, compose, figure_image, plot
 
 EXAMPLES = 3

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..autoencoder_experiments import AutoencoderExperiment, Row
-from ..config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, required, resolve
-from ..evaluation import EvaluationConfig
+from ..evaluation.evaluate import EvaluationConfig
+from ..experiments.autoencoders import AutoencoderExperiment, Row
+from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, required, resolve
 from .reported import reported
 
 LOSSES = ("l2", "log-cosh", "l1")

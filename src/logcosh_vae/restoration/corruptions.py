@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..training import stream
-from .sheets import sheets
+from ..training.loop import stream
 from .text import CAPTIONS, PLAIN, TRAINING, Sheet, Style, cut, draw_sheet
+from .text_cache import sheets
 
 
 def eight_bit(images: Tensor) -> Tensor:

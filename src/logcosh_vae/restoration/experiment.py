@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..data import DataError, ImageSet, text_removal
-from ..experiments import Experiment, Outcomes, Preparing, summary
-from ..settings import to_dict
+from ..base.errors import DataError
+from ..base.settings import to_dict
+from ..data import ImageSet, text_removal
+from ..experiments.experiment import Experiment, Outcomes, Preparing, summary
 from .corruptions import CORRUPTIONS
-from .learning import RestorationConfig, resolved, run_name, squares
-from .measuring import RestorationJob, check_measurable
+from .evaluation import RestorationJob, check_measurable
 from .photographs import found
+from .training import RestorationConfig, resolved, run_name, squares
 
 COMPLETE = 100
 """Pictures in Urban100."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..defaults import RESTORATION_WIDTHS
+from ..training.defaults import RESTORATION_WIDTHS
 
 SLOPE = 0.1
 """Of the activation below 0, so that no unit can stay without a gradient."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
-from ..data import DataError
+from ..base.errors import DataError
+from ..base.files import brief, written_aside
 from ..data.collection import SUFFIXES, is_picture
 from ..data.decode import ORIENTATION
-from ..files import brief, written_aside
 
 Pixels = NDArray[np.unsignedinteger]
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.errors import RegionError
+
 Pixels = NDArray[np.unsignedinteger]
-
-
-class RegionError(ValueError):
-    """A box or a mask that does not go with the picture."""
 
 
 @dataclass(frozen=True)

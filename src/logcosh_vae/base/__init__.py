@@ -1,0 +1,1 @@
+"""What every package above the mathematics shares: files, errors, settings, devices, versions, the environment."""

@@ -1,0 +1,121 @@
+"""Dataclasses as data: loaded strictly, changed by dotted overrides, named by a digest of their content."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from .errors import ConfigError
+
+T = TypeVar("T")
+
+
+def choose(key: str, value: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    """Return `value` if it is among `known`; else raise `ConfigError` with the nearest name."""
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, list(known), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise ConfigError(f"{key}: unknown {value!r}{hint} Known: {', '.join(known)}")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as plain JSON values."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
+
+
+def digest(config: Any, *extra: str) -> str:
+    """A short name of the config's content, with anything else that decides the weights.
+
+    What is None does not enter it, so that an option which is added later leaves the names of older runs as they are.
+    """
+    text = json.dumps([_without_none(to_dict(config)), *extra], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
+    """Build a (nested) dataclass from plain values; an unknown key or a wrong type is a `ConfigError`.
+
+    Example:
+        >>> from logcosh_vae.training.config import TrainConfig
+        >>> from_dict(TrainConfig, {"epochs": 3}).epochs
+        3
+    """
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    arguments = {}
+    for key, value in values.items():
+        choose(f"config key in {path.rstrip('.') or 'the top level'}", key, names)
+        arguments[key] = _convert(hints[key], value, f"{path}{key}")
+    return cls(**arguments)
+
+
+def _convert(kind: Any, value: Any, path: str) -> Any:
+    """`value` as `kind`, or a `ConfigError`; kinds are those of the dataclasses above."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if isinstance(value, Mapping):
+            return from_dict(kind, value, f"{path}.")
+    elif origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in parts:
+            return None
+        return _convert(next(part for part in parts if part is not type(None)), value, path)
+    elif origin is tuple:
+        if isinstance(value, list | tuple) and (parts[-1] is Ellipsis or len(value) == len(parts)):
+            return tuple(_convert(parts[0], item, path) for item in value)
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{path} must be {_in_words(kind)}; got {value!r}")
+
+
+def _in_words(kind: Any) -> str:
+    parts = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return "a list, e.g. [1, 2]" if parts[-1] is Ellipsis else f"a list of {len(parts)}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return words.get(kind, "a group of settings, written as key.part=value")
+
+
+def override(config: T, settings: Sequence[str]) -> T:
+    """Apply `key.sub=value` settings; values are JSON, anything else is text.
+
+    Example:
+        >>> from logcosh_vae.training.config import TrainConfig
+        >>> override(TrainConfig(), ["optimizer.learning_rate=3e-4", "data.name=fashion-mnist"]).data.name
+        'fashion-mnist'
+    """
+    values = to_dict(config)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"setting {setting!r}: write it as key=value, e.g. optimizer.learning_rate=3e-4")
+        node = values
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            choose(f"config key {key!r}", parent, node)
+            if not isinstance(node[parent], dict):
+                raise ConfigError(f"config key {key!r}: {parent!r} has no parts")
+            node = node[parent]
+        choose(f"config key {key!r}", last, node)
+        try:
+            node[last] = json.loads(text)
+        except json.JSONDecodeError:
+            node[last] = text
+    return from_dict(type(config), values)

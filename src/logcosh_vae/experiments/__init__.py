@@ -1,0 +1,1 @@
+"""Experiments: rows to train and measure over several seeds, the scheduler that runs them, and their results."""

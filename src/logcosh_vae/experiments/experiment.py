@@ -1,0 +1,130 @@
+"""Experiments: what to train and measure over seeds, as data, and how they become what `results/*.json` holds.
+
+Runs are trained once and reused, by experiments that share them too; `jobs` runs them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+from ..base.environment import describe
+from ..base.files import write_json
+from ..data.sources import Progress
+from ..training.session import Watch
+from .scheduler import Job, Watcher, Workers, run_jobs
+
+J = TypeVar("J", bound=Job)
+
+Outcomes = Mapping[Path, Mapping[str, Any]]
+"""The measures of runs, by their folders."""
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """Who wants to know while an experiment prepares what its runs share.
+
+    Attributes:
+        images: told of images that are fetched or prepared.
+        training: gives who is told of the training of a set's feature classifier, by the set's name.
+        note: told what a person should see.
+    """
+
+    images: Progress | None = None
+    training: Callable[[str], Watch] = lambda _: Watch()
+    note: Callable[[str], None] = lambda _: None
+
+
+class Experiment(ABC, Generic[J]):
+    """Rows to train and measure alike.
+
+    Attributes:
+        name: as in `reproduce NAME`.
+        title: for reports.
+        profile: how the rows were scaled.
+        rows: a config each, without its seed.
+        source: where the reported numbers stand.
+    """
+
+    name: str
+    title: str
+    profile: str
+    rows: Sequence[Any]
+    source: str
+
+    @abstractmethod
+    def models(self) -> list[str]:
+        """What `only` can choose from."""
+
+    @abstractmethod
+    def only(self, models: Sequence[str]) -> Self:
+        """The rows of these models."""
+
+    @abstractmethod
+    def on_device(self, device: str) -> Self:
+        """The experiment with every run on `device`."""
+
+    @abstractmethod
+    def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:
+        """Make once what the runs share, before worker processes look for it; the experiment that uses it."""
+
+    @abstractmethod
+    def plan(self, seeds: int, store: Path, root: Path) -> Sequence[Sequence[J]]:
+        """The jobs of each row, one a seed."""
+
+    @abstractmethod
+    def results(self, plan: Sequence[Sequence[J]], outcomes: Outcomes, root: Path) -> dict[str, Any]:
+        """`rows`, one a row, and what else was measured."""
+
+
+def jobs_of(experiment: Experiment[J], seeds: int, store: Path, root: Path) -> list[J]:
+    """All jobs of an experiment, the first seed of every row before the second of any."""
+    return [job for row in zip(*experiment.plan(seeds, store, root), strict=True) for job in row]
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation (None for one value) and the values themselves."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "std": spread, "values": list(values)}
+
+
+def run_experiment(
+    experiment: Experiment[Any],
+    *,
+    seeds: int,
+    store: Path,
+    workers: Workers,
+    root: Path,
+    watch: Watcher | None = None,
+) -> dict[str, Any]:
+    """Train and measure every row over `seeds` seeds; the result is what `results/*.json` holds.
+
+    An experiment without rows (a figure that needs no training) gives a result without measures.
+    """
+    started = time.perf_counter()
+    plan = experiment.plan(seeds, store, root)
+    jobs = jobs_of(experiment, seeds, store, root)
+    reused = sum(job.done() is not None for job in jobs)
+    outcomes = run_jobs(jobs, workers, watch)
+    return {
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "profile": experiment.profile,
+        "source": experiment.source,
+        **(experiment.results(plan, outcomes, root) if jobs else {"rows": []}),
+        "environment": describe(),
+        "workers": workers.count,
+        "runs": {"total": len(jobs), "reused": reused},
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def write_results(results: Mapping[str, Any], path: Path) -> None:
+    """Write results as JSON in one step."""
+    write_json(path, json.loads(json.dumps(results)))

@@ -1,0 +1,38 @@
+"""Reconstruction losses: elementwise functions, the `LogCoshLoss` module, and the registry that configs use.
+
+`elementwise` holds squared L2, L1 and the input checks; `log_cosh` the paper's loss; `cpu_kernel` (with `log_cosh.c`)
+and `cuda_kernels` its fused kernels; `registry` the losses by name.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from .elementwise import l1, squared_l2
+from .log_cosh import LogCoshLoss, log_cosh, log_cosh_grad, log_cosh_surrogate
+from .registry import LOSSES, Elementwise, Loss, LossKind, make_loss
+
+__all__ = [
+    "LOSSES",
+    "Elementwise",
+    "LogCoshLoss",
+    "Loss",
+    "LossKind",
+    "l1",
+    "log_cosh",
+    "log_cosh_grad",
+    "log_cosh_surrogate",
+    "make_loss",
+    "squared_l2",
+]
+
+_RENAMED = {"log_cosh_gradient_only": log_cosh_surrogate, "log_cosh_slope": log_cosh_grad}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function = _RENAMED[name]
+    warnings.warn(f"{name} is now called {function.__name__}", DeprecationWarning, stacklevel=2)
+    return function

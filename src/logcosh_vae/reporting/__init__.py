@@ -1,0 +1,1 @@
+"""From results to tables, sentences, plots and a self-contained HTML page."""

@@ -1,0 +1,144 @@
+"""Timing in turns on a clock that runs as it is told, and benchmarks that measure the work they say they do."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from logcosh_vae.base.devices import takes_bfloat16
+from logcosh_vae.base.errors import PeerError
+from logcosh_vae.bench import batches, measuring, side_by_side, step, suite
+from logcosh_vae.bench.loss import LIMIT, LOSSES, MSE
+from logcosh_vae.bench.peer import peer
+from logcosh_vae.bench.timing import Contender, in_turns, ratio, row
+from logcosh_vae.cli.terminal import bench_table
+from logcosh_vae.reporting.tables import time_text
+from logcosh_vae.training.loop import stream
+
+
+class Machine:
+    """Work takes longer and longer on it."""
+
+    def __init__(self, drift: float) -> None:
+        self.now, self.drift = 0.0, drift
+        self.counts: dict[str, list[int]] = {}
+
+    def contender(self, name: str, cost: float, unit: int = 1) -> Contender:
+        def run(count: int) -> None:
+            self.counts.setdefault(name, []).append(count)
+            self.now += count * cost * (1.0 + self.drift * self.now)
+
+        return Contender(name, run, unit)
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.02])
+def test_a_machine_that_slows_down_favours_nobody(drift: float) -> None:
+    machine = Machine(drift)
+    both = [machine.contender("a", 3e-3, unit=5), machine.contender("b", 1e-3)]
+    times = in_turns(both, rounds=10, seconds=0.5, clock=lambda: machine.now)
+    assert [len(values) for values in times.values()] == [10, 10]
+    assert ratio(times, "a", "b")["median"] == pytest.approx(3.0, rel=0.01)
+    assert all(count % 5 == 0 for count in machine.counts["a"])
+    assert len(set(machine.counts["b"][-10:])) == 1
+    result = row("work", times, "b", threads=1)
+    assert result["ratio"].keys() == {"a"}
+    low, median, high = (result["seconds"]["b"][name] for name in ("low", "median", "high"))
+    assert low <= median <= high
+    if drift:
+        assert high > low
+    with pytest.raises(ValueError, match="names of their own"):
+        in_turns([both[0], both[0]], rounds=1, seconds=0.01, clock=lambda: machine.now)
+
+
+@pytest.mark.parametrize(("network", "width"), [("mlp", None), ("conv", 0.0625)])
+def test_the_products_alone_are_those_of_a_training_step(network: str, width: float | None) -> None:
+    def operations(contender: Contender) -> int:
+        with FlopCounterMode(display=False) as counter:
+            contender.run(1)
+        return int(counter.get_total_flops())
+
+    config, pixels = step.config_of(network, width), step.images()
+    counts = {operations(make(config, pixels)) for make in (step.ours, step.plain, lambda c, _: step.limit(c))}
+    assert len(counts) == 1
+    with step.contenders(network, width) as contenders:
+        for contender in contenders:
+            contender.run(2)
+    names = [contender.name for contender in contenders]
+    assert [name for name in names if name != step.BFLOAT16] == [step.OURS, step.PLAIN, step.LIMIT]
+    assert (step.BFLOAT16 in names) == takes_bfloat16(torch.device("cpu"))
+
+
+def test_losses_that_are_compared_are_losses() -> None:
+    # as far apart as the published forms can bear: 100 times 0.8 is below the 89 where they overflow
+    target, prediction = 0.8 * torch.rand(2, 50, generator=stream(0, "x"))
+    prediction.requires_grad_()
+    for name, loss in LOSSES.items():
+        (gradient,) = torch.autograd.grad(loss(prediction, target), prediction)
+        if "log" in name:
+            assert torch.allclose(gradient, (100.0 * (prediction - target)).tanh(), atol=1e-5)
+
+
+def test_a_benchmark_says_where_it_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = replace(suite.SUITE["loss"][0], seconds=0.002)
+    monkeypatch.setitem(suite.SUITE, "loss", (quick,))
+    seen = []
+    result = suite.run("loss", rounds=2, progress=lambda *where: seen.append(where))
+    assert seen == [("1,000 elements", 1, 2), ("1,000 elements", 2, 2)]
+    assert {"machine", "cores", "versions", "commit"} <= result["environment"].keys()
+    assert result["rows"][0]["elements"] == 1000
+    assert result["rows"][0]["ratio"].keys() == {*LOSSES, LIMIT} - {MSE}
+    assert bench_table(result).row_count == len(LOSSES) + 1
+    assert [time_text(seconds) for seconds in (2.5, 0.0123, 4.56e-6)] == ["2.5 s", "12.3 ms", "4.56 µs"]
+
+
+PEER = """
+import sys
+print("counter", *sys.argv[1:], flush=True)
+for line in sys.stdin:
+    if int(line) > 100:
+        sys.exit("too many")
+    print("done", flush=True)
+"""
+
+
+def test_another_program_takes_its_turns() -> None:
+    command = f"{sys.executable} -c '{PEER}'"
+    with peer(command, {"network": "mlp", "threads": 2}) as contender:
+        assert contender.name == "counter --network mlp --threads 2"
+        contender.run(100)
+        with pytest.raises(PeerError, match="ended before its time: too many"):
+            contender.run(101)
+    for wrong, message in [("/nowhere/program", "cannot be started"), ("/bin/false", "it wrote nothing")]:
+        with pytest.raises(PeerError, match=message), peer(wrong, {}):
+            pass
+
+
+def test_whatever_is_timed_can_be_done() -> None:
+    for contenders in (batches.contenders(3, 16), measuring.of_a_picture()):
+        for contender in contenders:
+            contender.run(1)
+    with side_by_side.contenders("mlp") as both:
+        for contender in both:
+            contender.run(3)
+
+
+FAULTS = """
+import resource, torch
+from logcosh_vae.base.memory import keep_freed_memory
+keep_freed_memory()
+before = 0
+for _ in range(60):
+    torch.ones(1 << 22)  # 16 MiB; after a few the heap has settled
+    now = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    faults, before = now - before, now
+print(faults)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told")
+def test_memory_that_was_freed_is_used_again_without_faults() -> None:
+    result = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120)
+    assert int(result.stdout) < 100, "of 4096 pages"

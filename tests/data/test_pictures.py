@@ -1,0 +1,264 @@
+"""Pictures of users: decoded right, from folders and zip files, prepared once."""
+
+import io
+import multiprocessing
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from logcosh_vae.base.errors import DataError
+from logcosh_vae.data import ImageSet, load_images, load_squares
+from logcosh_vae.data.celeba import ATTRIBUTES, PARTITION
+from logcosh_vae.data.decode import Preparation, Tiling, decode, decode_tiles
+from logcosh_vae.data.describe import summarise
+
+RAMP = np.linspace(0, 255, 40 * 60, dtype=np.uint8).reshape(40, 60)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    content = io.BytesIO()
+    image.save(content, format=kind, **options)
+    return content.getvalue()
+
+
+def save(path: Path, value: int = 100, size: tuple[int, int] = (20, 16), mode: str = "RGB") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, (value,) * 3 if mode == "RGB" else value).save(path)
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (Image.new("L", (9, 9), 200), 200),
+        (Image.new("1", (9, 9), 1), 255),
+        (Image.new("RGBA", (9, 9), (10, 20, 30, 0)), 255),
+        (Image.new("LA", (9, 9), (60, 255)), 60),
+        (Image.new("P", (9, 9), 0).convert("P"), 0),
+        (Image.fromarray(np.full((9, 9), 51400, np.uint16)), 200),
+    ],
+)
+def test_every_format_becomes_the_pixels_it_shows(picture: Image.Image, expected: int) -> None:
+    image, size, mode = decode(encoded(picture), Preparation(4, 4))
+    assert (image.shape, size, mode) == ((3, 4, 4), (9, 9), Image.open(io.BytesIO(encoded(picture))).mode)
+    assert (image == expected).all()
+
+
+def test_pictures_are_turned_upright_and_cropped_in_the_middle() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side: rows are columns
+    lying = encoded(Image.fromarray(RAMP), exif=exif)
+    image, size, _ = decode(lying, Preparation(60, 40, channels=1))
+    assert size == (40, 60)
+    assert np.array_equal(image[0], np.rot90(RAMP, -1))
+    # the largest part with the image's proportions: 40x40 of the middle, half of it with crop 0.5
+    square, _, _ = decode(encoded(Image.fromarray(RAMP)), Preparation(40, 40, channels=1))
+    assert np.array_equal(square[0], RAMP[:, 10:50])
+    half, _, _ = decode(encoded(Image.fromarray(RAMP)), Preparation(20, 20, channels=1, crop=0.5))
+    assert np.array_equal(half[0], RAMP[10:30, 20:40])
+
+
+def test_a_large_jpeg_is_shrunk_as_well_as_a_small_one() -> None:
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).resize(
+        (1200, 1200), Image.Resampling.BICUBIC
+    )
+    expected = np.asarray(smooth.resize((32, 32), Image.Resampling.BICUBIC)).transpose(2, 0, 1).astype(int)
+    image, _, _ = decode(encoded(smooth, "JPEG", quality=98, subsampling=0), Preparation(32, 32))
+    assert np.abs(image - expected).max() <= 4
+
+
+def make(folder: Path) -> None:
+    for index in range(20):
+        save(folder / f"{index % 3}" / f"{index:02}.png", value=10 * index)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("no picture either")
+    save(folder / ".hidden.png")
+
+
+def both(path: Path, **options: object) -> tuple[ImageSet, ImageSet]:
+    train, test = (load_images(str(path), split, **options) for split in ("train", "test"))
+    return train, test
+
+
+def test_a_folder_and_a_zip_of_it_are_the_same_set(tmp_path: Path) -> None:
+    make(tmp_path / "set")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for path in sorted((tmp_path / "set").rglob("*")):
+            file.write(path, path.relative_to(tmp_path / "set"))
+    folder, packed = both(tmp_path / "set", size=(8, 12)), both(tmp_path / "set.zip", size=(8, 12))
+    for ours, theirs in zip(folder, packed, strict=True):
+        assert torch.equal(ours.images, theirs.images)
+        assert ours.fingerprint == theirs.fingerprint
+    train, test = folder
+    assert (len(train.images) + len(test.images), train.images.shape[1:]) == (20, (3, 8, 12))
+    assert [name for name, _ in train.left_out] == ["broken.jpg"]
+    values = {int(image.float().mean()) for image in torch.cat([train.images, test.images])}
+    assert values == {10 * index for index in range(20)}
+    with pytest.raises(DataError, match=r"1 pictures cannot be used: broken\.jpg"):
+        both(tmp_path / "set", size=(8, 12), strict=True)
+
+
+def test_what_was_prepared_is_used_until_the_content_changes(tmp_path: Path, cache: Path) -> None:
+    make(tmp_path / "set")
+    calls: list[int] = []
+
+    def progress(name: str, done: int, total: int | None, unit: str) -> None:  # noqa: ARG001
+        calls.append(done)
+
+    first = load_images(str(tmp_path / "set"), "train", progress=progress)
+    assert calls
+    calls.clear()
+    assert load_images(str(tmp_path / "set"), "train", progress=progress).fingerprint == first.fingerprint
+    assert not calls
+    save(tmp_path / "set" / "0" / "00.png", value=255)
+    again = load_images(str(tmp_path / "set"), "train", progress=progress)
+    assert calls
+    assert again.fingerprint != first.fingerprint
+    spoil: list[tuple[str, Callable[[bytes], bytes]]] = [
+        ("images.npy", lambda _: b"\x93NUMPY"),
+        ("images.npy", lambda whole: whole[:128] + bytes(max(0, len(whole) - 128))),
+        ("images.npy", lambda whole: bytes(128) + whole[128:]),
+        ("index.json", lambda _: b"{"),
+        ("index.json", lambda _: b"5"),
+        ("index.json", lambda whole: whole.replace(b'"fingerprint"', b'"footprint"')),
+    ]
+    for damaged, change in spoil:
+        for folder in cache.iterdir():
+            if folder.is_dir():
+                (folder / damaged).write_bytes(change((folder / damaged).read_bytes()))
+        assert load_images(str(tmp_path / "set"), "train").fingerprint == again.fingerprint
+    assert not list(cache.glob(".aside-*"))
+
+
+def _fingerprint(path: str) -> str:
+    return load_images(path, "train").fingerprint
+
+
+def test_two_processes_may_prepare_the_same_set_at_once(tmp_path: Path) -> None:
+    make(tmp_path / "set")
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert len(set(pool.map(_fingerprint, [str(tmp_path / "set")] * 2))) == 1
+
+
+def test_folders_train_and_test_divide_a_set(tmp_path: Path) -> None:
+    for split, value in (("Train", 10), ("test", 200)):
+        save(tmp_path / "set" / split / "a.png", value=value)
+    train, test = both(tmp_path / "set")
+    assert (int(train.images.max()), int(test.images.min())) == (10, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing/", "does not exist"),
+        ("empty", "holds 0 pictures"),
+        ("file.bin", "neither a folder nor a zip file"),
+        ("bad.zip", "cannot be read as a zip file"),
+        ("broken", "2 pictures cannot be used"),
+    ],
+)
+def test_what_is_no_image_set_is_named(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    for path in ("file.bin", "bad.zip", "broken/a.png", "broken/b.png"):
+        (tmp_path / path).write_bytes(b"123")
+    with pytest.raises(DataError, match=message):
+        both(tmp_path / name)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, cache: Path) -> None:
+    make(tmp_path / "set")
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(DataError, match="LOGCOSH_VAE_CACHE"):
+        both(tmp_path / "set")
+
+
+def faces(root: Path, numbers: range, attributes: bool = True) -> None:
+    for number in numbers:
+        save(root / "celeba" / "img_align_celeba" / f"{number:06}.jpg", value=number % 256, size=(178, 218))
+    if attributes:
+        rows = [f"{number:06}.jpg {1 if number % 2 else -1}  -1" for number in numbers]
+        (root / "celeba" / ATTRIBUTES).write_text("\n".join([str(len(rows)), "Smiling Young ", *rows]) + "\n")
+
+
+def test_celeba_is_divided_by_its_partition_else_by_number(tmp_path: Path) -> None:
+    faces(tmp_path, range(1, 11))
+    train, test = (load_images("celeba", split, root=tmp_path) for split in ("train", "test"))
+    assert (len(train.images), len(test.images)) == (8, 2)
+    assert train.label_names == ("Smiling", "Young")
+    assert train.labels is not None
+    assert train.labels.tolist() == [[number % 2, 0] for number in range(1, 9)]
+    partition = tmp_path / "celeba" / PARTITION
+    partition.write_text("".join(f"{number:06}.jpg {0 if number > 3 else 2}\n" for number in range(1, 11)))
+    train, test = (load_images("celeba", split, root=tmp_path) for split in ("train", "test"))
+    assert (len(train.images), len(test.images)) == (7, 3)
+    assert int(test.images.float().mean()) == 2
+    partition.write_text("000001.jpg 0\n")
+    with pytest.raises(DataError, match=r"has no row for .*000002.jpg"):
+        load_images("celeba", "train", root=tmp_path)
+
+
+def test_celeba_that_is_missing_or_not_celeba_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"not fetched.*Put img_align_celeba\.zip"):
+        load_images("celeba", "train", root=tmp_path)
+    faces(tmp_path, range(1, 6))
+    (tmp_path / "celeba" / ATTRIBUTES).write_text("5\nSmiling\n000001.jpg 7\n")
+    with pytest.raises(DataError, match="not in the official format"):
+        load_images("celeba", "train", root=tmp_path)
+    save(tmp_path / "celeba" / "img_align_celeba" / "holiday.jpg")
+    with pytest.raises(DataError, match=r"holiday\.jpg is not named by a number"):
+        load_images("celeba", "train", root=tmp_path)
+
+
+def test_real_faces_keep_their_middle(celeba_root: Path) -> None:
+    train = load_images("celeba", "train", root=celeba_root)
+    first = train.images[0]
+    with zipfile.ZipFile(celeba_root / "celeba" / "img_align_celeba.zip") as file:
+        picture = Image.open(io.BytesIO(file.read("img_align_celeba/000001.jpg")))
+    width, height = picture.size
+    side = width * 140 / 178
+    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    expected = np.asarray(picture.resize((64, 64), Image.Resampling.BICUBIC, box=box)).transpose(2, 0, 1)
+    assert np.abs(first.numpy().astype(int) - expected).max() <= 1
+
+
+def test_the_advice_follows_the_pixels(data_root: Path, celeba_root: Path) -> None:
+    digits = summarise(load_images("mnist", "test", root=data_root))
+    faces = summarise(load_images("celeba", "test", root=celeba_root))
+    assert (digits.advised_loss, faces.advised_loss) == ("l1", "log-cosh")
+    images = load_images("celeba", "test", root=celeba_root).images.double() / 255
+    assert faces.mean == pytest.approx(images.mean(dim=(0, 2, 3)).tolist(), rel=1e-9)
+    assert faces.spread == pytest.approx(images.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [(481, 321), (128, 128), (129, 300), (78, 140), (3, 5)])
+def test_squares_cover_the_picture_pixel_by_pixel(size: tuple[int, int]) -> None:
+    width, height = size
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    squares, found, _ = decode_tiles(encoded(Image.fromarray(noise)), Tiling(128))
+    assert found == size
+    down, across = -(-height // 128), -(-width // 128)
+    assert squares.shape == (down * across, 3, 128, 128)
+    seen = {tuple(pixel) for square in squares for pixel in square.reshape(3, -1).T.tolist()}
+    assert seen == {tuple(pixel) for pixel in noise.reshape(-1, 3).tolist()}
+
+
+def test_large_pictures_are_shrunk_before_they_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    for number in range(4):
+        Image.new("RGB", (2048, 1024), (number, 2, 3)).save(tmp_path / f"{number}.png")
+    train, test = (load_squares(tmp_path, split, side=256) for split in ("train", "test"))
+    assert train.images.shape == (3 * 6 * 3, 3, 256, 256)
+    assert test.images.shape == (6 * 3, 3, 256, 256)
+    assert len({int(image[0, 0, 0]) for image in train.images} & {int(image[0, 0, 0]) for image in test.images}) == 0

@@ -1,0 +1,120 @@
+"""What was trained or measured is used again for the same images only, and says where it comes from."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import logcosh_vae
+from logcosh_vae.base import versions
+from logcosh_vae.restoration import evaluation
+from logcosh_vae.restoration.evaluation import RestorationJob
+from logcosh_vae.restoration.training import RestorationConfig, resolved
+from logcosh_vae.training.autoencoder import fingerprints, run_name
+from logcosh_vae.training.config import DataConfig, TrainConfig, resolve
+
+
+def _picture(path: Path, seed: int) -> None:
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3)).astype(np.uint8)
+    Image.fromarray(coarse).resize((40, 32), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of 30 pictures."""
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(30):
+        _picture(folder / f"{number}.png", number)
+    return folder
+
+
+def _compared(pictures: Path, out: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "logcosh_vae", "compare", "--data", str(pictures), "--size", "16", "--loss", "l2"]
+    settings = ["--set", "batch_size=10", "--set", "model.hidden=[16]", "--epochs", "1", "--out", str(out), "--resume"]
+    subprocess.run([*command, *settings], check=True, capture_output=True, timeout=300)
+    results: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    return results
+
+
+def _changed(folder: Path) -> None:
+    for number in range(20):  # a batch may leave out a single one
+        _picture(folder / f"{number}.png", 100 + number)
+
+
+def _added(folder: Path) -> None:
+    for number in range(30, 34):
+        _picture(folder / f"{number}.png", number)
+
+
+@pytest.mark.parametrize("change", [_changed, _added])
+def test_a_comparison_of_other_images_is_made_anew(
+    change: Callable[[Path], None], pictures: Path, tmp_path: Path
+) -> None:
+    before = _compared(pictures, tmp_path / "out")
+    shutil.copytree(pictures, tmp_path / "kept")
+    change(pictures)
+    after = _compared(pictures, tmp_path / "out")
+    assert after["runs"] == {"total": 1, "reused": 0}
+    assert after["rows"][0]["metrics"] != before["rows"][0]["metrics"]
+    assert after["rows"][0]["runs"] != before["rows"][0]["runs"]
+    shutil.rmtree(pictures)
+    shutil.copytree(tmp_path / "kept", pictures)
+    again = _compared(pictures, tmp_path / "out")
+    assert again["runs"] == {"total": 1, "reused": 1}
+    assert again["rows"][0]["metrics"] == before["rows"][0]["metrics"]
+
+
+@pytest.mark.parametrize("name", ["TRAINING", "DATA"])
+def test_another_version_has_another_name(name: str, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = resolve(TrainConfig(data=DataConfig(str(pictures), size=(16,))))
+    images = fingerprints(config)
+    before = run_name(config, images)
+    monkeypatch.setattr(f"logcosh_vae.training.autoencoder.{name}", getattr(versions, name) + 1)
+    assert run_name(config, images) != before
+
+
+def test_measures_of_other_pictures_are_made_anew(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = tmp_path / "test"
+    test.mkdir()
+    for number in range(2):
+        _picture(test / f"{number}.png", 100 + number)
+    small = RestorationConfig(str(pictures), "denoise", widths=(4,), side=32, patch=16, batch_size=2, check_images=2)
+    config = resolved(replace(small, epochs=1, steps=2))
+    job = RestorationJob(config, tmp_path / "run", tmp_path, test)
+    before = job.run()
+    assert job.done() == before
+    _picture(test / "1.png", 7)
+    assert job.done() is None
+    after = job.run()
+    assert (after["ssim"][0], after["images"]) == (before["ssim"][0], before["images"])
+    assert after["ssim"][1] != before["ssim"][1]
+    monkeypatch.setattr(evaluation, "RESTORATION", versions.RESTORATION + 1)
+    assert job.done() is None
+
+
+def test_the_commit_is_never_that_of_another_project(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    packages = other / "venv" / "lib"
+    package = Path(logcosh_vae.__file__).parent
+    shutil.copytree(package, packages / "logcosh_vae", ignore=shutil.ignore_patterns("__pycache__", "weights"))
+    git = ["git", "-C", str(other), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from logcosh_vae.base.environment import commit; print(commit())"
+    )
+    command = [sys.executable, "-c", code, str(packages)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.startswith("v")

@@ -1,0 +1,78 @@
+"""Divergences against torch.distributions, and against the definition written out in NumPy."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logcosh_vae.models.distributions import MMD_SCALES, DiagonalGaussian, kl_divergence, mmd
+from logcosh_vae.training.loop import stream
+
+
+@given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 12))
+def test_kl_agrees_with_torch_distributions(seed: int, n: int, d: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    mean, log_variance = 3.0 * torch.randn(2, n, d, generator=generator, dtype=torch.float64)
+    posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
+    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum(dim=1)
+    torch.testing.assert_close(kl_divergence(mean, log_variance), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_kl_keeps_its_digits_where_the_posterior_has_collapsed() -> None:
+    log_variance = torch.tensor([[1e-4, -1e-4]])
+    # to second order the term is lv^2 / 4
+    torch.testing.assert_close(kl_divergence(torch.zeros(1, 2), log_variance).item(), 5e-9, rtol=0.2, atol=0.0)
+
+
+def test_posterior_is_finite_whatever_the_encoder_says() -> None:
+    parameters = torch.tensor([[0.0, 0.0, 1e30, -1e30], [1.0, -1.0, torch.inf, -torch.inf]], requires_grad=True)
+    posterior = DiagonalGaussian.from_parameters(parameters)
+    total = posterior.sample(stream(0, "test")).sum() + posterior.kl().sum()
+    total.backward()
+    assert torch.isfinite(total)
+    assert parameters.grad is not None
+    assert torch.isfinite(parameters.grad).all()
+
+
+def test_sample_has_the_moments_of_the_posterior() -> None:
+    mean, log_variance = torch.full((200_000, 1), 0.7), torch.full((200_000, 1), -1.2)
+    z = DiagonalGaussian(mean, log_variance).sample(stream(0, "moments"))
+    assert z.mean().item() == pytest.approx(0.7, abs=0.005)
+    assert z.var().item() == pytest.approx(np.exp(-1.2), rel=0.02)
+
+
+def mmd_by_definition(z: np.ndarray, prior: np.ndarray) -> float:
+    n, d = z.shape
+    total = 0.0
+    for scale in MMD_SCALES:
+        C = 2 * d * scale
+        for i in range(n):
+            for j in range(n):
+                if i != j:
+                    total += C / (C + ((z[i] - z[j]) ** 2).sum()) / (n * (n - 1))
+                    total += C / (C + ((prior[i] - prior[j]) ** 2).sum()) / (n * (n - 1))
+                total -= 2 * C / (C + ((z[i] - prior[j]) ** 2).sum()) / n**2
+    return float(total)
+
+
+@pytest.mark.parametrize(("n", "d", "shift"), [(2, 1, 0.0), (7, 8, 0.0), (12, 3, 2.0)])
+def test_mmd_agrees_with_its_definition(n: int, d: int, shift: float) -> None:
+    z, prior = torch.randn(2, n, d, generator=stream(n, "mmd"), dtype=torch.float64)
+    assert mmd(z + shift, prior).item() == pytest.approx(
+        mmd_by_definition((z + shift).numpy(), prior.numpy()), abs=1e-12
+    )
+
+
+def test_mmd_is_unbiased_at_the_prior_and_positive_away_from_it() -> None:
+    generator = stream(1, "mmd")
+    draws = [mmd(*torch.randn(2, 50, 4, generator=generator, dtype=torch.float64)).item() for _ in range(400)]
+    assert abs(np.mean(draws)) < 4 * np.std(draws) / np.sqrt(len(draws))
+    z, prior = torch.randn(2, 200, 4, generator=generator)
+    assert mmd(0.2 * z, prior) > 10 * np.std(draws)
+
+
+@pytest.mark.parametrize("shapes", [((1, 2), (1, 2)), ((3, 2), (4, 2)), ((4,), (4,))])
+def test_mmd_names_samples_it_cannot_use(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match=r"\(n, d\)"):
+        mmd(torch.zeros(shapes[0]), torch.zeros(shapes[1]))

@@ -1,0 +1,175 @@
+"""What every model with every network keeps to."""
+
+import pytest
+import torch
+
+from logcosh_vae.base.settings import override
+from logcosh_vae.experiments.autoencoders import operations
+from logcosh_vae.losses import LOSSES, make_loss
+from logcosh_vae.models import MODELS, VAE
+from logcosh_vae.models.networks import NETWORKS, PAPER_SIZE, Size
+from logcosh_vae.training.builders import build_model
+from logcosh_vae.training.config import ModelConfig, TrainConfig, resolve
+from logcosh_vae.training.loop import stream
+from logcosh_vae.training.objective import Objective
+
+COMBINATIONS = [(family, network) for family in MODELS for network in NETWORKS]
+SHAPES = [(1, 28, 28), (3, 16, 20), (4, 9, 33)]
+SIZE = Size(hidden=(32, 16), width=1 / 32)
+
+
+def build(family: str, network: str, shape: tuple[int, int, int] = (1, 28, 28)) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return MODELS[family].from_network(network, image_shape=shape, latent_size=4, size=SIZE)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("family", "network"), COMBINATIONS)
+def test_shapes_and_range(family: str, network: str, shape: tuple[int, int, int]) -> None:
+    model = build(family, network, shape).eval()
+    x = torch.rand(6, *shape, generator=stream(0, "x"))
+    output = model(x, stream(0, "noise"))
+    for images in (output.x_hat, model.reconstruct(x), model.sample(6, stream(0, "z"))):
+        assert images.shape == x.shape
+        assert ((images >= 0) & (images <= 1)).all()
+    assert output.z.shape == (6, 4)
+    path = model.interpolate(x[:3], x[3:], steps=5)
+    assert path.shape == (3, 5, *shape)
+    torch.testing.assert_close(path[:, 0], model.reconstruct(x[:3]))
+    torch.testing.assert_close(path[:, -1], model.reconstruct(x[3:]))
+
+
+@pytest.mark.parametrize(("family", "network"), COMBINATIONS)
+def test_noise_comes_from_the_generator_alone(family: str, network: str) -> None:
+    model = build(family, network).eval()
+    x = torch.rand(2, 1, 28, 28, generator=stream(0, "x"))
+    first = model(x, stream(0, "noise")).x_hat
+    torch.manual_seed(99)
+    assert torch.equal(first, model(x, stream(0, "noise")).x_hat)
+    assert torch.equal(model.sample(3, stream(1, "z")), model.sample(3, stream(1, "z")))
+    assert not torch.equal(model.sample(3, stream(1, "z")), model.sample(3, stream(2, "z")))
+
+
+@pytest.mark.parametrize(
+    ("shape", "maps", "start"),
+    [((1, 28, 28), [28, 14, 7, 4, 2], (7, [512, 256])), ((3, 64, 64), [64, 32, 16, 8, 4], (8, [512, 256, 128]))],
+)
+def test_convolutions_are_those_of_the_paper(
+    shape: tuple[int, int, int], maps: list[int], start: tuple[int, list[int]]
+) -> None:
+    network = NETWORKS["conv"]
+    encoder, decoder = network.encoder(shape, 8, PAPER_SIZE), network.decoder(shape, 8, PAPER_SIZE)
+    convolutions = [layer for layer in encoder if isinstance(layer, torch.nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [128, 256, 512, 1024]
+    x, seen = torch.rand(2, *shape), [shape[1]]
+    for layer in encoder[:-2]:
+        x = layer(x)
+        if isinstance(layer, torch.nn.ReLU):
+            seen.append(x.shape[-1])
+    assert seen == maps
+    upward = [layer for layer in decoder if isinstance(layer, torch.nn.ConvTranspose2d)]
+    assert decoder[2](decoder[0](torch.rand(2, 8))).shape == (2, 1024, start[0], start[0])
+    assert [layer.out_channels for layer in upward] == [*start[1], shape[0]]
+    assert [layer.stride[0] for layer in upward] == [2] * len(start[1]) + [1]
+    assert {layer.kernel_size for layer in [*convolutions, *upward]} == {(4, 4)}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(("family", "network"), COMBINATIONS)
+def test_the_objective_reaches_every_weight_and_its_cheap_form_has_its_gradient(
+    family: str, network: str, name: str
+) -> None:
+    model = build(family, network)
+    x = torch.rand(8, 1, 28, 28, generator=stream(0, "x"))
+    objective = Objective(make_loss(name, 100.0 if name == "log-cosh" else None), weight=0.5)
+    gradients = []
+    for cheap in (False, True):
+        model.zero_grad()
+        noise = stream(0, "noise")
+        output = model(x, noise)
+        value = objective.for_training(output, x, noise) if cheap else objective(output, x, noise)["objective"]
+        value.backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for exact, cheap_gradient in zip(*gradients, strict=True):
+        assert exact.abs().sum() > 0
+        torch.testing.assert_close(cheap_gradient, exact, rtol=1e-5, atol=1e-6)
+    model.zero_grad()
+    model.encoder.requires_grad_(False)
+    objective.for_training(model(x, stream(0, "noise")), x).backward()
+    assert {name for name, weight in model.named_parameters() if weight.grad is not None} == {
+        name for name, _ in model.named_parameters() if name.startswith("decoder")
+    }
+    model.requires_grad_(False)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        objective.for_training(model(x, stream(0, "noise")), x).backward()
+
+
+@pytest.mark.parametrize(("family", "network"), COMBINATIONS)
+def test_products_in_bfloat16_give_nearly_the_same_gradient_in_training_alone(family: str, network: str) -> None:
+    config = override(TrainConfig(), [f"model.family={family}", f"model.network={network}", "bfloat16=true"])
+    config = override(config, ["model.width=0.03125"] if network == "conv" else ["model.hidden=[32,16]"])
+    model, x = build_model(resolve(config), (1, 28, 28)), torch.rand(64, 1, 28, 28, generator=stream(0, "x"))
+    objective = Objective(make_loss("log-cosh", 100.0))
+    seen = []
+    for bfloat16 in (False, True):
+        model.trains_in_bfloat16 = bfloat16
+        output = model.train()(x, noise := stream(0, "noise"))
+        objective.for_training(output, x, noise).backward()
+        seen.append((output, [weight.grad for weight in model.parameters()]))
+        model.zero_grad()
+    (exact, gradients), (output, others) = seen
+    images = model.eval().reconstruct(x)
+    model.trains_in_bfloat16 = False
+    assert torch.equal(images, model.reconstruct(x))
+    assert {part.dtype for part in (output.x_hat, output.z, *(output.posterior or ()))} == {torch.float32}
+    assert 0.0 < (output.x_hat - exact.x_hat).abs().max() < 0.02
+    assert not torch.equal(output.x_hat, output.x_hat.bfloat16().float()), "images have more digits than bfloat16"
+    for gradient, other in zip(gradients, others, strict=True):
+        assert torch.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.9
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_terms_are_named_and_add_up(family: str) -> None:
+    model = build(family, "mlp")
+    x = torch.rand(8, 1, 28, 28, generator=stream(0, "x"))
+    noise = stream(0, "noise")
+    output = model(x, noise)
+    terms = Objective(make_loss("l2"), weight=3.0)(output, x, noise)
+    divergence = terms["kl" if family == "vae" else "mmd"]
+    torch.testing.assert_close(terms["objective"], 3.0 * terms["reconstruction"] + divergence)
+    expected = (output.x_hat - x).square().flatten(1).sum(1).mean()
+    torch.testing.assert_close(terms["reconstruction"], expected)
+    torch.testing.assert_close(terms["squared_l2"], expected)
+
+
+@pytest.mark.parametrize("width", [0.125, 1.0])
+def test_convolutional_networks_start_with_images_that_are_not_saturated(width: float) -> None:
+    torch.manual_seed(0)
+    model = VAE.from_network("conv", size=Size(width=width)).train()
+    with torch.no_grad():
+        images = model.decode(torch.randn(16, 8, generator=stream(0, "codes")))
+    # logits of a standard deviation of 0.4 about 0; torch's own weights give 4 or 5 at full width
+    assert float(images.min()) > 0.02
+    assert float(images.max()) < 0.98
+    assert float(images.std()) > 0.02
+
+
+def test_impossible_requests_are_named() -> None:
+    with pytest.raises(ValueError, match="unknown network 'mpl'"):
+        MODELS["vae"].from_network("mpl")
+    with pytest.raises(ValueError, match="hidden must be positive"):
+        MODELS["vae"].from_network("mlp", size=Size(hidden=(0,)))
+    with pytest.raises(ValueError, match=r"8 by 64 pixels are too small .* needs at least 9"):
+        MODELS["vae"].from_network("conv", image_shape=(1, 8, 64))
+    model = build("wae", "mlp")
+    x = torch.rand(1, 1, 28, 28)
+    with pytest.raises(ValueError, match="steps must be at least 2"):
+        model.interpolate(x, x, steps=1)
+
+
+def test_operations_are_those_of_the_products() -> None:
+    shape = (1, 28, 28)
+    mlp, conv = (resolve(TrainConfig(model=ModelConfig(network=network))) for network in ("mlp", "conv"))
+    layers = [layer for layer in build_model(mlp, shape).modules() if isinstance(layer, torch.nn.Linear)]
+    assert operations(mlp, shape) == 2 * sum(layer.weight.numel() for layer in layers)
+    assert operations(conv, shape) > 10 * operations(mlp, shape)
