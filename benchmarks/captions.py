@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import written_aside
+from logcosh_vae.base.files import atomic_write
 from logcosh_vae.experiments.experiment import write_results
 from logcosh_vae.metrics.image_quality import psnr, ssim
 from logcosh_vae.paper.drawing import Panel, compose
@@ -179,7 +179,7 @@ def main() -> None:
             names = [Path(network).name for network in arguments.model]
             shown = [panel(f"by {name}", folder / name / "captioned" / f"{number}.png") for name in names]
             panels.append([panel(caption.kind, folder / "captioned" / f"{number}.png"), *shown])
-        with written_aside(arguments.picture) as aside:
+        with atomic_write(arguments.picture) as aside:
             compose(panels).save(aside, format="JPEG", quality=90, subsampling=0)  # half of what a PNG takes
     for row in rows:
         print(row)

@@ -36,12 +36,12 @@ from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.paper.tables import PROFILES, configuration
 from logcosh_vae.training.autoencoder import fingerprints, run_name, train
 from logcosh_vae.training.config import TrainConfig, resolve
-from logcosh_vae.training.loop import stream, use_threads
+from logcosh_vae.training.loop import make_generator, use_threads
 
 SETTINGS = ((100, 1e-3), (25, 1e-3), (25, 3e-3), (25, 8e-3))
 """Batch size and learning rate for the VAE."""
 
-CURVATURES = (2.5, 10.0, 100.0)
+A_VALUES = (2.5, 10.0, 100.0)
 """`a` for the WAE; the paper's is the first."""
 
 
@@ -61,17 +61,17 @@ def with_a(a: float) -> TrainConfig:
 
 def configs() -> list[TrainConfig]:
     vae = [in_setting(loss, *setting) for setting in SETTINGS for loss in ("l2", "log-cosh")]
-    return [resolve(config) for config in (*vae, in_profile("wae-conv", "l2"), *map(with_a, CURVATURES))]
+    return [resolve(config) for config in (*vae, in_profile("wae-conv", "l2"), *map(with_a, A_VALUES))]
 
 
 @torch.inference_mode()
 def from_gaussian(model: VAE | WAE, images: ImageSet, count: int) -> Tensor:
     """Decode draws from a Gaussian fitted to the codes of images."""
-    noise = stream(0, "codes")
+    noise = make_generator(0, "codes")
     codes = torch.cat([model(to_unit(part), noise).z for part in images.images.split(1_000)])
     own = FeatureStatistics.of(codes)
     factor = torch.linalg.cholesky(own.covariance.double())
-    draws = torch.randn(count, codes.shape[1], generator=stream(0, "gaussian")).double()
+    draws = torch.randn(count, codes.shape[1], generator=make_generator(0, "gaussian")).double()
     return torch.cat([model.decode(z) for z in (own.mean.double() + draws @ factor.T).float().split(500)])
 
 

@@ -25,8 +25,7 @@ from logcosh_vae.data.batches import training_batches
 from logcosh_vae.paper.tables import LOSSES, configuration
 from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
 from logcosh_vae.training.config import resolve
-from logcosh_vae.training.loop import stream, update
-from logcosh_vae.training.objective import Slopes
+from logcosh_vae.training.loop import make_generator, update
 from logcosh_vae.training.session import on_threads
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,10 +52,11 @@ def first_steps(loss: str, by_torch: bool, beta1: float, steps: int, images: Ten
     logits: list[Tensor] = []
     last.register_forward_hook(lambda layer, inputs, output: logits.append(output.detach().float()))  # noqa: ARG005
     step, optimizer = autoencoding_step(model, build_objective(config)), build_optimizer(config, model)
-    noise, points = stream(0, "noise", 1), []
-    for index, batch in enumerate(training_batches(images, config.batch_size, stream(0, "shuffle", 1)), start=1):
-        terms = update(step, optimizer, batch, noise, exact=True)
-        assert not isinstance(terms, Slopes)
+    noise, points = make_generator(0, "noise", 1), []
+    for index, batch in enumerate(
+        training_batches(images, config.batch_size, make_generator(0, "shuffle", 1)), start=1
+    ):
+        losses = update(step, optimizer, batch, noise, compute_loss=True)
         (shown,) = logits
         logits.clear()
         if index <= 3 or index % 10 == 0:
@@ -71,7 +71,7 @@ def first_steps(loss: str, by_torch: bool, beta1: float, steps: int, images: Ten
                     },
                     # of the sigmoid's derivative, what reaches the network on average
                     "derivative": float((shown.sigmoid() * (-shown).sigmoid()).mean()),
-                    **{name: float(value.detach()) for name, value in terms.items()},
+                    **{name: float(value) for name, value in losses.items()},
                 }
             )
         if index == steps:

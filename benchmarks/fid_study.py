@@ -33,7 +33,7 @@ from torch import Tensor
 
 from logcosh_vae import VAE, WAE, load
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import write_json, written_aside
+from logcosh_vae.base.files import atomic_write, write_json
 from logcosh_vae.data import ImageSet, load_images
 from logcosh_vae.data.batches import Batch, to_unit, training_batches
 from logcosh_vae.evaluation.evaluate import generate, reconstruct
@@ -41,7 +41,7 @@ from logcosh_vae.evaluation.feature_training import accuracy, one_cycle, random_
 from logcosh_vae.evaluation.features import fingerprint, load_classifier
 from logcosh_vae.metrics.classifier import FeatureClassifier
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
-from logcosh_vae.training.loop import Schedule, fit, stream, use_threads
+from logcosh_vae.training.loop import Schedule, fit, make_generator, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 Features = Callable[[Tensor], Tensor]
@@ -95,11 +95,13 @@ def trained(
         classifier.load_state_dict(safetensors.torch.load_file(kept))
         return classifier.eval()
 
-    def step(batch: Batch, generator: torch.Generator, exact: bool) -> dict[str, Tensor]:  # noqa: ARG001
+    def step(batch: Batch, generator: torch.Generator, compute_loss: bool) -> dict[str, Tensor]:
         features = classifier.features(change(batch.images, generator))
         seen = torch.rand(features.shape, generator=generator) >= 0.5
         assert batch.labels is not None
-        return {"objective": F.cross_entropy(classifier.output(features * seen * 2.0), batch.labels)}
+        loss = F.cross_entropy(classifier.output(features * seen * 2.0), batch.labels)
+        loss.backward()
+        return {"loss": loss.detach()} if compute_loss else {}
 
     optimizer = torch.optim.Adam(classifier.parameters(), lr=2e-3, fused=True)
     fit(
@@ -109,7 +111,7 @@ def trained(
         optimizer,
         Schedule(epochs, len(train.images) // 100, 0, learning_rate=one_cycle),
     )
-    with written_aside(kept) as aside:
+    with atomic_write(kept) as aside:
         safetensors.torch.save_file(classifier.state_dict(), aside)
     return classifier.eval()
 
@@ -123,18 +125,18 @@ def statistics(features: Features, images: Tensor) -> FeatureStatistics:
 @torch.inference_mode()
 def from_posterior(model: VAE | WAE, train: ImageSet, count: int) -> Tensor:
     """Decode the codes of random training images, with the posterior's noise where there is one."""
-    chosen = torch.randperm(len(train.images), generator=stream(0, "posterior"))[:count]
-    noise = stream(0, "posterior noise")
+    chosen = torch.randperm(len(train.images), generator=make_generator(0, "posterior"))[:count]
+    noise = make_generator(0, "posterior noise")
     return torch.cat([model(to_unit(part), noise).x_hat for part in train.images[chosen].split(1_000)])
 
 
 @torch.inference_mode()
 def code_moments(model: VAE | WAE, test: ImageSet) -> dict[str, float]:
     """How far the codes of test images are, as Gaussians, from the prior: Frechet distance and variances."""
-    noise = stream(0, "codes")
+    noise = make_generator(0, "codes")
     codes = torch.cat([model(to_unit(part), noise).z for part in test.images.split(1_000)])
     own = FeatureStatistics.of(codes)
-    prior = FeatureStatistics.of(torch.randn(codes.shape, generator=stream(0, "prior")))
+    prior = FeatureStatistics.of(torch.randn(codes.shape, generator=make_generator(0, "prior")))
     variances = own.covariance.diagonal()
     return {
         "frechet_to_prior": frechet_distance(own, prior),

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import read_json, write_json, written_aside
+from logcosh_vae.base.files import atomic_write, read_json, write_json
 
 Key = tuple[Any, ...]
 
@@ -96,7 +96,7 @@ class Session:
         """Keep a picture as PNG."""
         path, content = self.out / "pictures.zip", io.BytesIO()
         image.save(content, format="PNG", optimize=True)
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             others = {}
             if path.exists():
                 with zipfile.ZipFile(path) as archive:
@@ -135,7 +135,7 @@ def merge(folder: Path, repository: Path, complete: Callable[[str, dict[str, Any
     if pictures.exists():
         with zipfile.ZipFile(pictures) as archive:
             for name in archive.namelist():
-                with written_aside(repository / "docs" / "images" / Path(name).name) as aside:
+                with atomic_write(repository / "docs" / "images" / Path(name).name) as aside:
                     aside.write_bytes(archive.read(name))
                 print(repository / "docs" / "images" / Path(name).name)
     return 0

@@ -24,14 +24,15 @@ from logcosh_vae.experiments.scheduler import JobState, Workers, run_jobs
 from logcosh_vae.paper.figures import FIGURES, figure
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.paper.tables import excerpt, table
+from logcosh_vae.restoration.config import RestorationConfig
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.evaluation import RestorationJob, measure
 from logcosh_vae.restoration.experiment import RestorationExperiment
 from logcosh_vae.restoration.network import RestorationNetwork
-from logcosh_vae.restoration.training import RestorationConfig, learn, load_restoration, resolved, squares
+from logcosh_vae.restoration.training import load_restoration, load_splits, train_restoration
 from logcosh_vae.restoration.training import run_name as restoration_name
 from logcosh_vae.training.config import resolve
-from logcosh_vae.training.loop import stream as make_generator
+from logcosh_vae.training.loop import make_generator
 from logcosh_vae.training.run_folder import RunFolder
 
 REPOSITORY = gpu.__file__.rpartition("/src/")[0]
@@ -142,7 +143,7 @@ def _finished(
     experiment: AutoencoderExperiment, plan: Sequence[Sequence[AutoencoderJob]]
 ) -> tuple[AutoencoderExperiment, list[list[AutoencoderJob]], dict[Any, dict[str, Any]]]:
     """The rows whose runs are done, and what was measured of them."""
-    measured = {job.path: done for jobs in plan for job in jobs if (done := job.done()) is not None}
+    measured = {job.path: done for jobs in plan for job in jobs if (done := job.cached_result()) is not None}
     kept = [number for number, jobs in enumerate(plan) if all(job.path in measured for job in jobs)]
     rows = tuple(experiment.rows[number] for number in kept)
     return replace(experiment, rows=rows), [list(plan[number]) for number in kept], measured
@@ -192,7 +193,7 @@ def train_rows(session: Session, experiment: AutoencoderExperiment) -> None:
             _keep(session, experiment, plan)
         if time.monotonic() - told > 20:
             told = time.monotonic()
-            session.say(", ".join(f"{s.position.share:.0%}" if s.position else "-" for s in states))
+            session.say(", ".join(f"{s.position.fraction:.0%}" if s.position else "-" for s in states))
         session.check_time()
 
     workers = Workers.local(min(session.jobs, len(plan)))
@@ -262,7 +263,7 @@ def figure6(session: Session) -> None:
 class RestorationTraining(RestorationJob):
     """A restoration network that is trained on the GPU; its pictures are measured elsewhere."""
 
-    def done(self) -> dict[str, Any] | None:
+    def cached_result(self) -> dict[str, Any] | None:
         """Validation and seconds of a finished run."""
         folder = RunFolder(self.path)
         if not folder.is_finished(self.config.epochs):
@@ -275,8 +276,8 @@ class RestorationTraining(RestorationJob):
 
     def run(self) -> dict[str, Any]:
         """Train."""
-        learn(self.config, self.path, resume=True, root=self.root)
-        done = self.done()
+        train_restoration(self.config, self.path, resume=True, root=self.root)
+        done = self.cached_result()
         assert done is not None
         return done
 
@@ -284,7 +285,7 @@ class RestorationTraining(RestorationJob):
 def _restoration_steps(session: Session, config: RestorationConfig) -> int:
     """Steps that the time allows: corrupting the images on the host takes most of one."""
     corruption, generator = CORRUPTIONS[config.task], make_generator(0, "gpu")
-    images = torch.rand(config.batch_size, 3, config.patch, config.patch)
+    images = torch.rand(config.batch_size, 3, config.crop_size, config.crop_size)
     corruption.training(images, generator)  # draws the sheets of text
     started = time.monotonic()
     for _ in range(10):
@@ -318,10 +319,10 @@ def figure10(session: Session) -> None:
         return
     session.say(f"{configs[0].epochs * configs[0].steps} steps")
     root = data_root()
-    images = squares(configs[0], root, None)
+    images = load_splits(configs[0], root, None)
     jobs = [
         RestorationTraining(config, session.runs / restoration_name(config, *images), root, root)
-        for config in map(resolved, configs)
+        for config in map(resolve, configs)
     ]
     kept: set[Path] = set()
 
@@ -353,7 +354,7 @@ def _keep_restoration(session: Session, name: str, profile: str, job: Restoratio
         "a": config.a,
         "weight": 1.0,
         "config": to_dict(config),
-        **(job.done() or {}),
+        **(job.cached_result() or {}),
     }
     session.record(name, {"experiment": "figure10", "profile": profile, "rows": [row]})
     session.say(f"{config.loss}: {row['training_seconds']:.0f} s, {row['validation'][-1]}")

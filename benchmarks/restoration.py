@@ -28,20 +28,19 @@ from logcosh_vae.base.files import write_json
 from logcosh_vae.base.memory import keep_freed_memory
 from logcosh_vae.data import TEXT_REMOVAL
 from logcosh_vae.losses import make_loss
+from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.pretrained import load_shipped
 from logcosh_vae.restoration.tiling import restore
 from logcosh_vae.restoration.training import (
-    RestorationConfig,
+    build_restoration_optimizer,
+    crops,
     load_restoration,
-    optimizer_of,
-    patches,
-    resolved,
-    restoring_step,
-    squares,
+    load_splits,
+    restoration_step,
 )
-from logcosh_vae.training.loop import stream, use_threads
+from logcosh_vae.training.loop import make_generator, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"12 megapixels": (4000, 3000), "48 megapixels": (8000, 6000)}
@@ -97,16 +96,16 @@ def step_shares(config: RestorationConfig, data_root: Path | None, steps: int = 
     """Median milliseconds of a training step, and of its corrupted copies alone, one after the other in one run."""
     use_threads(1)
     torch.manual_seed(0)
-    train, _ = squares(config, data_root, None)
+    train, _ = load_splits(config, data_root, None)
     network = RestorationNetwork(config.widths, config.blocks).to(memory_format=torch.channels_last)
-    optimizer = optimizer_of(network, config)
-    corruption, generator = CORRUPTIONS[config.task], stream(0, "benchmark")
-    step = restoring_step(network, make_loss(config.loss, config.a), corruption, config)
+    optimizer = build_restoration_optimizer(network, config)
+    corruption, generator = CORRUPTIONS[config.task], make_generator(0, "benchmark")
+    step = restoration_step(network, make_loss(config.loss, config.a), corruption, config)
     whole, alone = [], []
-    for index, batch in enumerate(patches(train.images, config, generator)):
+    for index, batch in enumerate(crops(train.images, config, generator)):
         started = time.perf_counter()
         optimizer.zero_grad()
-        step(batch, generator, False)["objective"].backward()
+        step(batch, generator, False)
         optimizer.step()
         middle = time.perf_counter()
         for _ in range(config.targets + 1):
@@ -139,7 +138,7 @@ def main() -> None:
         "rows": rows,
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "seam_levels": seams(network),
-        "step": step_shares(resolved(RestorationConfig(TEXT_REMOVAL)), arguments.data_root),
+        "step": step_shares(resolve_restoration(RestorationConfig(TEXT_REMOVAL)), arguments.data_root),
         "environment": describe(),
         "seconds": round(time.perf_counter() - started, 1),
     }

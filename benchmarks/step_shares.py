@@ -23,7 +23,7 @@ from logcosh_vae.bench.suite import MLP
 from logcosh_vae.bench.timing import Contender, in_turns, record, row
 from logcosh_vae.data.batches import Batch, to_unit
 from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
-from logcosh_vae.training.loop import stream, use_threads
+from logcosh_vae.training.loop import make_generator, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAM_KERNEL, PRODUCTS_AND_ADAM = "Adam's kernel", "products and Adam's kernel"
@@ -44,13 +44,12 @@ def contenders() -> list[Contender]:
     model = build_model(config, step.SHAPE)
     model.train()
     weights, optimizer = list(model.parameters()), build_optimizer(config, model)
-    training_step, noise = autoencoding_step(model, build_objective(config)), stream(0, "noise")
+    training_step, noise = autoencoding_step(model, build_objective(config)), make_generator(0, "noise")
     batch = Batch(to_unit(pixels[: config.batch_size]), None)
 
     def forward_backward() -> None:
-        surrogate = training_step(batch, noise, False)
         optimizer.zero_grad(set_to_none=True)
-        surrogate.backward()
+        training_step(batch, noise, False)
 
     def with_adam() -> None:
         forward_backward()

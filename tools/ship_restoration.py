@@ -22,7 +22,7 @@ from logcosh_vae.base.environment import describe
 from logcosh_vae.data import text_removal
 from logcosh_vae.experiments.experiment import write_results
 from logcosh_vae.metrics.image_quality import psnr, ssim
-from logcosh_vae.restoration.augmentation import Mirrored
+from logcosh_vae.restoration.augmentation import FlipEnsemble
 from logcosh_vae.restoration.blending import COVERING, restore_changed
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.evaluation import clean_and_corrupted
@@ -48,7 +48,7 @@ def main() -> None:
     for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS[task]):
         pixels = corrupted.mul(255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
         versions = {"corrupted": pixels, "network": restore(network, pixels)}
-        for version, asked in (("command", network), ("careful", Mirrored(network))):
+        for version, asked in (("command", network), ("careful", FlipEnsemble(network))):
             versions[version] = restore_changed(asked, pixels, 1.0) if task in COVERING else restore(asked, pixels)
         row: dict[str, object] = {"picture": name}
         for version, values in versions.items():

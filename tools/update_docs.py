@@ -30,7 +30,7 @@ from logcosh_vae.base import image_grid
 from logcosh_vae.bench import loss as loss_bench
 from logcosh_vae.evaluation.evaluate import generate, random_test_images, reconstruct
 from logcosh_vae.paper.registry import EXPERIMENTS
-from logcosh_vae.reporting.narrative import Words
+from logcosh_vae.reporting.narrative import Narrative
 from logcosh_vae.reporting.tables import (
     LOSS_NAMES,
     duration,
@@ -47,8 +47,8 @@ PAGES = ("README.md", "docs/results.md", "docs/data.md", "docs/restoration.md", 
 INK, SOFT = (28, 28, 30), (98, 98, 106)
 
 
-def words(results: Mapping[str, Any]) -> Words:
-    return EXPERIMENTS[results["experiment"]].words
+def words(results: Mapping[str, Any]) -> Narrative:
+    return EXPERIMENTS[results["experiment"]].narrative
 
 
 def table(results: Mapping[str, Any]) -> str:

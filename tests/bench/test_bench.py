@@ -16,7 +16,7 @@ from logcosh_vae.bench.peer import peer
 from logcosh_vae.bench.timing import Contender, in_turns, ratio, row
 from logcosh_vae.cli.terminal import bench_table
 from logcosh_vae.reporting.tables import time_text
-from logcosh_vae.training.loop import stream
+from logcosh_vae.training.loop import make_generator
 
 
 class Machine:
@@ -55,13 +55,13 @@ def test_a_machine_that_slows_down_favours_nobody(drift: float) -> None:
 
 @pytest.mark.parametrize(("network", "width"), [("mlp", None), ("conv", 0.0625)])
 def test_the_products_alone_are_those_of_a_training_step(network: str, width: float | None) -> None:
-    def operations(contender: Contender) -> int:
+    def count_flops(contender: Contender) -> int:
         with FlopCounterMode(display=False) as counter:
             contender.run(1)
         return int(counter.get_total_flops())
 
     config, pixels = step.config_of(network, width), step.images()
-    counts = {operations(make(config, pixels)) for make in (step.ours, step.plain, lambda c, _: step.limit(c))}
+    counts = {count_flops(make(config, pixels)) for make in (step.ours, step.plain, lambda c, _: step.limit(c))}
     assert len(counts) == 1
     with step.contenders(network, width) as contenders:
         for contender in contenders:
@@ -73,7 +73,7 @@ def test_the_products_alone_are_those_of_a_training_step(network: str, width: fl
 
 def test_losses_that_are_compared_are_losses() -> None:
     # as far apart as the published forms can bear: 100 times 0.8 is below the 89 where they overflow
-    target, prediction = 0.8 * torch.rand(2, 50, generator=stream(0, "x"))
+    target, prediction = 0.8 * torch.rand(2, 50, generator=make_generator(0, "x"))
     prediction.requires_grad_()
     for name, loss in LOSSES.items():
         (gradient,) = torch.autograd.grad(loss(prediction, target), prediction)

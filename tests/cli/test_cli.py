@@ -66,7 +66,7 @@ def _leave(code: int) -> NoReturn:
         (["restore", "file", "-o", "a.png", "--task", "demosaic"], 1, "no network for 'demosaic' comes"),
         (["restore", "--train", "--data", "full"], 2, "--out"),
         (["restore", "--train", "--data", "full", "--out", "r"], 1, "full holds 0 pictures"),
-        (["restore", "--train", "--data", "full", "--out", "r", "--set", "patch=4"], 2, "patch must be from 8"),
+        (["restore", "--train", "--data", "full", "--out", "r", "--set", "crop_size=4"], 2, "crop_size must be from 8"),
     ],
 )
 def test_an_error_is_one_clear_line(

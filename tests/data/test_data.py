@@ -22,7 +22,7 @@ from logcosh_vae.data.batches import check_unit_range, evaluation_batches, to_un
 from logcosh_vae.data.idx import idx_bytes, idx_md5, read_idx
 from logcosh_vae.data.mnist import FILES, MNIST, load
 from logcosh_vae.data.sources import idx_contents, unpickle_arrays
-from logcosh_vae.training.loop import stream
+from logcosh_vae.training.loop import make_generator
 
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=6)
 
@@ -259,13 +259,13 @@ def test_evaluation_batches_have_each_image_once_in_order(count: int, size: int)
 def test_training_batches_repeat_no_image_and_keep_labels(count: int, size: int, seed: int) -> None:
     images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1)
     labels = torch.arange(count)
-    batches = list(training_batches(images, size, stream(seed, "order"), labels))
+    batches = list(training_batches(images, size, make_generator(seed, "order"), labels))
     assert [len(batch.images) for batch in batches] == [min(size, count)] * max(1, count // size)
     seen = torch.cat([batch.labels for batch in batches])
     assert len(seen.unique()) == len(seen)
     for batch in batches:
         assert torch.equal((batch.images.flatten() * 255).round().long(), batch.labels)
-    again = list(training_batches(images, size, stream(seed, "order"), labels))
+    again = list(training_batches(images, size, make_generator(seed, "order"), labels))
     assert all(torch.equal(a.labels, b.labels) for a, b in zip(batches, again, strict=True))
 
 
@@ -296,7 +296,7 @@ def test_a_large_file_gives_the_same_batches_as_memory(
     assert file is not None
     assert memmap.file_of(inside) is None
     for part in (slice(None), slice(0, 1)):
-        both = (training_batches(x, size, stream(seed, "x"), part=part) for x in (images, inside))
+        both = (training_batches(x, size, make_generator(seed, "x"), part=part) for x in (images, inside))
         for ours, expected in zip(*both, strict=True):
             assert torch.equal(ours.images, expected.images)
     for ours, expected in zip(*(evaluation_batches(x, size) for x in (images, inside)), strict=True):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from logcosh_vae.base.errors import DataError
-from logcosh_vae.data import ImageSet, load_images, load_squares
+from logcosh_vae.data import ImageSet, load_images, load_tiles
 from logcosh_vae.data.celeba import ATTRIBUTES, PARTITION
 from logcosh_vae.data.decode import Preparation, Tiling, decode, decode_tiles
 from logcosh_vae.data.describe import summarise
@@ -258,7 +258,7 @@ def test_large_pictures_are_shrunk_before_they_are_cut(tmp_path: Path, monkeypat
     monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
     for number in range(4):
         Image.new("RGB", (2048, 1024), (number, 2, 3)).save(tmp_path / f"{number}.png")
-    train, test = (load_squares(tmp_path, split, side=256) for split in ("train", "test"))
+    train, test = (load_tiles(tmp_path, split, side=256) for split in ("train", "test"))
     assert train.images.shape == (3 * 6 * 3, 3, 256, 256)
     assert test.images.shape == (6 * 3, 3, 256, 256)
     assert len({int(image[0, 0, 0]) for image in train.images} & {int(image[0, 0, 0]) for image in test.images}) == 0

@@ -16,8 +16,8 @@ from PIL import Image
 import logcosh_vae
 from logcosh_vae.base import versions
 from logcosh_vae.restoration import evaluation
+from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.evaluation import RestorationJob
-from logcosh_vae.restoration.training import RestorationConfig, resolved
 from logcosh_vae.training.autoencoder import fingerprints, run_name
 from logcosh_vae.training.config import DataConfig, TrainConfig, resolve
 
@@ -90,18 +90,20 @@ def test_measures_of_other_pictures_are_made_anew(
     test.mkdir()
     for number in range(2):
         _picture(test / f"{number}.png", 100 + number)
-    small = RestorationConfig(str(pictures), "denoise", widths=(4,), side=32, patch=16, batch_size=2, check_images=2)
-    config = resolved(replace(small, epochs=1, steps=2))
+    small = RestorationConfig(
+        str(pictures), "denoise", widths=(4,), tile_size=32, crop_size=16, batch_size=2, val_images=2
+    )
+    config = resolve_restoration(replace(small, epochs=1, steps=2))
     job = RestorationJob(config, tmp_path / "run", tmp_path, test)
     before = job.run()
-    assert job.done() == before
+    assert job.cached_result() == before
     _picture(test / "1.png", 7)
-    assert job.done() is None
+    assert job.cached_result() is None
     after = job.run()
     assert (after["ssim"][0], after["images"]) == (before["ssim"][0], before["images"])
     assert after["ssim"][1] != before["ssim"][1]
     monkeypatch.setattr(evaluation, "RESTORATION", versions.RESTORATION + 1)
-    assert job.done() is None
+    assert job.cached_result() is None
 
 
 def test_the_commit_is_never_that_of_another_project(tmp_path: Path) -> None:

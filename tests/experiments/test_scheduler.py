@@ -24,10 +24,10 @@ class _Named(Job):
     def label(self) -> str:
         return self.path.name
 
-    def work(self) -> float:
+    def cost(self) -> float:
         return 1.0
 
-    def done(self) -> dict[str, Any] | None:
+    def cached_result(self) -> dict[str, Any] | None:
         return None
 
     def run(self) -> dict[str, Any]:

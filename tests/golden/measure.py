@@ -36,14 +36,15 @@ from logcosh_vae.metrics.frechet import frechet_distance
 from logcosh_vae.metrics.image_quality import psnr, ssim
 from logcosh_vae.metrics.sharpness import sharpness
 from logcosh_vae.models.distributions import DiagonalGaussian, kl_divergence, mmd, standard_normal
+from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TRAINING, draw_sheet
 from logcosh_vae.restoration.tiling import restore
-from logcosh_vae.restoration.training import RestorationConfig, optimizer_of, patches, resolved, restoring_step
+from logcosh_vae.restoration.training import build_restoration_optimizer, crops, restoration_step
 from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
 from logcosh_vae.training.config import TrainConfig, resolve
-from logcosh_vae.training.loop import stream, update
+from logcosh_vae.training.loop import make_generator, update
 from logcosh_vae.training.session import on_threads
 
 HERE = Path(__file__).parent
@@ -76,14 +77,16 @@ def draws() -> Values:
     values: Values = {}
     for seed, name, epoch in ((0, "weights", 0), (0, "noise", 1), (0, "noise", 2), (1, "shuffle", 1)):
         key = f"{seed}/{name}/{epoch}"
-        values[f"integers {key}"] = torch.randint(2**31, (4,), generator=stream(seed, name, epoch)).tolist()
-        values[f"normal {key}"] = torch.randn(4, generator=stream(seed, name, epoch)).tolist()
-    values["order"] = torch.randperm(10, generator=stream(0, "shuffle", 1)).tolist()
+        values[f"integers {key}"] = torch.randint(2**31, (4,), generator=make_generator(seed, name, epoch)).tolist()
+        values[f"normal {key}"] = torch.randn(4, generator=make_generator(seed, name, epoch)).tolist()
+    values["order"] = torch.randperm(10, generator=make_generator(0, "shuffle", 1)).tolist()
     like = torch.zeros(1)
-    values["codes"] = standard_normal((2, 3), like=like, generator=stream(0, "generate")).flatten().tolist()
+    values["codes"] = standard_normal((2, 3), like=like, generator=make_generator(0, "generate")).flatten().tolist()
     images = smooth_images(20, 1, 5)
     values["chosen"] = projection(choose_images(images, 7, 0, "sharpness"))
-    values["batches"] = [projection(batch.images) for batch in training_batches(images, 6, stream(0, "shuffle", 1))]
+    values["batches"] = [
+        projection(batch.images) for batch in training_batches(images, 6, make_generator(0, "shuffle", 1))
+    ]
     return values
 
 
@@ -113,9 +116,9 @@ def weights() -> Values:
 
 
 def _losses(step: Any, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], count: int = 10) -> list[float]:
-    noise, losses = stream(0, "noise", 1), []
+    noise, losses = make_generator(0, "noise", 1), []
     for _, batch in zip(range(count), batches, strict=False):
-        losses.append(float(update(step, optimizer, batch, noise, exact=True)["objective"].detach()))
+        losses.append(float(update(step, optimizer, batch, noise, compute_loss=True)["loss"]))
     return losses
 
 
@@ -128,13 +131,13 @@ def training() -> Values:
             config = _config(model, loss)
             built = build_model(config, (1, 28, 28)).train()
             step = autoencoding_step(built, build_objective(config))
-            batches = training_batches(images, config.batch_size, stream(0, "shuffle", 1))
+            batches = training_batches(images, config.batch_size, make_generator(0, "shuffle", 1))
             values[f"{model} {loss}"] = _losses(step, build_optimizer(config, built), batches)
     labels = torch.arange(len(images)) % 10
     torch.manual_seed(0)
     classifier = FeatureClassifier(widths=(4, 6))
     optimizer = torch.optim.Adam(classifier.parameters(), lr=2e-3)
-    batches = training_batches(images, 16, stream(0, "shuffle", 1), labels)
+    batches = training_batches(images, 16, make_generator(0, "shuffle", 1), labels)
     values["classifier"] = _losses(classifying_step(classifier, FeatureConfig(flip=True)), optimizer, batches)
     return values
 
@@ -156,7 +159,7 @@ def losses() -> Values:
     prior = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (12, 4)))
     values["mmd"] = float(mmd(z, prior))
     values["kl"] = kl_divergence(z, prior).tolist()
-    values["posterior's sample"] = projection(DiagonalGaussian(z, prior).sample(stream(0, "noise")))
+    values["posterior's sample"] = projection(DiagonalGaussian(z, prior).sample(make_generator(0, "noise")))
     return values
 
 
@@ -192,16 +195,16 @@ def restoration() -> Values:
     """Fresh weights of a restoration network, its first ten losses, and what it makes of a picture by tiles."""
     values: Values = {}
     config = RestorationConfig(
-        "", "denoise", widths=(4, 6), patch=32, batch_size=2, targets=2, steps=10, bfloat16=False
+        "", "denoise", widths=(4, 6), crop_size=32, batch_size=2, targets=2, steps=10, bfloat16=False
     )
-    restoring = resolved(config)
+    restoring = resolve_restoration(config)
     torch.manual_seed(0)
     network = RestorationNetwork(restoring.widths)
-    step = restoring_step(network, make_loss("log-cosh", 50.0), CORRUPTIONS["denoise"], restoring)
-    squares = patches(smooth_images(4, 3, 48), restoring, stream(0, "shuffle", 1))
+    step = restoration_step(network, make_loss("log-cosh", 50.0), CORRUPTIONS["denoise"], restoring)
+    squares = crops(smooth_images(4, 3, 48), restoring, make_generator(0, "shuffle", 1))
     fresh = [weight.detach().clone() for weight in network.parameters()]
     values["weights"] = [projection(weight) for weight in fresh]
-    values["losses"] = _losses(step, optimizer_of(network, restoring), squares)
+    values["losses"] = _losses(step, build_restoration_optimizer(network, restoring), squares)
     moved = [weight.detach() - before for weight, before in zip(network.parameters(), fresh, strict=True)]
     values["how far the weights moved"] = [float(change.double().norm()) for change in moved]
     picture = smooth_images(1, 3, 70)[0].permute(1, 2, 0).numpy()
@@ -215,7 +218,7 @@ def corruptions() -> Values:
     images = to_unit(smooth_images(3, 3, 32))
     for task, corruption in CORRUPTIONS.items():
         if task != "text":
-            values[f"training {task}"] = projection(corruption.training(images, stream(0, "corruption")))
+            values[f"training {task}"] = projection(corruption.training(images, make_generator(0, "corruption")))
             values[f"measured {task}"] = projection(corruption.evaluation(images[0], 5))
     return values
 
@@ -229,8 +232,8 @@ def text() -> Values:
         values[f"{name}, covered"] = float((sheet != sheet.max()).mean())
     images = to_unit(smooth_images(2, 3, 48))
     values["over an image"] = projection(CORRUPTIONS["text"].evaluation(images[0], 5))
-    values["in training"] = projection(CORRUPTIONS["text"].training(images, stream(0, "corruption")))
-    source, target = TRAINED_AS["text"].pair(images, stream(0, "corruption"))
+    values["in training"] = projection(CORRUPTIONS["text"].training(images, make_generator(0, "corruption")))
+    source, target = TRAINED_AS["text"].pair(images, make_generator(0, "corruption"))
     values["captions in training"] = [projection(source), projection(target())]
     return values
 

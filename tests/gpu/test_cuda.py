@@ -14,11 +14,12 @@ from logcosh_vae import losses
 from logcosh_vae.base.settings import override
 from logcosh_vae.evaluation.evaluate import EvaluationConfig, evaluate
 from logcosh_vae.losses import l1, log_cosh, log_cosh_grad, log_cosh_surrogate, squared_l2
-from logcosh_vae.restoration.training import RestorationConfig, learn, load_restoration
+from logcosh_vae.restoration.config import RestorationConfig
+from logcosh_vae.restoration.training import load_restoration, train_restoration
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import TrainConfig
-from logcosh_vae.training.loop import stream
-from logcosh_vae.training.session import Watch
+from logcosh_vae.training.loop import make_generator
+from logcosh_vae.training.session import Callbacks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("loss", [squared_l2, l1, log_cosh, log_cosh_surrogate])
 def test_losses(loss, dtype) -> None:  # type: ignore[no-untyped-def]
-    prediction, target = torch.randn(2, 5_000, generator=stream(0, "x")).to(dtype)
+    prediction, target = torch.randn(2, 5_000, generator=make_generator(0, "x")).to(dtype)
     results = []
     for device in ("cpu", "cuda"):
         leaf = prediction.to(device).detach().requires_grad_()
@@ -52,7 +53,7 @@ def test_log_cosh_is_exact_at_every_scale(a: float, layout: torch.memory_format)
         torch.where(x.abs() < 1e-3, x * x / 2 - x**4 / 12, x.abs() + (-2 * x.abs()).exp().log1p() - math.log(2)) / a
     )
     torch.testing.assert_close(value.detach().cpu().double(), expected, rtol=5e-7, atol=1e-37)
-    factors = torch.rand(residuals.shape, generator=stream(0, "factors"))
+    factors = torch.rand(residuals.shape, generator=make_generator(0, "factors"))
     (gradient,) = torch.autograd.grad(value, prediction, factors.cuda(), retain_graph=True)
     torch.testing.assert_close(gradient.cpu().double(), x.tanh() * factors.double(), rtol=5e-7, atol=1e-37)
     slope = log_cosh_grad(prediction, target, a=a, factor=0.25)
@@ -78,14 +79,16 @@ def test_training(model: str, size: str, tmp_path: Path, data_root: Path) -> Non
     settings = [f"model.family={family}", f"model.network={network}", size, "data.limit=1000", "log_every=5"]
     config = override(TrainConfig(epochs=2), settings)
     notes: list[str] = []
-    watch = Watch(note=notes.append)
+    callbacks = Callbacks(on_message=notes.append)
     tracked = {}
     for name, device, more in (
         ("cpu", "cpu", []),
         ("step by step", "cuda", ["cuda_graph=false"]),
         ("graph", "cuda", []),
     ):
-        run = train(override(replace(config, device=device), more), tmp_path / name, root=data_root, watch=watch)
+        run = train(
+            override(replace(config, device=device), more), tmp_path / name, root=data_root, callbacks=callbacks
+        )
         tracked[name] = [point for epoch in run.metrics() for point in epoch["tracked"]]
     # interrupted after an epoch: the step is recorded anew
     train(replace(config, device="cuda", epochs=1), tmp_path / "resumed", root=data_root)
@@ -118,6 +121,8 @@ def test_restoration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
         coarse = np.random.default_rng(number).integers(0, 256, (5, 6, 3)).astype(np.uint8)
         Image.fromarray(coarse).resize((90, 70), Image.Resampling.BICUBIC).save(tmp_path / "set" / f"{number}.png")
-    config = RestorationConfig(str(tmp_path / "set"), task="denoise", widths=(8, 12), side=48, patch=32, device="cuda")
-    learn(replace(config, epochs=1, steps=4, check_images=2), tmp_path / "run")
+    config = RestorationConfig(
+        str(tmp_path / "set"), task="denoise", widths=(8, 12), tile_size=48, crop_size=32, device="cuda"
+    )
+    train_restoration(replace(config, epochs=1, steps=4, val_images=2), tmp_path / "run")
     assert not load_restoration(tmp_path / "run")[0].training

@@ -20,7 +20,7 @@ from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.metrics.image_quality import ssim
 from logcosh_vae.metrics.sharpness import sharpness
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
-from logcosh_vae.training.loop import stream
+from logcosh_vae.training.loop import make_generator
 
 LAPLACE = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
 
@@ -33,7 +33,7 @@ def test_sharpness_agrees_with_a_scipy_convolution(height: int, width: int, seed
 
 
 def test_sharpness_of_colour_is_that_of_the_grey_image() -> None:
-    grey = torch.rand(3, 1, 8, 8, generator=stream(0, "grey"))
+    grey = torch.rand(3, 1, 8, 8, generator=make_generator(0, "grey"))
     torch.testing.assert_close(sharpness(grey.repeat(1, 3, 1, 1)), sharpness(grey), rtol=1e-5, atol=1e-7)
     assert sharpness(torch.zeros(1, 3, 5, 5)).item() == 0.0
 
@@ -69,7 +69,7 @@ def test_frechet_distance_agrees_with_scipy(factor: int, spread: float, seed: in
 def test_frechet_distance_of_degenerate_features_has_its_closed_form() -> None:
     # all variance along one axis, as where most units of a rectified layer never fire: (s1 - s2)^2 + |m1 - m2|^2
     x, y = torch.zeros(2, 1_000, 64, dtype=torch.float64)
-    draw = torch.randn(1_000, generator=stream(0, "degenerate"), dtype=torch.float64)
+    draw = torch.randn(1_000, generator=make_generator(0, "degenerate"), dtype=torch.float64)
     x[:, 0], y[:, 0] = draw, 3.0 * draw + 2.0
     statistics = FeatureStatistics.of(x), FeatureStatistics.of(y)
     expected = 4.0 * draw.var() + (2.0 + 2.0 * draw.mean()).square()
@@ -79,7 +79,7 @@ def test_frechet_distance_of_degenerate_features_has_its_closed_form() -> None:
 
 @given(st.integers(1, 29))
 def test_statistics_of_parts_add_up(cut: int) -> None:
-    features = torch.randn(30, 5, generator=stream(0, "parts"))
+    features = torch.randn(30, 5, generator=make_generator(0, "parts"))
     whole = FeatureStatistics.of(features)
     parts = FeatureStatistics.of(features[:cut]) + FeatureStatistics.of(features[cut:])
     torch.testing.assert_close(parts.mean, whole.mean)
@@ -91,7 +91,7 @@ def test_the_general_features_see_blur_and_tell_images_apart(celeba_root: Path) 
     faces = to_unit(load_images("celeba", "test", root=celeba_root).images[:60])
     extractor = general_extractor()
     blurred = torch.nn.functional.avg_pool2d(faces, 5, stride=1, padding=2)
-    near, far = faces[:30], torch.rand(30, 3, 64, 64, generator=stream(0, "noise"))
+    near, far = faces[:30], torch.rand(30, 3, 64, 64, generator=make_generator(0, "noise"))
     reference = feature_statistics(extractor.features, faces[30:])
     values = [frechet_distance(feature_statistics(extractor.features, x), reference) for x in (near, blurred, far)]
     assert values == sorted(values)
@@ -109,7 +109,7 @@ class _Scripted(torch.nn.Module):
 def test_features_of_a_script_of_the_user_see_bytes(tmp_path: Path) -> None:
     torch.jit.script(_Scripted()).save(tmp_path / "own.pt")
     extractor = scripted_extractor(tmp_path / "own.pt")
-    images = torch.rand(4, 3, 8, 8, generator=stream(0, "images"))
+    images = torch.rand(4, 3, 8, 8, generator=make_generator(0, "images"))
     torch.testing.assert_close(extractor.features(images), (images * 255).round().mean(dim=(2, 3)))
     (tmp_path / "bad.pt").write_bytes(b"no script")
     with pytest.raises(RunError, match=r"bad\.pt cannot be used as features"):

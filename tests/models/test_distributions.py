@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcosh_vae.models.distributions import MMD_SCALES, DiagonalGaussian, kl_divergence, mmd
-from logcosh_vae.training.loop import stream
+from logcosh_vae.training.loop import make_generator
 
 
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 12))
@@ -28,7 +28,7 @@ def test_kl_keeps_its_digits_where_the_posterior_has_collapsed() -> None:
 def test_posterior_is_finite_whatever_the_encoder_says() -> None:
     parameters = torch.tensor([[0.0, 0.0, 1e30, -1e30], [1.0, -1.0, torch.inf, -torch.inf]], requires_grad=True)
     posterior = DiagonalGaussian.from_parameters(parameters)
-    total = posterior.sample(stream(0, "test")).sum() + posterior.kl().sum()
+    total = posterior.sample(make_generator(0, "test")).sum() + posterior.kl().sum()
     total.backward()
     assert torch.isfinite(total)
     assert parameters.grad is not None
@@ -37,7 +37,7 @@ def test_posterior_is_finite_whatever_the_encoder_says() -> None:
 
 def test_sample_has_the_moments_of_the_posterior() -> None:
     mean, log_variance = torch.full((200_000, 1), 0.7), torch.full((200_000, 1), -1.2)
-    z = DiagonalGaussian(mean, log_variance).sample(stream(0, "moments"))
+    z = DiagonalGaussian(mean, log_variance).sample(make_generator(0, "moments"))
     assert z.mean().item() == pytest.approx(0.7, abs=0.005)
     assert z.var().item() == pytest.approx(np.exp(-1.2), rel=0.02)
 
@@ -58,14 +58,14 @@ def mmd_by_definition(z: np.ndarray, prior: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("n", "d", "shift"), [(2, 1, 0.0), (7, 8, 0.0), (12, 3, 2.0)])
 def test_mmd_agrees_with_its_definition(n: int, d: int, shift: float) -> None:
-    z, prior = torch.randn(2, n, d, generator=stream(n, "mmd"), dtype=torch.float64)
+    z, prior = torch.randn(2, n, d, generator=make_generator(n, "mmd"), dtype=torch.float64)
     assert mmd(z + shift, prior).item() == pytest.approx(
         mmd_by_definition((z + shift).numpy(), prior.numpy()), abs=1e-12
     )
 
 
 def test_mmd_is_unbiased_at_the_prior_and_positive_away_from_it() -> None:
-    generator = stream(1, "mmd")
+    generator = make_generator(1, "mmd")
     draws = [mmd(*torch.randn(2, 50, 4, generator=generator, dtype=torch.float64)).item() for _ in range(400)]
     assert abs(np.mean(draws)) < 4 * np.std(draws) / np.sqrt(len(draws))
     z, prior = torch.randn(2, 200, 4, generator=generator)

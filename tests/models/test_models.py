@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from logcosh_vae.base.settings import override
-from logcosh_vae.experiments.autoencoders import operations
+from logcosh_vae.experiments.autoencoders import count_flops
 from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.models import MODELS, VAE
 from logcosh_vae.models.networks import NETWORKS, PAPER_SIZE, Size
 from logcosh_vae.training.builders import build_model
 from logcosh_vae.training.config import ModelConfig, TrainConfig, resolve
-from logcosh_vae.training.loop import stream
+from logcosh_vae.training.loop import make_generator
 from logcosh_vae.training.objective import Objective
 
 COMBINATIONS = [(family, network) for family in MODELS for network in NETWORKS]
@@ -27,9 +27,9 @@ def build(family: str, network: str, shape: tuple[int, int, int] = (1, 28, 28)) 
 @pytest.mark.parametrize(("family", "network"), COMBINATIONS)
 def test_shapes_and_range(family: str, network: str, shape: tuple[int, int, int]) -> None:
     model = build(family, network, shape).eval()
-    x = torch.rand(6, *shape, generator=stream(0, "x"))
-    output = model(x, stream(0, "noise"))
-    for images in (output.x_hat, model.reconstruct(x), model.sample(6, stream(0, "z"))):
+    x = torch.rand(6, *shape, generator=make_generator(0, "x"))
+    output = model(x, make_generator(0, "noise"))
+    for images in (output.x_hat, model.reconstruct(x), model.sample(6, make_generator(0, "z"))):
         assert images.shape == x.shape
         assert ((images >= 0) & (images <= 1)).all()
     assert output.z.shape == (6, 4)
@@ -42,12 +42,12 @@ def test_shapes_and_range(family: str, network: str, shape: tuple[int, int, int]
 @pytest.mark.parametrize(("family", "network"), COMBINATIONS)
 def test_noise_comes_from_the_generator_alone(family: str, network: str) -> None:
     model = build(family, network).eval()
-    x = torch.rand(2, 1, 28, 28, generator=stream(0, "x"))
-    first = model(x, stream(0, "noise")).x_hat
+    x = torch.rand(2, 1, 28, 28, generator=make_generator(0, "x"))
+    first = model(x, make_generator(0, "noise")).x_hat
     torch.manual_seed(99)
-    assert torch.equal(first, model(x, stream(0, "noise")).x_hat)
-    assert torch.equal(model.sample(3, stream(1, "z")), model.sample(3, stream(1, "z")))
-    assert not torch.equal(model.sample(3, stream(1, "z")), model.sample(3, stream(2, "z")))
+    assert torch.equal(first, model(x, make_generator(0, "noise")).x_hat)
+    assert torch.equal(model.sample(3, make_generator(1, "z")), model.sample(3, make_generator(1, "z")))
+    assert not torch.equal(model.sample(3, make_generator(1, "z")), model.sample(3, make_generator(2, "z")))
 
 
 @pytest.mark.parametrize(
@@ -80,41 +80,42 @@ def test_the_objective_reaches_every_weight_and_its_cheap_form_has_its_gradient(
     family: str, network: str, name: str
 ) -> None:
     model = build(family, network)
-    x = torch.rand(8, 1, 28, 28, generator=stream(0, "x"))
-    objective = Objective(make_loss(name, 100.0 if name == "log-cosh" else None), weight=0.5)
+    x = torch.rand(8, 1, 28, 28, generator=make_generator(0, "x"))
+    objective = Objective(make_loss(name, 100.0 if name == "log-cosh" else None), reconstruction_weight=0.5)
     gradients = []
     for cheap in (False, True):
         model.zero_grad()
-        noise = stream(0, "noise")
+        noise = make_generator(0, "noise")
         output = model(x, noise)
-        value = objective.for_training(output, x, noise) if cheap else objective(output, x, noise)["objective"]
-        value.backward()
+        losses = objective.backward(output, x, noise, compute_loss=not cheap)
+        assert bool(losses) is not cheap
+        assert not any(value.requires_grad for value in losses.values())
         gradients.append([parameter.grad for parameter in model.parameters()])
     for exact, cheap_gradient in zip(*gradients, strict=True):
         assert exact.abs().sum() > 0
         torch.testing.assert_close(cheap_gradient, exact, rtol=1e-5, atol=1e-6)
     model.zero_grad()
     model.encoder.requires_grad_(False)
-    objective.for_training(model(x, stream(0, "noise")), x).backward()
+    objective.backward(model(x, make_generator(0, "noise")), x, compute_loss=False)
     assert {name for name, weight in model.named_parameters() if weight.grad is not None} == {
         name for name, _ in model.named_parameters() if name.startswith("decoder")
     }
     model.requires_grad_(False)
     with pytest.raises(RuntimeError, match="does not require grad"):
-        objective.for_training(model(x, stream(0, "noise")), x).backward()
+        objective.backward(model(x, make_generator(0, "noise")), x, compute_loss=False)
 
 
 @pytest.mark.parametrize(("family", "network"), COMBINATIONS)
 def test_products_in_bfloat16_give_nearly_the_same_gradient_in_training_alone(family: str, network: str) -> None:
     config = override(TrainConfig(), [f"model.family={family}", f"model.network={network}", "bfloat16=true"])
     config = override(config, ["model.width=0.03125"] if network == "conv" else ["model.hidden=[32,16]"])
-    model, x = build_model(resolve(config), (1, 28, 28)), torch.rand(64, 1, 28, 28, generator=stream(0, "x"))
+    model, x = build_model(resolve(config), (1, 28, 28)), torch.rand(64, 1, 28, 28, generator=make_generator(0, "x"))
     objective = Objective(make_loss("log-cosh", 100.0))
     seen = []
     for bfloat16 in (False, True):
         model.trains_in_bfloat16 = bfloat16
-        output = model.train()(x, noise := stream(0, "noise"))
-        objective.for_training(output, x, noise).backward()
+        output = model.train()(x, noise := make_generator(0, "noise"))
+        objective.backward(output, x, noise, compute_loss=False)
         seen.append((output, [weight.grad for weight in model.parameters()]))
         model.zero_grad()
     (exact, gradients), (output, others) = seen
@@ -129,17 +130,17 @@ def test_products_in_bfloat16_give_nearly_the_same_gradient_in_training_alone(fa
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_terms_are_named_and_add_up(family: str) -> None:
+def test_losses_are_named_and_add_up(family: str) -> None:
     model = build(family, "mlp")
-    x = torch.rand(8, 1, 28, 28, generator=stream(0, "x"))
-    noise = stream(0, "noise")
+    x = torch.rand(8, 1, 28, 28, generator=make_generator(0, "x"))
+    noise = make_generator(0, "noise")
     output = model(x, noise)
-    terms = Objective(make_loss("l2"), weight=3.0)(output, x, noise)
-    divergence = terms["kl" if family == "vae" else "mmd"]
-    torch.testing.assert_close(terms["objective"], 3.0 * terms["reconstruction"] + divergence)
+    losses = Objective(make_loss("l2"), reconstruction_weight=3.0)(output, x, noise)
+    divergence = losses["kl" if family == "vae" else "mmd"]
+    torch.testing.assert_close(losses["loss"], 3.0 * losses["reconstruction"] + divergence)
     expected = (output.x_hat - x).square().flatten(1).sum(1).mean()
-    torch.testing.assert_close(terms["reconstruction"], expected)
-    torch.testing.assert_close(terms["squared_l2"], expected)
+    torch.testing.assert_close(losses["reconstruction"], expected)
+    torch.testing.assert_close(losses["squared_l2"], expected)
 
 
 @pytest.mark.parametrize("width", [0.125, 1.0])
@@ -147,7 +148,7 @@ def test_convolutional_networks_start_with_images_that_are_not_saturated(width: 
     torch.manual_seed(0)
     model = VAE.from_network("conv", size=Size(width=width)).train()
     with torch.no_grad():
-        images = model.decode(torch.randn(16, 8, generator=stream(0, "codes")))
+        images = model.decode(torch.randn(16, 8, generator=make_generator(0, "codes")))
     # logits of a standard deviation of 0.4 about 0; torch's own weights give 4 or 5 at full width
     assert float(images.min()) > 0.02
     assert float(images.max()) < 0.98
@@ -171,5 +172,5 @@ def test_operations_are_those_of_the_products() -> None:
     shape = (1, 28, 28)
     mlp, conv = (resolve(TrainConfig(model=ModelConfig(network=network))) for network in ("mlp", "conv"))
     layers = [layer for layer in build_model(mlp, shape).modules() if isinstance(layer, torch.nn.Linear)]
-    assert operations(mlp, shape) == 2 * sum(layer.weight.numel() for layer in layers)
-    assert operations(conv, shape) > 10 * operations(mlp, shape)
+    assert count_flops(mlp, shape) == 2 * sum(layer.weight.numel() for layer in layers)
+    assert count_flops(conv, shape) > 10 * count_flops(mlp, shape)

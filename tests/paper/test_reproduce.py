@@ -18,9 +18,9 @@ from PIL import Image
 
 from logcosh_vae.base.errors import DataError, RunError
 from logcosh_vae.data import text_removal
-from logcosh_vae.paper.figures import CURVATURES
+from logcosh_vae.paper.figures import A_VALUES
 from logcosh_vae.paper.registry import ALL, EXPERIMENTS
-from logcosh_vae.paper.restoration import CURVATURES as RESTORATION_CURVATURES
+from logcosh_vae.paper.restoration import A_VALUES as RESTORATION_CURVATURES
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.training.run_folder import RunFolder
 
@@ -100,7 +100,7 @@ def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root
     # what tables and figures share is trained once: 12 + 6 rows of the tables, 14 more curvatures, 3 of restoration
     runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir() and not path.name.startswith("features")]
     assert {path.name for path in runs} == trained
-    assert len(trained) == 12 + 6 + 2 * (len(CURVATURES) - 1) + 3
+    assert len(trained) == 12 + 6 + 2 * (len(A_VALUES) - 1) + 3
     page = _Page()
     page.feed((tmp_path / "runs" / "all-smoke.html").read_text())
     assert {f"#{name}" for name in ALL} <= set(page.addresses)

@@ -13,7 +13,7 @@ from scipy import ndimage
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS, stored
 from logcosh_vae.restoration.text import CAPTIONS, PLAIN, Style, cut, draw_sheet
 from logcosh_vae.restoration.text_cache import sheets
-from logcosh_vae.training.loop import stream
+from logcosh_vae.training.loop import make_generator
 
 TASKS = list(CORRUPTIONS)
 
@@ -36,14 +36,18 @@ def test_corrupted_images_are_pictures(task: str, size: tuple[int, int]) -> None
     assert not torch.equal(spoilt, image)
     assert torch.equal(spoilt, corruption.evaluation(image, 3))
     batch = image.expand(4, -1, -1, -1)
-    assert torch.equal(corruption.training(batch, stream(1, "x")), corruption.training(batch, stream(1, "x")))
+    assert torch.equal(
+        corruption.training(batch, make_generator(1, "x")), corruption.training(batch, make_generator(1, "x"))
+    )
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS if task not in ("demosaic", "deblur", "super-resolution")])
 def test_copies_differ_by_index_and_in_strength(task: str) -> None:
     corruption, image = CORRUPTIONS[task], photograph()
     assert not torch.equal(corruption.evaluation(image, 0), corruption.evaluation(image, 1))
-    changed = (corruption.training(image.expand(64, -1, -1, -1), stream(0, "x")) - image).abs().mean(dim=(1, 2, 3))
+    changed = (
+        (corruption.training(image.expand(64, -1, -1, -1), make_generator(0, "x")) - image).abs().mean(dim=(1, 2, 3))
+    )
     assert changed.min() < 0.2 * changed.max()
 
 
@@ -69,8 +73,8 @@ def test_text_of_the_sheets_covers_what_is_asked(monkeypatch: pytest.MonkeyPatch
     corruption = CORRUPTIONS["text"]
     shares = torch.linspace(0.0, 0.5, 128)
     monkeypatch.setattr(corruption, "_strengths", lambda *_: shares)
-    black = corruption.training(torch.zeros(128, 3, 64, 64), stream(0, "a"))
-    white = corruption.training(torch.ones(128, 3, 64, 64), stream(0, "a"))
+    black = corruption.training(torch.zeros(128, 3, 64, 64), make_generator(0, "a"))
+    white = corruption.training(torch.ones(128, 3, 64, 64), make_generator(0, "a"))
     covered = (1.0 - (white - black)[:, 0] >= 0.5).float().mean(dim=(1, 2))
     short = shares - covered
     assert short.abs().median() <= 0.001
@@ -100,7 +104,7 @@ def test_sheets_are_drawn_once_and_again_where_they_cannot_be_read(
 def test_captions_are_as_on_people_s_pictures_but_measured_as_the_paper_s() -> None:
     captions, image = TRAINED_AS["text"], photograph(64, 64)
     torch.testing.assert_close(captions.evaluation(image, 3), CORRUPTIONS["text"].evaluation(image, 3))
-    source, target = captions.pair(image.expand(96, -1, -1, -1), stream(0, "x"))
+    source, target = captions.pair(image.expand(96, -1, -1, -1), make_generator(0, "x"))
     copies = torch.stack([target() for _ in range(41)])
     assert {tuple(part.shape) for part in (source, *copies)} == {(96, 3, 64, 64)}
     assert ((source * 255 - (source * 255).round()).abs() < 1e-3).all()
@@ -110,7 +114,7 @@ def test_captions_are_as_on_people_s_pictures_but_measured_as_the_paper_s() -> N
     assert error.max() < 0.03
     exact = (error < 1e-6).float().mean()
     assert 0.35 < exact < 0.65, "half are not stored"
-    large = captions.training(torch.full((4, 3, 300, 300), 0.5), stream(0, "large"))
+    large = captions.training(torch.full((4, 3, 300, 300), 0.5), make_generator(0, "large"))
     assert (large == 1.0).all(dim=1).float().mean() > 0.002, "white is a common colour of captions at any size"
     # one copy in seven has no text at all, and some have next to none
     bare = ((copies == told).flatten(2).float().mean(dim=2) > 0.995).float().mean()

@@ -13,26 +13,27 @@ from PIL import Image, ImageOps
 
 from logcosh_vae.base.errors import ConfigError, RegionError, RunError
 from logcosh_vae.metrics.image_quality import ssim
-from logcosh_vae.reporting.paired import in_words, paired
+from logcosh_vae.reporting.paired import outcome_sentence, paired
 from logcosh_vae.restoration import photographs
-from logcosh_vae.restoration.augmentation import MIRRORS, Mirrored
+from logcosh_vae.restoration.augmentation import FLIPS, FlipEnsemble
 from logcosh_vae.restoration.blending import restore_changed
+from logcosh_vae.restoration.config import RestorationConfig
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.evaluation import measure
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.pretrained import FOLDER, TASKS, load_shipped
 from logcosh_vae.restoration.region import Region, restore_region
 from logcosh_vae.restoration.tiling import restore
-from logcosh_vae.restoration.training import RestorationConfig, learn, load_restoration
-from logcosh_vae.training.loop import stream
+from logcosh_vae.restoration.training import load_restoration, train_restoration
+from logcosh_vae.training.loop import make_generator
 from logcosh_vae.training.optimizers import MuonWithAdam, orthogonalised
-from logcosh_vae.training.session import Watch
+from logcosh_vae.training.session import Callbacks
 
 
 def lively(widths: tuple[int, ...], blocks: int) -> RestorationNetwork:
     """A network whose every weight matters."""
     network = RestorationNetwork(widths, blocks).eval()
-    generator = stream(0, "weights")
+    generator = make_generator(0, "weights")
     with torch.no_grad():
         for weight in network.parameters():
             fan = max(1, weight[0].numel())
@@ -43,13 +44,13 @@ def lively(widths: tuple[int, ...], blocks: int) -> RestorationNetwork:
 @pytest.mark.parametrize(("widths", "blocks"), [((6, 8, 10, 12), 1), ((8, 8), 2), ((6,), 1)])
 def test_no_pixel_further_than_the_reach_matters(widths: tuple[int, ...], blocks: int) -> None:
     network, middle = lively(widths, blocks), 160
-    images = torch.rand(1, 3, 2 * middle, 2 * middle, generator=stream(0, "x"), requires_grad=True)
+    images = torch.rand(1, 3, 2 * middle, 2 * middle, generator=make_generator(0, "x"), requires_grad=True)
     restored = network(images)
-    for shift in range(network.stride):
+    for shift in range(network.downsample_factor):
         (gradient,) = torch.autograd.grad(restored[0, :, middle + shift, middle].sum(), images, retain_graph=True)
         places = gradient[0].abs().sum(dim=0).nonzero() - torch.tensor([middle + shift, middle])
-        assert places.abs().max() <= network.reach
-        assert places.abs().max() > network.reach / 2, "the reach is much too large"
+        assert places.abs().max() <= network.receptive_field_radius
+        assert places.abs().max() > network.receptive_field_radius / 2, "the reach is much too large"
 
 
 @pytest.mark.parametrize("size", [(131, 97), (64, 200), (1, 1), (3, 50)])
@@ -57,7 +58,7 @@ def test_no_pixel_further_than_the_reach_matters(widths: tuple[int, ...], blocks
 @pytest.mark.parametrize("careful", [False, True])
 def test_tiles_leave_no_seam(size: tuple[int, int], kind: type[np.unsignedinteger], careful: bool) -> None:
     network, largest = lively((6, 8, 10), 1), np.iinfo(kind).max
-    network = Mirrored(network) if careful else network
+    network = FlipEnsemble(network) if careful else network
     picture = np.random.default_rng(0).integers(0, largest + 1, (*size, 3)).astype(kind)
     whole, tiled = (restore(network, picture, tile=tile).astype(np.int64) for tile in (1024, 24))
     assert whole.shape == picture.shape
@@ -68,19 +69,19 @@ def test_tiles_leave_no_seam(size: tuple[int, int], kind: type[np.unsignedintege
 @pytest.mark.parametrize("size", [(16, 24), (15, 22)])
 def test_what_is_asked_of_mirror_images_is_one_answer(size: tuple[int, int]) -> None:
     network = lively((6, 8, 10), 1)
-    careful, images = Mirrored(network), torch.rand(2, 3, *size, generator=stream(0, "x"))
+    careful, images = FlipEnsemble(network), torch.rand(2, 3, *size, generator=make_generator(0, "x"))
     told = careful(images)
     assert told.shape == images.shape
     assert not torch.allclose(told, network(images), atol=1e-2)
-    if not any(side % network.stride for side in size):
-        for axes in MIRRORS:
+    if not any(side % network.downsample_factor for side in size):
+        for axes in FLIPS:
             torch.testing.assert_close(careful(images.flip(axes)).flip(axes), told, rtol=1e-5, atol=1e-5)
 
 
 class Painter(torch.nn.Module):
     """In the place of a network: paints everything that is red blue, and adds a little noise, as networks do."""
 
-    stride, reach = 1, 0
+    downsample_factor, receptive_field_radius = 1, 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,7 +222,13 @@ def test_only_a_region_changes_and_it_is_that_of_the_whole(region: tuple[tuple[i
         mask[40:50, 20:25] = mask[90, 3] = True
     chosen = Region(region or (), mask if region is None else None)  # type: ignore[arg-type]
     whole = restore(network, picture)
-    part = restore_region(picture, chosen, lambda pixels: restore(network, pixels), network.reach, network.stride)
+    part = restore_region(
+        picture,
+        chosen,
+        lambda pixels: restore(network, pixels),
+        network.receptive_field_radius,
+        network.downsample_factor,
+    )
     for left, top, width, height in region or ():
         mask[top : top + height, left : left + width] = True
     np.testing.assert_array_equal(part[~mask], picture[~mask])
@@ -246,8 +253,10 @@ def pictures(folder: Path) -> Path:
 
 
 def small(data: Path, task: str, loss: str = "log-cosh") -> RestorationConfig:
-    config = RestorationConfig(str(data), task=task, loss=loss, widths=(8, 12), side=48, patch=32, batch_size=4)
-    return replace(config, targets=2, epochs=2, steps=4, check_images=3)
+    config = RestorationConfig(
+        str(data), task=task, loss=loss, widths=(8, 12), tile_size=48, crop_size=32, batch_size=4
+    )
+    return replace(config, targets=2, epochs=2, steps=4, val_images=3)
 
 
 @pytest.mark.parametrize(("task", "loss"), [("denoise", "log-cosh"), ("impulse", "l1"), ("deblur", "l2")])
@@ -260,10 +269,10 @@ def test_stopped_learning_goes_on_to_the_same_bytes(
     def stop(_: dict[str, object]) -> None:
         raise KeyboardInterrupt
 
-    learn(config, tmp_path / "whole")
+    train_restoration(config, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        learn(config, tmp_path / "stopped", watch=Watch(epoch=stop))
-    learn(config, tmp_path / "stopped", resume=True)
+        train_restoration(config, tmp_path / "stopped", callbacks=Callbacks(on_epoch=stop))
+    train_restoration(config, tmp_path / "stopped", resume=True)
     whole, stopped = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped"))
     assert whole == stopped
     network, found = load_restoration(tmp_path / "whole")
@@ -274,7 +283,7 @@ def test_stopped_learning_goes_on_to_the_same_bytes(
 
 def test_damage_to_what_is_stored_is_noticed(tmp_path: Path) -> None:
     config = replace(small(pictures(tmp_path / "data"), "denoise"), epochs=1)
-    folder = learn(config, tmp_path / "run")
+    folder = train_restoration(config, tmp_path / "run")
     values = load_restoration(folder.path)[0].first.bias.detach().numpy().tobytes()
 
     def damage(path: Path) -> bytes:
@@ -291,35 +300,35 @@ def test_damage_to_what_is_stored_is_noticed(tmp_path: Path) -> None:
     folder.weights_path.unlink()
     damage(folder.state_path)
     with pytest.raises(RunError, match=r"state.pt is damaged"):
-        learn(config, folder.path, resume=True)
+        train_restoration(config, folder.path, resume=True)
 
 
 def test_learning_goes_on_from_the_weights_of_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
     config = replace(small(pictures(tmp_path / "set"), "denoise"), epochs=1, learning_rate=1e-9, adam_rate=1e-9)
     start = lively((8, 12), 1)
-    learn(config, tmp_path / "on", start=start)
+    train_restoration(config, tmp_path / "on", start=start)
     network, _ = load_restoration(tmp_path / "on")
     for weight, before in zip(network.parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(weight, before, rtol=0, atol=1e-6)
     with pytest.raises(RunError, match="holds a run with another start"):
-        learn(config, tmp_path / "on", resume=True)
+        train_restoration(config, tmp_path / "on", resume=True)
     with pytest.raises(RunError, match=r"another train.epochs \(1, now 2\); choose another --out, and --from "):
-        learn(replace(config, epochs=2), tmp_path / "on", start=start, resume=True)
+        train_restoration(replace(config, epochs=2), tmp_path / "on", start=start, resume=True)
     for other in (lively((8, 8), 1), lively((8, 12), 2)):
         with pytest.raises(ConfigError, match=r"start from has widths .+, this one \[8, 12\] and 1"):
-            learn(config, tmp_path / "other", start=other)
+            train_restoration(config, tmp_path / "other", start=other)
     # with more blocks it begins with what the other does
-    learn(replace(config, blocks=3), tmp_path / "deeper", start=start)
+    train_restoration(replace(config, blocks=3), tmp_path / "deeper", start=start)
     deeper, _ = load_restoration(tmp_path / "deeper")
-    images = torch.rand(2, 3, 20, 12, generator=stream(0, "images"))
+    images = torch.rand(2, 3, 20, 12, generator=make_generator(0, "images"))
     torch.testing.assert_close(deeper(images), start(images), rtol=0, atol=1e-5)
-    assert deeper.reach > start.reach
+    assert deeper.receptive_field_radius > start.receptive_field_radius
 
 
 @pytest.mark.parametrize("shape", [(6, 40), (32, 8), (16, 16)])
 def test_orthogonalised_matrices_keep_their_directions(shape: tuple[int, int]) -> None:
-    matrix = torch.randn(shape, generator=stream(0, "m"))
+    matrix = torch.randn(shape, generator=make_generator(0, "m"))
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     along = left.T @ orthogonalised(matrix) @ right.T
     assert torch.allclose(along, along.diagonal().diag(), atol=1e-4)
@@ -329,12 +338,12 @@ def test_orthogonalised_matrices_keep_their_directions(shape: tuple[int, int]) -
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_kernels_are_moved_as_torch_moves_matrices(layout: torch.memory_format) -> None:
-    kernel = torch.nn.Parameter(torch.randn(6, 4, 3, 2, generator=stream(0, "w")).to(memory_format=layout))
+    kernel = torch.nn.Parameter(torch.randn(6, 4, 3, 2, generator=make_generator(0, "w")).to(memory_format=layout))
     bias = torch.nn.Parameter(torch.zeros(6))
     matrix = torch.nn.Parameter(kernel.detach().clone().reshape(6, 24))
     ours, theirs = MuonWithAdam([kernel], [bias], 0.1, 0.01), torch.optim.Muon([matrix], lr=0.1, weight_decay=0.0)
     for index in range(3):
-        gradient = torch.randn(6, 4, 3, 2, generator=stream(index, "g"))
+        gradient = torch.randn(6, 4, 3, 2, generator=make_generator(index, "g"))
         kernel.grad, bias.grad, matrix.grad = gradient, torch.ones(6), gradient.reshape(6, 24)
         ours.step()
         theirs.step()
@@ -353,18 +362,20 @@ def test_pairs_are_compared_as_by_hand() -> None:
     assert result.difference == pytest.approx(0.0425)
     assert result.p_value == pytest.approx(4 / 256)
     assert 0.01 < result.low < result.difference < result.high < 0.07
-    assert in_words("a", "b", "SSIM", result).startswith("a is better than b: larger SSIM on 7 of 8 pictures")
+    assert outcome_sentence("a", "b", "SSIM", result).startswith("a is better than b: larger SSIM on 7 of 8 pictures")
     assert paired([0.5, 0.6], [0.5, 0.6]).p_value == 1.0
-    assert "a and b are level:" in in_words("a", "b", "SSIM", paired([0.5, 0.7] * 4, [0.6] * 8))
-    assert in_words("a", "b", "SSIM", paired([0.7] * 5, [0.6] * 5)).startswith("too few pictures to tell a from b:")
+    assert "a and b are level:" in outcome_sentence("a", "b", "SSIM", paired([0.5, 0.7] * 4, [0.6] * 8))
+    assert outcome_sentence("a", "b", "SSIM", paired([0.7] * 5, [0.6] * 5)).startswith(
+        "too few pictures to tell a from b:"
+    )
     # more wins, but each by next to nothing
     small, large = [1e-4 * index for index in range(1, 53)], [-0.1 - 1e-3 * index for index in range(48)]
-    assert "a is worse than b:" in in_words("a", "b", "SSIM", paired(small + large, [0.0] * 100))
+    assert "a is worse than b:" in outcome_sentence("a", "b", "SSIM", paired(small + large, [0.0] * 100))
     with pytest.raises(ValueError, match="not finite"):
         paired([float("nan")], [0.0])
     # one picture far off: it decides the mean, the others the ranks
     outlier = paired([0.5 + 0.001 * index for index in range(1, 20)] + [0.2], [0.5] * 20)
-    assert "a against b is level in the mean and better by ranks:" in in_words("a", "b", "SSIM", outlier)
+    assert "a against b is level in the mean and better by ranks:" in outcome_sentence("a", "b", "SSIM", outlier)
 
 
 def test_a_network_is_measured_on_whole_pictures(tmp_path: Path) -> None:

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SMALL = ["epochs=1", "steps=4", "widths=[8,8]", "side=64", "patch=32", "batch_size=2", "targets=2", "check_images=2"]
+SMALL = [
+    "epochs=1",
+    "steps=4",
+    "widths=[8,8]",
+    "tile_size=64",
+    "crop_size=32",
+    "batch_size=2",
+    "targets=2",
+    "val_images=2",
+]
 
 
 def restore(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

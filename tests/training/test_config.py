@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcosh_vae.base.errors import ConfigError
-from logcosh_vae.base.settings import digest, from_dict, override, to_dict
+from logcosh_vae.base.errors import ConfigError, RenamedWarning
+from logcosh_vae.base.settings import digest, from_dict, override, renamed_keys, to_dict
+from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.training.builders import build_schedule
 from logcosh_vae.training.config import ObjectiveConfig, TrainConfig, resolve
 from logcosh_vae.training.loop import Position
@@ -21,13 +22,18 @@ def test_a_config_survives_its_file(config: TrainConfig) -> None:
 
 def test_open_values_are_resolved_by_family() -> None:
     vae, wae = resolve(TrainConfig()), resolve(override(TrainConfig(), ["model.family=wae"]))
-    assert (vae.objective.a, vae.objective.weight) == (100.0, 1.0)
-    assert wae.objective.weight == 0.005
+    assert (vae.objective.a, vae.objective.reconstruction_weight) == (100.0, 1.0)
+    assert wae.objective.reconstruction_weight == 0.005
     assert resolve(replace(vae, objective=ObjectiveConfig(loss="l1"))).objective.a is None
     faces = resolve(override(TrainConfig(), ["data.name=celeba", "model.family=wae", "model.network=conv"]))
-    assert (faces.objective.a, faces.objective.weight, faces.epochs, faces.model.latent_size) == (2.5, 0.002, 55, 64)
-    assert faces.optimizer.drops == ((30.0, 0.5), (50.0, 0.2))
-    assert resolve(override(faces, ["optimizer.drops=[]", "epochs=3"])).optimizer.drops == ()
+    assert (faces.objective.a, faces.objective.reconstruction_weight, faces.epochs, faces.model.latent_size) == (
+        2.5,
+        0.002,
+        55,
+        64,
+    )
+    assert faces.optimizer.lr_milestones == ((30.0, 0.5), (50.0, 0.2))
+    assert resolve(override(faces, ["optimizer.lr_milestones=[]", "epochs=3"])).optimizer.lr_milestones == ()
     # as in the code published with Tolstikhin et al. (2018); the MLP trains with the framework's
     assert (vae.optimizer.betas, faces.optimizer.betas) == ((0.9, 0.999), (0.5, 0.999))
     assert resolve(override(faces, ["optimizer.betas=[0.9, 0.99]"])).optimizer.betas == (0.9, 0.99)
@@ -45,10 +51,28 @@ def test_a_gpu_records_the_step_unless_it_is_compiled() -> None:
 
 def test_the_learning_rate_drops_after_the_epochs_it_names() -> None:
     schedule = build_schedule(resolve(override(TrainConfig(), ["data.name=celeba"])), steps=7)
-    last = [schedule.learning_rate(Position(epoch, 68, 7, 7).share) for epoch in (1, 30, 50, 68)]
-    first = [schedule.learning_rate(Position(epoch, 68, 1, 7).share) for epoch in (1, 31, 51)]
+    last = [schedule.learning_rate(Position(epoch, 68, 7, 7).fraction) for epoch in (1, 30, 50, 68)]
+    first = [schedule.learning_rate(Position(epoch, 68, 1, 7).fraction) for epoch in (1, 31, 51)]
     assert last == pytest.approx([1.0, 1.0, 0.5, 0.1])
     assert first == pytest.approx([1.0, 0.5, 0.1])
+
+
+def test_former_names_of_settings_still_work() -> None:
+    with pytest.warns(RenamedWarning, match="optimizer.epsilon is now called optimizer.eps"):
+        config = override(TrainConfig(), ["optimizer.epsilon=1e-7"])
+    assert config.optimizer.eps == 1e-7
+    older = {"objective": {"loss": "l2", "weight": 0.5}, "optimizer": {"epsilon": 1e-6, "drops": [[1, 0.5]]}}
+    config = from_dict(TrainConfig, older)
+    assert config.objective.reconstruction_weight == 0.5
+    assert config.optimizer.eps == 1e-6
+    assert config.optimizer.lr_milestones == ((1.0, 0.5),)
+    assert renamed_keys(TrainConfig)["optimizer.drops"] == "optimizer.lr_milestones"
+
+
+def test_a_renamed_setting_leaves_the_digest_as_it_was() -> None:
+    """The digests are those of version 0.1, whose keys were `weight`, `epsilon` and `drops`."""
+    assert digest(resolve(TrainConfig())) == "8fff04d679df"
+    assert digest(resolve_restoration(RestorationConfig("set", bfloat16=False))) == "81253af26fb1"
 
 
 def test_every_value_changes_the_digest() -> None:
@@ -77,9 +101,9 @@ def test_every_value_changes_the_digest() -> None:
         ("objective.loss=huber", "unknown loss 'huber'"),
         ("objective.a=-1", "positive finite number"),
         ("model.width=0.5", "belongs to the network 'conv'"),
-        ("optimizer.drops=[[30]]", "optimizer.drops must be a list of 2"),
-        ("optimizer.drops=[[30, 0]]", "an epoch and a positive factor"),
-        ("objective.weight=0", "objective.weight must be positive"),
+        ("optimizer.lr_milestones=[[30]]", "optimizer.lr_milestones must be a list of 2"),
+        ("optimizer.lr_milestones=[[30, 0]]", "an epoch and a positive factor"),
+        ("objective.reconstruction_weight=0", "objective.reconstruction_weight must be positive"),
         ("batch_size=1", "at least 2"),
         ("bfloat16=maybe", "bfloat16 must be true or false"),
         ("data.name=3", "data.name must be text"),

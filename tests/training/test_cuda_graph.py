@@ -11,7 +11,7 @@ from logcosh_vae.base.errors import TrainingError
 from logcosh_vae.data.batches import Batch
 from logcosh_vae.models.distributions import StaticNoise, standard_normal
 from logcosh_vae.training import cuda_graph, loop
-from logcosh_vae.training.loop import Schedule, fit, stream
+from logcosh_vae.training.loop import Schedule, fit, make_generator
 
 
 class Graph:
@@ -45,14 +45,15 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
 def _trained(*, graph: bool, batch_sizes: tuple[int, ...] = (4,) * 12) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    pixels = torch.rand(12, 3, generator=stream(0, "pixels"))
+    pixels = torch.rand(12, 3, generator=make_generator(0, "pixels"))
 
-    def step(batch: Batch, generator: torch.Generator, exact: bool) -> dict[str, torch.Tensor]:
+    def step(batch: Batch, generator: torch.Generator, compute_loss: bool) -> dict[str, torch.Tensor]:
         hidden = model[0](batch.images)
         noise = standard_normal(hidden.shape, like=hidden, generator=generator)
         prior = standard_normal((5, 3), like=hidden, generator=generator)
         value = (model[1](hidden + noise) - batch.images).square().mean() + (hidden.mean() - prior.mean()).square()
-        return {"objective": value} | ({"extra": value.detach()} if exact else {})
+        value.backward()
+        return {"loss": value.detach(), "extra": value.detach()} if compute_loss else {}
 
     def batches(generator: torch.Generator) -> Iterator[Batch]:
         for size in batch_sizes:
@@ -88,8 +89,8 @@ def test_a_step_that_cannot_be_recorded_is_named(monkeypatch: pytest.MonkeyPatch
 def test_static_noise_gives_the_draws_of_the_generator_itself() -> None:
     noise, like = StaticNoise(), torch.zeros(1)
     for seed in range(3):
-        noise.refill(stream(seed, "noise"))
-        direct = stream(seed, "noise")
+        noise.refill(make_generator(seed, "noise"))
+        direct = make_generator(seed, "noise")
         for shape in ((4, 3), (2,)):
             expected = standard_normal(shape, like=like, generator=direct)
             assert torch.equal(standard_normal(shape, like=like, generator=noise), expected)

@@ -30,9 +30,9 @@ from logcosh_vae.losses import Loss
 from logcosh_vae.training import builders, run_folder
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import ModelConfig, TrainConfig, resolve
-from logcosh_vae.training.objective import Objective, Slopes
+from logcosh_vae.training.objective import Losses, Objective
 from logcosh_vae.training.run_folder import RunFolder
-from logcosh_vae.training.session import Watch
+from logcosh_vae.training.session import Callbacks
 
 
 def small(**values: object) -> TrainConfig:
@@ -75,7 +75,7 @@ def test_short_epochs_share_a_state_and_a_resumed_run_goes_on_from_it(
 
     whole, stopped = train(config, tmp_path / "whole", root=data_root), tmp_path / "stopped"
     with pytest.raises(StoppedError):
-        train(config, stopped, root=data_root, watch=Watch(epoch=stop))
+        train(config, stopped, root=data_root, callbacks=Callbacks(on_epoch=stop))
     assert torch.load(stopped / "state.pt", weights_only=True)["epoch"] == 1
     assert len(RunFolder(stopped).metrics()) == 3
     resumed = train(config, stopped, root=data_root, resume=True)
@@ -103,20 +103,20 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, data_root: Pat
         assert RunFolder(out).weights_path.read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
 
 
-def test_slopes_and_exact_objectives_train_to_the_same_weights(
+def test_steps_with_and_without_the_loss_train_to_the_same_weights(
     tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small()
     cheap = train(config, tmp_path / "cheap", root=data_root)
-    asked = []
+    asked, backward = [], Objective.backward
 
-    def exactly(self: Objective, *arguments: Any) -> Slopes:
-        asked.append(self)
-        return Slopes((self(*arguments)["objective"],), (None,))
+    def always_computed(self: Objective, *arguments: Any, compute_loss: bool) -> Losses:
+        asked.append(compute_loss)
+        return backward(self, *arguments, compute_loss=True)
 
-    monkeypatch.setattr(Objective, "for_training", exactly)
+    monkeypatch.setattr(Objective, "backward", always_computed)
     exact = train(config, tmp_path / "exact", root=data_root)
-    assert len(asked) > 10
+    assert asked.count(False) > 10
     first, second = (safetensors.torch.load_file(folder.weights_path) for folder in (cheap, exact))
     for name, weights in first.items():
         torch.testing.assert_close(weights, second[name], rtol=1e-4, atol=1e-5)
@@ -135,10 +135,10 @@ def test_compiled_networks_train_to_the_same_weights_and_are_done_without_where_
     runs = [train(config, tmp_path / "plain", root=data_root)]
     for name in ("compiled", "not possible"):
         compiled = override(config, ["compiled=true"])
-        runs.append(train(compiled, tmp_path / name, root=data_root, watch=Watch(note=notes.append)))
+        runs.append(train(compiled, tmp_path / name, root=data_root, callbacks=Callbacks(on_message=notes.append)))
         assert len(notes) == (name == "not possible")
         monkeypatch.setattr(torch, "compile", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no compiler")))
-    assert "without being compiled: no compiler" in notes[0]
+    assert notes[0] == "the networks are not compiled: no compiler"
     plain, compiled_weights, without = (safetensors.torch.load_file(run.weights_path) for run in runs)
     for name, weights in plain.items():
         torch.testing.assert_close(compiled_weights[name], weights, rtol=1e-4, atol=1e-5)
@@ -182,8 +182,8 @@ def test_what_a_run_leaves(tmp_path: Path, data_root: Path) -> None:
     records = folder.metrics()
     assert [record["epoch"] for record in records] == [1, 2, 3, 4]
     for part in ("train", "validation"):
-        assert set(records[0][part]) == {"objective", "reconstruction", "kl", "squared_l2"}
-    assert records[-1]["validation"]["objective"] < records[0]["validation"]["objective"]
+        assert set(records[0][part]) == {"loss", "reconstruction", "kl", "squared_l2"}
+    assert records[-1]["validation"]["loss"] < records[0]["validation"]["loss"]
     assert [p.name for p in sorted((tmp_path / "run" / "samples").iterdir())] == [
         "epoch-0001.png",
         "epoch-0002.png",
@@ -198,6 +198,21 @@ def test_what_a_run_leaves(tmp_path: Path, data_root: Path) -> None:
     folder.weights_path.write_bytes(folder.weights_path.read_bytes()[:-100])
     with pytest.raises(RunError, match=r"weights\.safetensors cannot be loaded"):
         logcosh_vae.load(tmp_path / "run")
+
+
+def test_a_run_folder_of_version_0_1_resumes_and_loads(tmp_path: Path, data_root: Path) -> None:
+    """Its config had other keys, and its records called the loss `objective`."""
+    path = tmp_path / "run"
+    train(small(epochs=1), path, root=data_root)
+    config, records = path / "config.json", path / "metrics.jsonl"
+    text = config.read_text().replace('"reconstruction_weight"', '"weight"').replace('"eps"', '"epsilon"')
+    config.write_text(text.replace('"lr_milestones"', '"drops"'))
+    records.write_text(records.read_text().replace('"loss"', '"objective"'))
+    logcosh_vae.load(path)
+    folder = train(small(epochs=2), path, root=data_root, resume=True)
+    assert [set(record["train"]) for record in folder.metrics()] == [{"loss", "reconstruction", "kl", "squared_l2"}] * 2
+    whole = train(small(epochs=2), tmp_path / "whole", root=data_root)
+    assert folder.weights_path.read_bytes() == whole.weights_path.read_bytes()
 
 
 def test_two_processes_do_not_train_one_run(tmp_path: Path, data_root: Path) -> None:
@@ -265,5 +280,5 @@ def test_a_model_starts_from_its_seed_alone() -> None:
 
 
 def test_objective_is_the_one_place_that_weighs() -> None:
-    objective = builders.build_objective(override(small(), ["objective.weight=2.5", "objective.a=7"]))
+    objective = builders.build_objective(override(small(), ["objective.reconstruction_weight=2.5", "objective.a=7"]))
     assert objective == Objective(Loss("log-cosh", 7.0), 2.5)

@@ -54,3 +54,7 @@ class TrainingError(UserError, RuntimeError):
 
 class PeerError(UserError, RuntimeError):
     """Another program that a benchmark runs beside ours failed."""
+
+
+class RenamedWarning(FutureWarning):
+    """A former name was used, which still works; the message says what it is called now."""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .files import written_aside
+from .files import atomic_write
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -42,5 +42,5 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
 
 def save(image: Image.Image, path: Path) -> None:
     """Write a PNG in one step."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         image.save(aside, format="PNG")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 
-def place() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """Rank of this process and number of those that `torchrun` has started for the command; `(0, 1)` without it."""
     if "MASTER_ADDR" not in os.environ:
         return 0, 1

@@ -8,15 +8,16 @@ import hashlib
 import json
 import types
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from .errors import ConfigError
+from .errors import ConfigError, RenamedWarning
 
 T = TypeVar("T")
 
 
-def choose(key: str, value: str, known: Mapping[str, object] | Sequence[str]) -> str:
+def validate_choice(key: str, value: str, known: Mapping[str, object] | Sequence[str]) -> str:
     """Return `value` if it is among `known`; else raise `ConfigError` with the nearest name."""
     if value in known:
         return value
@@ -31,21 +32,43 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain
 
 
-def digest(config: Any, *extra: str) -> str:
-    """A short name of the config's content, with anything else that decides the weights.
+def renamed(former: str, **options: Any) -> Any:
+    """A dataclass field that was called `former`: that key is still accepted, and names of older runs stay valid."""
+    return dataclasses.field(metadata={"formerly": former}, **options)
 
-    What is None does not enter it, so that an option which is added later leaves the names of older runs as they are.
+
+def renamed_keys(cls: type[Any]) -> dict[str, str]:
+    """Former dotted keys of a (nested) dataclass with their present names."""
+    keys = {}
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if "formerly" in field.metadata:
+            keys[field.metadata["formerly"]] = field.name
+        if dataclasses.is_dataclass(hints[field.name]):
+            inner = renamed_keys(hints[field.name])
+            keys |= {f"{field.name}.{former}": f"{field.name}.{name}" for former, name in inner.items()}
+    return keys
+
+
+def digest(config: Any, *extra: str) -> str:
+    """A short name of the config's content, together with anything else that decides the weights.
+
+    Fields that are None do not enter it, and renamed fields enter under their former name, so that adding or renaming
+    an option leaves the names of older runs as they are.
     """
-    text = json.dumps([_without_none(to_dict(config)), *extra], sort_keys=True)
+    text = json.dumps([_digested(config), *extra], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, Mapping) else value
-        for key, value in values.items()
-        if value is not None
-    }
+def _digested(config: Any) -> dict[str, Any]:
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            values[field.metadata.get("formerly", field.name)] = _digested(value)
+        elif value is not None:
+            values[field.metadata.get("formerly", field.name)] = value
+    return values
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
@@ -59,8 +82,10 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     arguments = {}
-    for key, value in values.items():
-        choose(f"config key in {path.rstrip('.') or 'the top level'}", key, names)
+    former = {field.metadata.get("formerly"): field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for given, value in values.items():
+        key = former.get(given, given)
+        validate_choice(f"config key in {path.rstrip('.') or 'the top level'}", key, names)
         arguments[key] = _convert(hints[key], value, f"{path}{key}")
     return cls(**arguments)
 
@@ -102,18 +127,22 @@ def override(config: T, settings: Sequence[str]) -> T:
         'fashion-mnist'
     """
     values = to_dict(config)
+    former = renamed_keys(type(config))
     for setting in settings:
         key, equals, text = setting.partition("=")
+        if key.strip() in former:
+            warnings.warn(f"{key.strip()} is now called {former[key.strip()]}", RenamedWarning, stacklevel=2)
+            key = former[key.strip()]
         if not equals:
             raise ConfigError(f"setting {setting!r}: write it as key=value, e.g. optimizer.learning_rate=3e-4")
         node = values
         *parents, last = key.strip().split(".")
         for parent in parents:
-            choose(f"config key {key!r}", parent, node)
+            validate_choice(f"config key {key!r}", parent, node)
             if not isinstance(node[parent], dict):
                 raise ConfigError(f"config key {key!r}: {parent!r} has no parts")
             node = node[parent]
-        choose(f"config key {key!r}", last, node)
+        validate_choice(f"config key {key!r}", last, node)
         try:
             node[last] = json.loads(text)
         except json.JSONDecodeError:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ..data.batches import to_unit, training_batches
-from ..training.loop import stream
+from ..training.loop import make_generator
 from .timing import Contender
 
 IMAGES, BATCH = 20_000, 100
@@ -17,12 +17,14 @@ OURS, LOADER, LIMIT = "logcosh-vae", "torch DataLoader", "conversion alone"
 
 def contenders(channels: int, side: int) -> list[Contender]:
     """A unit of work is a batch of random images of a set, float32 in [0, 1]."""
-    pixels = torch.randint(256, (IMAGES, channels, side, side), dtype=torch.uint8, generator=stream(0, "benchmark"))
+    pixels = torch.randint(
+        256, (IMAGES, channels, side, side), dtype=torch.uint8, generator=make_generator(0, "benchmark")
+    )
 
     def ours(count: int) -> None:
         left = count
         while left:
-            for _ in training_batches(pixels, BATCH, stream(0, "shuffle")):
+            for _ in training_batches(pixels, BATCH, make_generator(0, "shuffle")):
                 left -= 1
                 if not left:
                     break

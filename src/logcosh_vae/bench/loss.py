@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..losses import LogCoshLoss, log_cosh, log_cosh_surrogate
-from ..training.loop import stream
+from ..training.loop import make_generator
 from .step import synchronize
 from .timing import Contender
 
@@ -55,7 +55,7 @@ def contenders(count: int, device: str = "cpu", more: Mapping[str, Loss] | None 
     """
     # for a GPU, a billion draws of the CPU would take longer than the measurement
     on_cpu = torch.device(device).type == "cpu"
-    generator = stream(0, "benchmark") if on_cpu else torch.Generator(device).manual_seed(0)
+    generator = make_generator(0, "benchmark") if on_cpu else torch.Generator(device).manual_seed(0)
     target = torch.rand(count, generator=generator, device=device)
     noise = torch.randn(count, generator=generator, device=device)
     prediction = torch.add(target, noise, alpha=0.12).clamp_(0.0, 1.0).requires_grad_()

@@ -12,7 +12,7 @@ from ..evaluation.features import load_extractor
 from ..restoration.blending import restore_changed
 from ..restoration.pretrained import load_shipped
 from ..training.builders import build_model
-from ..training.loop import stream
+from ..training.loop import make_generator
 from .step import SHAPE, config_of
 from .timing import Contender
 
@@ -28,7 +28,7 @@ def of_a_run() -> list[Contender]:
     extractor = load_extractor("mnist", SHAPE, data_root(), None)
     assert extractor is not None
     evaluation = EvaluationConfig()
-    pixels = torch.randint(256, (10_000, *SHAPE), dtype=torch.uint8, generator=stream(0, "benchmark"))
+    pixels = torch.randint(256, (10_000, *SHAPE), dtype=torch.uint8, generator=make_generator(0, "benchmark"))
     floats = pixels[: evaluation.fid_images].float() / 255.0
     turns = iter(range(1 << 30))
 

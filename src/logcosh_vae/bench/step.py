@@ -27,7 +27,7 @@ from ..models.networks import ImageShape
 from ..training.builders import autoencoding_step, build_model, build_objective, build_optimizer
 from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
 from ..training.cuda_graph import on_own_stream, record
-from ..training.loop import Schedule, fit, stream
+from ..training.loop import Schedule, fit, make_generator
 from .peer import peer
 from .timing import Contender
 
@@ -53,7 +53,7 @@ def config_of(
 
 def images(shape: ImageShape = SHAPE, count: int = IMAGES) -> Tensor:
     """`(count, *shape)`, uint8; what a step costs does not depend on what it sees."""
-    return torch.randint(256, (count, *shape), dtype=torch.uint8, generator=stream(0, "benchmark"))
+    return torch.randint(256, (count, *shape), dtype=torch.uint8, generator=make_generator(0, "benchmark"))
 
 
 def _shape(pixels: Tensor) -> ImageShape:

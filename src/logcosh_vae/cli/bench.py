@@ -29,12 +29,12 @@ def bench(
     results: Annotated[Path, typer.Option("--results", help="Where bench-NAME.json goes.")] = Path("results"),
 ) -> None:
     """Time steps, losses, batches, measuring and start-up in turns against other implementations and the limit."""
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
     from ..bench.suite import SUITE, run
     from ..experiments.experiment import write_results
     from .terminal import BenchmarkDisplay, bench_table, console
 
-    choose("benchmark", name, (*SUITE, "all"))
+    validate_choice("benchmark", name, (*SUITE, "all"))
     results.mkdir(parents=True, exist_ok=True)
     for each in SUITE if name == "all" else [name]:
         display = BenchmarkDisplay()

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..experiments.experiment import Experiment
-    from ..reporting.narrative import Words
+    from ..reporting.narrative import Narrative
 
     # what is compared, what is said of it, and what draws it from results and runs
-    _Compared = tuple[Experiment[Any], Words, Callable[[Mapping[str, Any], Path], Image] | None]
+    _Compared = tuple[Experiment[Any], Narrative, Callable[[Mapping[str, Any], Path], Image] | None]
 
 
 EXAMPLES = "examples.png"
@@ -99,7 +99,7 @@ def _autoencoders(
     from ..evaluation.evaluate import evaluation_for
     from ..experiments.autoencoders import AutoencoderExperiment, Row
     from ..paper.reported import reported
-    from ..reporting.narrative import WORDS
+    from ..reporting.narrative import NARRATIVE
     from ..reporting.tables import LOSS_NAMES, model_text
 
     configs = [
@@ -112,7 +112,7 @@ def _autoencoders(
     )
     title = f"{model_text(model)} on {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
     evaluation = evaluation_for(configs[0].data.name)
-    return AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4"), WORDS, None
+    return AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4"), NARRATIVE, None
 
 
 def _restoration(
@@ -125,18 +125,18 @@ def _restoration(
     device: str | None,
     settings: list[str],
 ) -> _Compared:
-    from ..base.settings import choose, override
+    from ..base.settings import override, validate_choice
     from ..losses import LOSSES
     from ..paper.restoration_drawing import examples
-    from ..reporting.restoration_narrative import WORDS
+    from ..reporting.restoration_narrative import NARRATIVE
     from ..reporting.tables import LOSS_NAMES
+    from ..restoration.config import RestorationConfig, resolve_restoration
     from ..restoration.corruptions import CORRUPTIONS
     from ..restoration.experiment import RestorationExperiment
-    from ..restoration.training import RestorationConfig, resolved
 
-    choose("--task", task, CORRUPTIONS)
+    validate_choice("--task", task, CORRUPTIONS)
     for name in losses:
-        choose("--loss", name, LOSSES)
+        validate_choice("--loss", name, LOSSES)
     if test is None:
         raise UsageError("--task needs --test FOLDER: pictures to measure on, others than those of --data")
     folder = test.resolve()
@@ -148,7 +148,7 @@ def _restoration(
     ]
     if epochs is not None:
         configs = [replace(config, epochs=epochs) for config in configs]
-    rows = tuple(resolved(override(config, settings)) for config in configs)
+    rows = tuple(resolve_restoration(override(config, settings)) for config in configs)
     title = f"{CORRUPTIONS[task].title}, {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
     experiment = RestorationExperiment("compare", title, "custom", rows, test=folder)
-    return experiment, WORDS, lambda results, store: examples(results, task, store, folder)
+    return experiment, NARRATIVE, lambda results, store: examples(results, task, store, folder)

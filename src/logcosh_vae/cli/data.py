@@ -41,14 +41,14 @@ def data_list(context: typer.Context, data_root: DataRoot = None) -> None:
 @data_app.command("fetch")
 def data_fetch(name: Annotated[str, typer.Argument(help="mnist | fashion-mnist")], data_root: DataRoot = None) -> None:
     """Fetch an image set if it is missing, and verify it."""
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
     from ..data import DATASETS, IDX_SETS, TEXT_REMOVAL, load_images
     from ..data import data_root as find_root
     from .terminal import FetchDisplay
 
     if name in {*DATASETS, TEXT_REMOVAL} - {*IDX_SETS}:
         raise UsageError(f"{name} is not fetched, since its terms do not allow it; docs/data.md says where to put it")
-    choose("image set", name, list(IDX_SETS))
+    validate_choice("image set", name, list(IDX_SETS))
     display = FetchDisplay()
     for split in ("train", "test"):
         images = load_images(name, split, root=data_root, progress=display)

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import time
-from typing import Annotated, NoReturn
+import warnings
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ..base.errors import UsageError, UserError
-from ..base.files import brief
-from ..base.launch import place
+from ..base.errors import RenamedWarning, UsageError, UserError
+from ..base.files import one_line
+from ..base.launch import rank_and_world_size
 from ..base.memory import keep_freed_memory
 from . import bench, compare, data, reproduce, restoration, runs
 from .options import app
@@ -50,12 +51,23 @@ def _leave_at_once(code: int) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    if place()[0] > 0 and code == 2:
+    if rank_and_world_size()[0] > 0 and code == 2:
         # all processes find the same mistake: the first says so, and torchrun ends the others when it has left
         time.sleep(WAIT_FOR_THE_FIRST)
     else:
         print(f"error: {message}", file=sys.stderr)
     _leave_at_once(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """A renamed option in one line; other warnings as Python shows them."""
+    if issubclass(category, RenamedWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        _python_shows(message, category, *where)
+
+
+_python_shows = warnings.showwarning
 
 
 def main() -> None:
@@ -66,10 +78,11 @@ def main() -> None:
     usage_error = typer.BadParameter.__mro__[1]
     verb = next((argument for argument in arguments if not argument.startswith("-")), "train")
     keep_freed_memory()
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what no encoding has; stderr writes it escaped
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
-        if place()[1] > 1 and verb != "train":
+        if rank_and_world_size()[1] > 1 and verb != "train":
             raise UsageError(f"torchrun is for train; {verb} is run without it, on several cores by --jobs")
         code = app(args=arguments, prog_name="logcosh-vae", standalone_mode=False)
         if code == INTERRUPTED:
@@ -95,4 +108,4 @@ def main() -> None:
             _fail(str(error), error.exit_code)
         if isinstance(error, OSError) and error.filename is not None:
             _fail(f"{error.filename}: {error.strerror}", 1)
-        _fail(f"{type(error).__name__}: {brief(error)} (add --debug for where)", 1)
+        _fail(f"{type(error).__name__}: {one_line(error)} (add --debug for where)", 1)

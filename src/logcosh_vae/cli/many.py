@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Experiment[Any]:
     """Fetch and prepare images once, with progress, before worker processes look for them; train missing features."""
     from ..experiments.experiment import Preparing
-    from ..training.session import Watch
+    from ..training.session import Callbacks
     from .terminal import FetchDisplay, TrainingDisplay
 
     fetching, training = FetchDisplay(), TrainingDisplay()
 
-    def watch(name: str) -> Watch:
+    def watch(name: str) -> Callbacks:
         fetching.close()
         print(f"{name}: training the classifier whose features the FID is measured in", flush=True)
-        return Watch(training.step, training.epoch)
+        return Callbacks(training.step, training.epoch)
 
     try:
         return experiment.prepare(store, data_root, Preparing(fetching, watch, training.note))

@@ -80,21 +80,25 @@ def parse_size(text: str) -> tuple[int, ...]:
 
 def image_set(name: str) -> str:
     """A known set's name, or the full path of the pictures, which a run finds again from anywhere."""
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
     from ..data import DATASETS, is_path
 
-    return str(Path(name).resolve()) if is_path(name) else choose("--data", name, (*DATASETS, "a folder or zip file"))
+    return (
+        str(Path(name).resolve())
+        if is_path(name)
+        else validate_choice("--data", name, (*DATASETS, "a folder or zip file"))
+    )
 
 
 def picture_set(name: str) -> str:
     """For restoration: `text-removal`, or the full path of a folder or zip file of pictures."""
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
     from ..data import TEXT_REMOVAL
 
     path = Path(name).expanduser()
     if name and (path.exists() or "/" in name):
         return str(path.resolve())
-    return choose("--data", name, (TEXT_REMOVAL, "a folder or zip file"))
+    return validate_choice("--data", name, (TEXT_REMOVAL, "a folder or zip file"))
 
 
 def train_config(
@@ -109,7 +113,7 @@ def train_config(
 ) -> TrainConfig:
     """The config that the options name; `ConfigError` with the nearest name for one that is unknown."""
     from ..base.errors import ConfigError
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
     from ..losses import LOSSES
     from ..models.autoencoder import MODELS
     from ..models.networks import NETWORKS
@@ -120,7 +124,7 @@ def train_config(
         ("--model", model, names),
         ("--loss", loss, list(LOSSES)),
     ):
-        choose(key, value, known)
+        validate_choice(key, value, known)
     if a is not None and loss != "log-cosh":
         raise ConfigError(f"--a belongs to log-cosh; --loss is {loss}")
     family, _, network = model.partition("-")

@@ -40,13 +40,13 @@ def reproduce(
     """Run a table or a figure of the paper, or all; writes results/NAME-PROFILE.json and a report."""
     from ..base import image_grid as pictures
     from ..base.errors import RunError
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
     from ..experiments.experiment import write_results
     from ..paper.registry import ALL, EXPERIMENTS
     from ..reporting.html import Part, build, png, write_markdown
     from .terminal import console, results_table
 
-    choose("experiment", name, (*EXPERIMENTS, "all"))
+    validate_choice("experiment", name, (*EXPERIMENTS, "all"))
     names = ALL if name == "all" else [name]
     wanted = [_wanted(EXPERIMENTS[each].experiment(profile), model, device) for each in names]
     for folder in (runs, results):  # so that what cannot be written to is known before anything is trained
@@ -66,10 +66,10 @@ def reproduce(
         if drawn is not None:
             pictures.save(drawn, runs / f"{obtained['experiment']}-{profile}.png")
         shown = runs if drawn is None and name != "all" else None
-        parts.append(Part(obtained, declared.words, png(drawn) if drawn else None, shown, declared.table))
+        parts.append(Part(obtained, declared.narrative, png(drawn) if drawn else None, shown, declared.table))
         if declared.table:
             console().print(results_table(obtained))
-        for sentence in declared.words.findings(obtained) if obtained["rows"] else []:
+        for sentence in declared.narrative.findings(obtained) if obtained["rows"] else []:
             print(f"- {sentence}")
         print(f"results: {path}" + (f"\npicture: {runs / path.stem}.png" if drawn else ""), flush=True)
     title = f"Every table and figure of the paper, profile “{profile}”" if name == "all" else None
@@ -79,11 +79,11 @@ def reproduce(
 
 def _wanted(experiment: Experiment[Any], models: list[str] | None, device: str | None) -> Experiment[Any]:
     """The experiment with the rows of some models only, on a device."""
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
 
     known = experiment.models()
     for wanted in models or []:
-        choose(f"--model for {experiment.name}", wanted, known or ["none, it needs no training"])
+        validate_choice(f"--model for {experiment.name}", wanted, known or ["none, it needs no training"])
     if models:
         experiment = experiment.only(models)
     return experiment.on_device(device) if device else experiment

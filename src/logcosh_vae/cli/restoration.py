@@ -136,11 +136,11 @@ def restore(
         raise UsageError("--data, --loss, --a, --from, --resume and --set belong to --train")
     if scale is not None and not 0.0 < scale <= 1.0:
         raise UsageError(f"--scale must be above 0 and at most 1; got {scale:g}")
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
     from ..restoration.corruptions import CORRUPTIONS
 
     if task is not None:
-        choose("--task", task, CORRUPTIONS)
+        validate_choice("--task", task, CORRUPTIONS)
     boxes = [box_of(text) for text in box or []]
     pairs = targets_of([Path(name) for name in inputs], out, overwrite)
     method, network = method_of(task, model, device, scale, careful)
@@ -163,8 +163,9 @@ def _train(
     from dataclasses import replace
 
     from ..base.settings import override
-    from ..restoration.training import RestorationConfig, learn
-    from ..training.session import Watch
+    from ..restoration.config import RestorationConfig
+    from ..restoration.training import train_restoration
+    from ..training.session import Callbacks
     from .terminal import FetchDisplay, TrainingDisplay
 
     config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device=device or "cpu")
@@ -173,12 +174,12 @@ def _train(
         config = replace(config, widths=network.widths, blocks=network.blocks)
     display = TrainingDisplay()
     try:
-        learn(
+        train_restoration(
             override(config, settings),
             out,
             start=network,
             resume=resume,
-            watch=Watch(display.step, display.epoch, display.note),
+            callbacks=Callbacks(display.step, display.epoch, display.note),
             progress=FetchDisplay(),
         )
     except KeyboardInterrupt:

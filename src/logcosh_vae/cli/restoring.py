@@ -89,7 +89,7 @@ def method_of(
     task: str | None, model: Path | None, device: str | None, scale: float | None, careful: bool
 ) -> tuple[_Method, RestorationNetwork]:
     """What makes the restored pixels of a picture's, and the network that it asks."""
-    from ..restoration.augmentation import Mirrored
+    from ..restoration.augmentation import FlipEnsemble
     from ..restoration.blending import COVERING, restore_changed
     from ..restoration.tiling import restore as restored
 
@@ -98,7 +98,7 @@ def method_of(
         raise UsageError(f"--scale is for text; this network is for {task}")
     if careful and task == "demosaic":
         raise UsageError("--careful is not for demosaic: the mirror image of a mosaic is another mosaic")
-    asked = Mirrored(network) if careful else network
+    asked = FlipEnsemble(network) if careful else network
     if task in COVERING:
         return lambda pixels, progress: restore_changed(asked, pixels, scale or 1.0, progress=progress), network
     return lambda pixels, progress: restored(asked, pixels, progress=progress), network
@@ -125,10 +125,10 @@ def within(
     from ..restoration.region import Region, restore_region
 
     region = Region(boxes, None if mask is None else read_mask(mask))
-    margin = math.ceil((network.reach + SPREAD) / scale)
+    margin = math.ceil((network.receptive_field_radius + SPREAD) / scale)
 
     return lambda pixels, progress: restore_region(
-        pixels, region, lambda part: method(part, progress), margin, network.stride
+        pixels, region, lambda part: method(part, progress), margin, network.downsample_factor
     )
 
 

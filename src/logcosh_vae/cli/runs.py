@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import UsageError
-from ..base.launch import place
+from ..base.launch import rank_and_world_size
 from .options import (
     Data,
     DataRoot,
@@ -45,7 +45,7 @@ def train(
     """Train an auto-encoder; leaves a run folder with config, metrics, weights and pictures."""
     from ..base.settings import override
     from ..training.autoencoder import train as run
-    from ..training.session import Watch
+    from ..training.session import Callbacks
     from .terminal import FetchDisplay, TrainingDisplay
 
     config = override(
@@ -58,14 +58,14 @@ def train(
             out,
             resume=resume,
             root=data_root,
-            watch=Watch(display.step, display.epoch, display.note),
+            callbacks=Callbacks(display.step, display.epoch, display.note),
             fetch_progress=FetchDisplay(),
         )
     except KeyboardInterrupt:
         display.line.close()
         print(f"stopped; go on with the same command and --resume ({out})", file=sys.stderr)
         raise
-    if place()[0] == 0:
+    if rank_and_world_size()[0] == 0:
         print(f"run: {out}\nmeasure it: logcosh-vae evaluate {out}")
 
 
@@ -190,22 +190,22 @@ def train_features(
     data_root: DataRoot = None,
 ) -> None:
     """Train the classifier whose coding layer gives the features of the FID."""
-    from ..base.settings import choose
+    from ..base.settings import validate_choice
     from ..data import DATASETS
     from ..evaluation.feature_training import feature_config, feature_folder
     from ..evaluation.feature_training import install as install_weights
     from ..evaluation.feature_training import train_features as run
-    from ..training.session import Watch
+    from ..training.session import Callbacks
     from .terminal import FetchDisplay, TrainingDisplay
 
-    choose("image set", data, list(DATASETS))
+    validate_choice("image set", data, list(DATASETS))
     display = TrainingDisplay()
     folder = run(
         feature_config(data, epochs=epochs, seed=seed, **({"size": parse_size(size)} if size else {})),
         out or Path("runs") / f"features-{data}",
         resume=resume,
         root=data_root,
-        watch=Watch(display.step, display.epoch, display.note),
+        callbacks=Callbacks(display.step, display.epoch, display.note),
         fetch_progress=FetchDisplay(),
     )
     weights = install_weights(folder, install or feature_folder(data_root))

@@ -38,7 +38,7 @@ class Clock:
         self.first: float | None = None
 
     def left(self, share: float) -> str:
-        """Words for the time left at `share` of all work, empty while it cannot be told."""
+        """Narrative for the time left at `share` of all work, empty while it cannot be told."""
         if self.first is None:
             self.first = share
             self.started = time.monotonic()
@@ -84,9 +84,9 @@ class TrainingDisplay:
         self.left = ""
 
     def step(self, position: Position) -> None:
-        self.left = self.clock.left(position.share)
+        self.left = self.clock.left(position.fraction)
         text = f"epoch {position.epoch}/{position.epochs}, step {position.step}/{position.steps}"
-        self.line.update(f"{text}, {100 * position.share:.0f}%{', ' + self.left if self.left else ''}")
+        self.line.update(f"{text}, {100 * position.fraction:.0f}%{', ' + self.left if self.left else ''}")
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         self.line.close()
@@ -106,9 +106,9 @@ class ExperimentDisplay:
         self.line, self.clock = Line(), Clock()
 
     def __call__(self, states: Sequence[JobState]) -> None:
-        trained = [1.0 if s.finished else s.position.share if s.position else 0.0 for s in states]
+        trained = [1.0 if s.finished else s.position.fraction if s.position else 0.0 for s in states]
         shares = [1.0 if s.finished else TRAINING_SHARE * part for s, part in zip(states, trained, strict=True)]
-        share = sum(state.work * part for state, part in zip(states, shares, strict=True)) / sum(s.work for s in states)
+        share = sum(state.cost * part for state, part in zip(states, shares, strict=True)) / sum(s.cost for s in states)
         working = [
             f"{s.job.label}: " + (f"epoch {s.position.epoch}/{s.position.epochs}" if part < 1.0 else "measuring")
             for s, part in zip(states, trained, strict=True)

@@ -27,7 +27,7 @@ __all__ = [
     "data_root",
     "is_path",
     "load_images",
-    "load_squares",
+    "load_tiles",
     "text_removal",
     "whole_count",
 ]
@@ -148,7 +148,7 @@ def text_removal(part: str, root: Path | None = None) -> Path:
     return folder
 
 
-def load_squares(
+def load_tiles(
     path: Path | str,
     split: str,
     *,
@@ -171,7 +171,7 @@ def load_squares(
         DataError: nothing usable stands there.
 
     Example:
-        load_squares("~/pictures", "train", side=128).images  # (N, 3, 128, 128), uint8
+        load_tiles("~/pictures", "train", side=128).images  # (N, 3, 128, 128), uint8
     """
     folder = text_removal("train", root) if path == TEXT_REMOVAL else Path(path).expanduser()
     return load_folder(folder, split, Tiling(side), cache_root(), strict=strict, progress=progress)

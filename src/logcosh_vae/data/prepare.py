@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..base.devices import usable_cores
 from ..base.errors import DataError
-from ..base.files import ASIDE_PREFIX, brief, read_json, write_json
+from ..base.files import TEMPORARY_PREFIX, one_line, read_json, write_json
 from ..base.versions import DATA
 from .collection import Collection, Member
 from .decode import Preparation, Tiling, decode, decode_tiles
@@ -168,7 +168,7 @@ def _decode_chunk(collection: Collection, members: Iterable[Member], preparation
                 image, (width, height), mode = decode(content, preparation)
                 squares = image[None]
         except Exception as error:  # decoders raise what they like for a damaged file
-            chunk.broken.append((member.name, brief(error)))
+            chunk.broken.append((member.name, one_line(error)))
             continue
         images.append(squares)
         chunk.names += [member.name] * len(squares)
@@ -186,10 +186,10 @@ def _build(
     folder: Path,
     progress: Progress | None,
 ) -> None:
-    for left_over in folder.parent.glob(f"{ASIDE_PREFIX}{folder.name}-*"):
+    for left_over in folder.parent.glob(f"{TEMPORARY_PREFIX}{folder.name}-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
-    aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE_PREFIX}{folder.name}-", dir=folder.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{folder.name}-", dir=folder.parent))
     try:
         index = _write_images(collection, members, preparation, aside / "images.npy", progress)
         write_json(aside / "index.json", index)

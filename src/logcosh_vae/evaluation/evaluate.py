@@ -31,7 +31,7 @@ from ..models.distributions import standard_normal
 from ..training.autoencoder import config_of, load, split, validate
 from ..training.builders import build_objective
 from ..training.config import TrainConfig
-from ..training.loop import stream
+from ..training.loop import make_generator
 from ..training.run_folder import RunFolder
 from ..training.session import on_threads
 from .features import Extractor, load_extractor
@@ -75,7 +75,7 @@ def extractor_for(data: str, shape: torch.Size, config: EvaluationConfig, root: 
 
 def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
     """`count` images drawn without replacement (all when there are fewer), in [0, 1]."""
-    order = torch.randperm(len(images), generator=stream(seed, name))[:count]
+    order = torch.randperm(len(images), generator=make_generator(seed, name))[:count]
     return to_unit(images[order])
 
 
@@ -83,7 +83,7 @@ def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
 def generate(model: VAE | WAE, count: int, seed: int) -> Tensor:
     """`count` images from the prior, on the CPU; the codes depend on the seed and the latent size alone."""
     like = next(model.parameters())
-    codes = standard_normal((count, model.latent_size), like=like, generator=stream(seed, "generate"))
+    codes = standard_normal((count, model.latent_size), like=like, generator=make_generator(seed, "generate"))
     return torch.cat([model.decode(part).cpu() for part in codes.split(BATCH)])
 
 
@@ -205,7 +205,7 @@ def evaluate(
 
 
 @cache
-def floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path | None = None) -> dict[str, Any]:
+def fid_floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path | None = None) -> dict[str, Any]:
     """FID of training images against the test split, as many as are generated: what a perfect generator would get.
 
     The sharpness of real test images stands beside it.

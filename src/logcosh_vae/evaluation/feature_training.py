@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..base.errors import MissingFeaturesError, RunError
-from ..base.files import read_json, write_json, written_aside
+from ..base.files import atomic_write, read_json, write_json
 from ..base.settings import digest, to_dict
 from ..base.versions import DATA, TRAINING
 from ..data import ImageSet, load_images
@@ -24,10 +24,10 @@ from ..data.sizes import FIXED_SIZE
 from ..data.sources import Progress
 from ..metrics.classifier import FeatureClassifier
 from ..models.networks import ImageShape
-from ..training.loop import Schedule, Step, stream
-from ..training.objective import Terms
+from ..training.loop import Schedule, Step, make_generator
+from ..training.objective import Losses
 from ..training.run_folder import RunFolder
-from ..training.session import Training, Watch, carry_out, on_threads
+from ..training.session import Callbacks, RunPlan, TrainingSetup, run_training
 from .features import feature_folders, fingerprint, load_classifier, weights_name
 
 
@@ -125,17 +125,16 @@ def accuracy(classifier: FeatureClassifier, images: ImageSet, batch_size: int = 
 def classifying_step(classifier: FeatureClassifier, config: FeatureConfig) -> Step:
     """Cross entropy on changed images, with part of the coding layer hidden; all noise from the generator."""
 
-    def step(batch: Batch, generator: torch.Generator, exact: bool) -> Terms:
+    def step(batch: Batch, generator: torch.Generator, compute_loss: bool) -> Losses:
         if batch.labels is None:
             raise ValueError("a classifier needs labels")
         images = random_flip(batch.images, generator) if config.flip else batch.images
         features = classifier.features(random_shift(images, config.shift, generator))
         kept = torch.rand(features.shape, generator=generator).to(features) >= config.dropout
         logits = classifier.output(features * kept / (1.0 - config.dropout))
-        terms = {"objective": _cross_entropy(logits, batch.labels)}
-        if exact:
-            terms["accuracy"] = _right(logits, batch.labels).mean()
-        return terms
+        loss = _cross_entropy(logits, batch.labels)
+        loss.backward()
+        return {"loss": loss.detach(), "accuracy": _right(logits, batch.labels).mean()} if compute_loss else {}
 
     return step
 
@@ -155,7 +154,7 @@ def train_features(
     *,
     resume: bool = False,
     root: Path | None = None,
-    watch: Watch | None = None,
+    callbacks: Callbacks | None = None,
     fetch_progress: Progress | None = None,
 ) -> RunFolder:
     """Train a feature classifier into the run folder `path`; the last epoch's weights are kept, not the best's.
@@ -179,14 +178,13 @@ def train_features(
         "numerics": {"training": TRAINING, "data": DATA},
         "torch": torch.__version__,
     }
-    folder = RunFolder.create(path, values, resume=resume)
 
-    def prepare() -> Training:
+    def make_setup() -> TrainingSetup:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream(config.seed, "weights").initial_seed())
+            torch.manual_seed(make_generator(config.seed, "weights").initial_seed())
             classifier = FeatureClassifier(**network)
         steps = len(images) // config.batch_size
-        return Training(
+        return TrainingSetup(
             classifier,
             torch.optim.Adam(classifier.parameters(), lr=config.learning_rate, fused=True),
             classifying_step(classifier, config),
@@ -195,9 +193,8 @@ def train_features(
             validate=lambda: {"accuracy": accuracy(classifier, test)},
         )
 
-    with on_threads(config.threads):
-        carry_out(folder, config.epochs, prepare, watch or Watch())
-    return folder
+    plan = RunPlan(path, values, config.epochs, config.threads)
+    return run_training(plan, make_setup, resume=resume, callbacks=callbacks)
 
 
 def feature_folder(root: Path | None = None) -> Path:
@@ -226,7 +223,7 @@ def install(folder: RunFolder, target: Path) -> Path:
         "environment": read_json(folder.path / "environment.json"),
         "seconds": round(sum(record["seconds"] for record in records), 1),
     }
-    with written_aside(weights) as aside:
+    with atomic_write(weights) as aside:
         safetensors.torch.save_file(classifier.state_dict(), aside)
     write_json(weights.with_suffix(".json"), card)
     return weights
@@ -239,7 +236,7 @@ def ensure_features(
     target: Path | None,
     *,
     root: Path | None = None,
-    watch: Callable[[FeatureConfig], Watch] | None = None,
+    callbacks: Callable[[FeatureConfig], Callbacks] | None = None,
 ) -> None:
     """Train and install the classifier of a data set unless there is one.
 
@@ -249,7 +246,7 @@ def ensure_features(
         store: folder in which the training is kept, and resumed.
         target: where the weights are looked for and go; `feature_folder` by default.
         root: data root.
-        watch: called when a training is needed; gives who is told of its steps.
+        callbacks: called when a training is needed; returns the callbacks to train with.
     """
     try:
         load_classifier(config.data, image_shape, root, target)
@@ -257,6 +254,6 @@ def ensure_features(
         name = (
             f"features-{weights_name(config.data, image_shape)}-{digest(config, f'training {TRAINING}, data {DATA}')}"
         )
-        told = watch(config) if watch is not None else None
-        folder = train_features(config, store / name, resume=True, root=root, watch=told)
+        told = callbacks(config) if callbacks is not None else None
+        folder = train_features(config, store / name, resume=True, root=root, callbacks=told)
         install(folder, target or feature_folder(root))

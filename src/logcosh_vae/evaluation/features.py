@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..base.errors import MissingFeaturesError, RunError
-from ..base.files import brief, read_json
+from ..base.files import one_line, read_json
 from ..data import DATASETS, cache_root, data_root
 from ..data.sizes import FIXED_SIZE
 from ..metrics.classifier import FeatureClassifier
@@ -92,7 +92,7 @@ def load_classifier(
             if found != card["fingerprint"]:
                 raise ValueError(f"fingerprint is {found}, its card says {card['fingerprint']}")
         except Exception as error:
-            raise RunError(f"{weights} cannot be used: {brief(error)}") from error
+            raise RunError(f"{weights} cannot be used: {one_line(error)}") from error
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         return classifier.eval(), card
     size = "" if data in FIXED_SIZE else f" --size {image_shape[1]}x{image_shape[2]}"
@@ -150,7 +150,7 @@ def scripted_extractor(path: Path) -> Extractor:
         if found.ndim != 2 or len(found) != 2:
             raise ValueError(f"it gives {tuple(found.shape)} for two images, not (2, d)")
     except Exception as error:
-        raise RunError(f"{path} cannot be used as features: {brief(error)}") from None
+        raise RunError(f"{path} cannot be used as features: {one_line(error)}") from None
 
     def features(images: Tensor) -> Tensor:
         pixels = (_colour(images) * 255.0).round().to(torch.uint8)

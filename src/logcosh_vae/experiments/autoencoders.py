@@ -17,7 +17,7 @@ from ..base.settings import to_dict
 from ..base.versions import EVALUATION
 from ..data import DATASETS, whole_count
 from ..data.describe import summarise
-from ..evaluation.evaluate import EvaluationConfig, evaluate, floor
+from ..evaluation.evaluate import EvaluationConfig, evaluate, fid_floor
 from ..evaluation.feature_training import ensure_features, feature_config
 from ..evaluation.features import load_extractor
 from ..models.networks import ImageShape
@@ -42,7 +42,7 @@ class Row:
     reported: Mapping[str, float] = field(default_factory=dict)
 
 
-def operations(config: TrainConfig, image_shape: ImageShape) -> int:
+def count_flops(config: TrainConfig, image_shape: ImageShape) -> int:
     """Floating point operations of the products and convolutions of one image's way through the config's model."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         build_model(config, image_shape)(torch.zeros(1, *image_shape), torch.Generator())
@@ -57,7 +57,7 @@ def _shape(data: DataConfig, root: Path | None) -> tuple[int, ImageShape]:
 
 @cache
 def _of_one_image(model: ModelConfig, image_shape: ImageShape) -> int:
-    return operations(TrainConfig(model=model), image_shape)
+    return count_flops(TrainConfig(model=model), image_shape)
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class AutoencoderJob(Job):
         """Model, loss and seed."""
         return f"{self.config.model_name} {self.config.objective.loss} seed {self.config.seed}"
 
-    def work(self) -> float:
+    def cost(self) -> float:
         """Operations of one image's way, times images and epochs."""
         count, image_shape = _shape(self.config.data, self.root)
         return float(_of_one_image(self.config.model, image_shape) * count * required(self.config.epochs, "epochs"))
 
-    def done(self) -> dict[str, Any] | None:
+    def cached_result(self) -> dict[str, Any] | None:
         """The evaluation if it was made by this version with these features and settings, else None.
 
         That it is of these images follows from the folder's name.
@@ -101,7 +101,7 @@ class AutoencoderJob(Job):
     def run(self) -> dict[str, Any]:
         """Train and evaluate."""
         train(self.config, self.path, resume=True, root=self.root)
-        result = self.done()
+        result = self.cached_result()
         return evaluate(self.path, self.evaluation, root=self.root) if result is None else result
 
 
@@ -113,7 +113,7 @@ def _row_result(jobs: Sequence[AutoencoderJob], outcomes: Outcomes, row: Row) ->
         "model": config.model_name,
         "loss": config.objective.loss,
         "a": config.objective.a,
-        "weight": config.objective.weight,
+        "weight": config.objective.reconstruction_weight,
         "seeds": [job.config.seed for job in jobs],
         "metrics": {name: summary([run["metrics"][name] for run in runs]) for name in runs[0]["metrics"]},
         "test": {name: summary([run["test"][name] for run in runs]) for name in runs[0]["test"]},
@@ -184,7 +184,7 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
                 features = feature_config(data.name, size=data.size, **self.features)
                 shape = (channels, height, width)
                 ensure_features(
-                    features, shape, store, target, root=root, watch=lambda config: preparing.training(config.data)
+                    features, shape, store, target, root=root, callbacks=lambda config: preparing.training(config.data)
                 )
         return replace(self, evaluation=replace(self.evaluation, features=str(target) if target else None))
 
@@ -210,5 +210,5 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
             **{name: first[name] for name in ("features", "evaluation", "real")},
             "images": _images(config, root),
             "advice": _advice(config, root),
-            "floor": floor(config, self.evaluation, root=root),
+            "floor": fid_floor(config, self.evaluation, root=root),
         }

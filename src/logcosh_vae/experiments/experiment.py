@@ -17,8 +17,8 @@ from typing import Any, Generic, Self, TypeVar
 from ..base.environment import describe
 from ..base.files import write_json
 from ..data.sources import Progress
-from ..training.session import Watch
-from .scheduler import Job, Watcher, Workers, run_jobs
+from ..training.session import Callbacks
+from .scheduler import Job, ProgressCallback, Workers, run_jobs
 
 J = TypeVar("J", bound=Job)
 
@@ -37,7 +37,7 @@ class Preparing:
     """
 
     images: Progress | None = None
-    training: Callable[[str], Watch] = lambda _: Watch()
+    training: Callable[[str], Callbacks] = lambda _: Callbacks()
     note: Callable[[str], None] = lambda _: None
 
 
@@ -101,7 +101,7 @@ def run_experiment(
     store: Path,
     workers: Workers,
     root: Path,
-    watch: Watcher | None = None,
+    watch: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Train and measure every row over `seeds` seeds; the result is what `results/*.json` holds.
 
@@ -110,7 +110,7 @@ def run_experiment(
     started = time.perf_counter()
     plan = experiment.plan(seeds, store, root)
     jobs = jobs_of(experiment, seeds, store, root)
-    reused = sum(job.done() is not None for job in jobs)
+    reused = sum(job.cached_result() is not None for job in jobs)
     outcomes = run_jobs(jobs, workers, watch)
     return {
         "experiment": experiment.name,

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..base.devices import usable_cores
 from ..base.errors import RunError
-from ..base.files import brief
+from ..base.files import one_line
 from ..base.memory import keep_freed_memory
 from ..training.loop import Position
 from ..training.run_folder import RunFolder
@@ -48,11 +48,11 @@ class Job(ABC):
         """Its name for people."""
 
     @abstractmethod
-    def work(self) -> float:
+    def cost(self) -> float:
         """About how much there is to compute, to weigh the progress of several jobs with."""
 
     @abstractmethod
-    def done(self) -> dict[str, Any] | None:
+    def cached_result(self) -> dict[str, Any] | None:
         """The run's measures if it is finished and they are of this version and these images, else None."""
 
     @abstractmethod
@@ -65,17 +65,17 @@ class JobState:
     """What a watcher is shown of a job.
 
     Attributes:
-        work: of the whole job, to weigh its progress with.
+        cost: of the whole job, to weigh its progress with.
     """
 
     job: Job
-    work: float = 1.0
+    cost: float = 1.0
     position: Position | None = None
     finished: bool = False
     reused: bool = False
 
 
-Watcher = Callable[[Sequence[JobState]], None]
+ProgressCallback = Callable[[Sequence[JobState]], None]
 
 
 def _run(job: Job) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Workers:
         try:
             client = distributed.Client(scheduler, timeout=10, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise RunError(f"no Dask scheduler answers at {scheduler} ({brief(error)})") from None
+            raise RunError(f"no Dask scheduler answers at {scheduler} ({one_line(error)})") from None
         count = len(client.scheduler_info()["workers"])
         if count == 0:
             raise RunError(f"the Dask scheduler at {scheduler} has no workers")
@@ -180,7 +180,9 @@ def default_jobs(threads: int = 1) -> int:
     return max(1, usable_cores() // threads)
 
 
-def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None) -> dict[Path, dict[str, Any]]:
+def run_jobs(
+    jobs: Sequence[Job], workers: Workers, watch: ProgressCallback | None = None
+) -> dict[Path, dict[str, Any]]:
     """Run jobs to the end and return their evaluations by folder.
 
     A worker process that dies (killed, or out of memory) is replaced, and its run goes on where it was. The first
@@ -189,13 +191,13 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, watch: Watcher | None = None
     Raises:
         RunError: workers died again and again.
     """
-    states = {job.path: JobState(job, job.work()) for job in jobs}
+    states = {job.path: JobState(job, job.cost()) for job in jobs}
     results: dict[Path, dict[str, Any]] = {}
     waiting: list[Job] = []
     pending: dict[Future[dict[str, Any]], Job] = {}
     deaths = 0
     for job in {job.path: job for job in jobs}.values():
-        done = job.done()
+        done = job.cached_result()
         if done is not None:
             results[job.path] = done
             states[job.path].finished = states[job.path].reused = True

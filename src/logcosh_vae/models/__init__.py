@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .autoencoder import MODELS, VAE, WAE, AutoEncoder, Output
+from .autoencoder import MODELS, VAE, WAE, Autoencoder, AutoencoderOutput
 from .networks import NETWORKS, ImageShape, Size
 
-__all__ = ["MODELS", "NETWORKS", "VAE", "WAE", "AutoEncoder", "ImageShape", "Output", "Size"]
+__all__ = ["MODELS", "NETWORKS", "VAE", "WAE", "Autoencoder", "AutoencoderOutput", "ImageShape", "Size"]

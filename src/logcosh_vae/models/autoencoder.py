@@ -14,7 +14,7 @@ from .distributions import DiagonalGaussian, Source, standard_normal
 from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
 
 
-class Output(NamedTuple):
+class AutoencoderOutput(NamedTuple):
     """All that an objective needs from one pass.
 
     Attributes:
@@ -28,7 +28,7 @@ class Output(NamedTuple):
     posterior: DiagonalGaussian | None
 
 
-class AutoEncoder(nn.Module, ABC):
+class Autoencoder(nn.Module, ABC):
     """What VAE and WAE share. Networks are given, not named, so any pair that fits can be used.
 
     Args:
@@ -78,7 +78,7 @@ class AutoEncoder(nn.Module, ABC):
         """The code of each image without noise, `(N, d)`: the posterior's mode, or the encoder's output."""
 
     @abstractmethod
-    def forward(self, x: Tensor, generator: Source = None) -> Output:
+    def forward(self, x: Tensor, generator: Source = None) -> AutoencoderOutput:
         """Encode, draw the code with `generator` where it is random, decode."""
 
     def decode(self, z: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class AutoEncoder(nn.Module, ABC):
         return images
 
 
-class VAE(AutoEncoder):
+class VAE(Autoencoder):
     """Variational auto-encoder with a diagonal Gaussian posterior (Kingma and Welling 2013; paper, Eq. 1).
 
     The encoder's last layer has `2 d` outputs: mean and log-variance. The reconstruction loss is not part of the
@@ -169,14 +169,14 @@ class VAE(AutoEncoder):
     def code(self, x: Tensor) -> Tensor:
         return self.encode(x).mode()
 
-    def forward(self, x: Tensor, generator: Source = None) -> Output:
+    def forward(self, x: Tensor, generator: Source = None) -> AutoencoderOutput:
         """Encode, draw `z` with `generator` (torch's own when None), decode."""
         posterior = self.encode(x)
         z = posterior.sample(generator)
-        return Output(self.decode(z), z, posterior)
+        return AutoencoderOutput(self.decode(z), z, posterior)
 
 
-class WAE(AutoEncoder):
+class WAE(Autoencoder):
     """Wasserstein auto-encoder with a deterministic encoder (Tolstikhin et al. 2018; paper, A.1).
 
     Its codes are drawn to the prior by the MMD over a batch, which the `Objective` adds.
@@ -189,10 +189,10 @@ class WAE(AutoEncoder):
     def code(self, x: Tensor) -> Tensor:
         return self.encode(x)
 
-    def forward(self, x: Tensor, generator: Source = None) -> Output:  # noqa: ARG002 - one interface
+    def forward(self, x: Tensor, generator: Source = None) -> AutoencoderOutput:  # noqa: ARG002 - one interface
         """Encode and decode; `generator` is accepted so that all models are called alike."""
         z = self.encode(x)
-        return Output(self.decode(z), z, None)
+        return AutoencoderOutput(self.decode(z), z, None)
 
 
 MODELS: dict[str, type[VAE] | type[WAE]] = {"vae": VAE, "wae": WAE}

@@ -106,7 +106,7 @@ class DiagonalGaussian(NamedTuple):
         """`KL(q || N(0, I))` in nats, one value an image, `(N,)`."""
         return kl_divergence(self.mean, self.log_variance)
 
-    def kl_slopes(self) -> tuple[Tensor, Tensor]:
+    def kl_grads(self) -> tuple[Tensor, Tensor]:
         """The derivatives of `kl` in mean and log-variance, each `(N, d)`: `mu` and `(sigma^2 - 1) / 2`."""
         return self.mean.detach(), 0.5 * self.log_variance.detach().expm1()
 

@@ -14,14 +14,14 @@ from typing import Any
 from PIL import Image
 
 from ..experiments.autoencoders import AutoencoderExperiment, Row
-from ..reporting.narrative import WORDS, Words
+from ..reporting.narrative import NARRATIVE, Narrative
 from ..reporting.tables import format_change, format_value
 from ..training.config import TrainConfig
 from .drawing import curvature, curvature_figure, loss_curves, pair_of, sheet
 from .reported import reported
 from .tables import PROFILES, configuration
 
-CURVATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
+A_VALUES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
 """Second derivatives at 0 that Figure 6c compares at: `a` of log-cosh, `2 lambda` of `lambda t^2`."""
 
 MNIST_MODELS = ("vae-mlp", "vae-conv", "wae-mlp", "wae-conv")
@@ -31,7 +31,7 @@ Draw = Callable[[Mapping[str, Any], Path, Path | None], Image.Image]
 """Makes the picture from the results, the folder of runs and the data root."""
 
 
-SILENT = replace(WORDS, findings=lambda _: [])
+SILENT = replace(NARRATIVE, findings=lambda _: [])
 """For figures that are only to be looked at."""
 
 
@@ -43,13 +43,13 @@ class Figure:
         title: for reports.
         rows: of a profile: the runs it needs, none for one that needs no training.
         draw: makes the picture.
-        words: what is said of the results.
+        narrative: sentences about the results.
     """
 
     title: str
     rows: Callable[[str], tuple[Row, ...]]
     draw: Draw
-    words: Words = SILENT
+    narrative: Narrative = SILENT
 
 
 def _rows(data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Callable[[str], tuple[Row, ...]]:
@@ -75,14 +75,14 @@ def with_curvature(config: TrainConfig, curvature: float) -> TrainConfig:
     """The config with its loss's second derivative at 0 set: by `a` for log-cosh, by `lambda` for squared L2."""
     if config.objective.loss == "log-cosh":
         return replace(config, objective=replace(config.objective, a=curvature))
-    return replace(config, objective=replace(config.objective, weight=curvature / 2.0))
+    return replace(config, objective=replace(config.objective, reconstruction_weight=curvature / 2.0))
 
 
 def _curvature_rows(profile: str) -> tuple[Row, ...]:
     change = PROFILES[profile].change
     return tuple(
         Row(with_curvature(change(configuration("mnist", "vae-mlp", loss)), curvature))
-        for curvature in CURVATURES
+        for curvature in A_VALUES
         for loss in ("l2", "log-cosh")
     )
 
@@ -142,7 +142,7 @@ FIGURES: dict[str, Figure] = {
         "Figure 6: what log-cosh optimises, and the effect of curvature",
         _curvature_rows,
         curvature_figure,
-        replace(WORDS, findings=curvature_findings),
+        replace(NARRATIVE, findings=curvature_findings),
     ),
     "figure7": _sheet(
         "Figure 7: samples and reconstructions with L1, MNIST",

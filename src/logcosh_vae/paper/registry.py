@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..experiments.experiment import Experiment
-from ..reporting.narrative import WORDS, Words
+from ..reporting.narrative import NARRATIVE, Narrative
 from . import restoration
 from .figures import FIGURES, Draw, figure
 from .tables import TABLES, table
@@ -20,14 +20,14 @@ class Declared:
 
     Attributes:
         experiment: what is run, by profile.
-        words: what is said of its results.
+        narrative: sentences about its results.
         draw: makes its picture, where it has one.
         table: whether its numbers are shown as a table.
         in_paper: whether it stands in the paper, and so belongs to `all`.
     """
 
     experiment: Callable[[str], Experiment[Any]]
-    words: Words = WORDS
+    narrative: Narrative = NARRATIVE
     draw: Draw | None = None
     table: bool = True
     in_paper: bool = True
@@ -35,9 +35,9 @@ class Declared:
 
 EXPERIMENTS: dict[str, Declared] = {
     **{name: Declared(partial(table, name)) for name in TABLES},
-    **{name: Declared(partial(figure, name), each.words, each.draw, table=False) for name, each in FIGURES.items()},
+    **{name: Declared(partial(figure, name), each.narrative, each.draw, table=False) for name, each in FIGURES.items()},
     **{
-        name: Declared(partial(restoration.experiment, name), each.words, each.draw, each.table, each.in_paper)
+        name: Declared(partial(restoration.experiment, name), each.narrative, each.draw, each.table, each.in_paper)
         for name, each in restoration.EXPERIMENTS.items()
     },
 }

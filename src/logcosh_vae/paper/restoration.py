@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import TEXT_REMOVAL
-from ..reporting.narrative import Words
-from ..reporting.restoration_narrative import WORDS, choice_findings
+from ..reporting.narrative import Narrative
+from ..reporting.restoration_narrative import NARRATIVE, choice_findings
+from ..restoration.config import RestorationConfig
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.experiment import RestorationExperiment
-from ..restoration.training import RestorationConfig
 from .figures import SILENT, Draw
 from .restoration_drawing import choice_figure, examples_figure, scatter_figure, tasks_figure
 from .tables import LOSSES
 
-CURVATURES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+A_VALUES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Values of `a` to choose from."""
 
 Rows = tuple[RestorationConfig, ...]
@@ -35,7 +35,7 @@ def _laptop(config: RestorationConfig) -> RestorationConfig:
 
 
 def _smoke(config: RestorationConfig) -> RestorationConfig:
-    small = replace(config, widths=(8, 8), side=64, patch=32, batch_size=2, targets=2, check_images=2)
+    small = replace(config, widths=(8, 8), tile_size=64, crop_size=32, batch_size=2, targets=2, val_images=2)
     return replace(small, epochs=1, steps=4)
 
 
@@ -58,7 +58,7 @@ def _short(rows: Rows) -> Rows:
 
 def _choice() -> Rows:
     default = RestorationConfig(TEXT_REMOVAL)
-    values = tuple(replace(default, a=a) for a in CURVATURES)
+    values = tuple(replace(default, a=a) for a in A_VALUES)
     return (replace(default, loss="l2"), *values, replace(default, loss="l1"))
 
 
@@ -70,7 +70,7 @@ class Declared:
     rows: Rows
     draw: Draw
     table: bool
-    words: Words = WORDS
+    narrative: Narrative = NARRATIVE
     in_paper: bool = True
 
 
@@ -81,7 +81,7 @@ EXPERIMENTS: dict[str, Declared] = {
         _rows("text"),
         examples_figure,
         False,
-        replace(WORDS, findings=SILENT.findings),
+        replace(NARRATIVE, findings=SILENT.findings),
     ),
     "restoration": Declared(
         "Restoration: the further tasks that the paper names",
@@ -95,7 +95,7 @@ EXPERIMENTS: dict[str, Declared] = {
         _short(_choice()),
         choice_figure,
         True,
-        replace(WORDS, findings=choice_findings),
+        replace(NARRATIVE, findings=choice_findings),
         in_paper=False,
     ),
 }

@@ -43,7 +43,7 @@ def _laptop(config: TrainConfig) -> TrainConfig:
         # 24 epochs of 6,400 images are 1,536 batches of 100, too few for the codes to lose their correlations (the
         # paper has 110,000): batches of 25, and the paper's learning rate over the width, as narrow networks allow.
         rate = config.optimizer.learning_rate / LAPTOP_WIDTH
-        optimizer = replace(config.optimizer, learning_rate=rate, drops=((12.0, 0.5), (18.0, 0.2)))
+        optimizer = replace(config.optimizer, learning_rate=rate, lr_milestones=((12.0, 0.5), (18.0, 0.2)))
         return replace(config, model=model, epochs=24, batch_size=25, optimizer=optimizer)
     return replace(config, model=model, epochs=5)
 
@@ -132,8 +132,8 @@ def excerpt(experiment: AutoencoderExperiment, epochs: int) -> AutoencoderExperi
     def shortened(config: TrainConfig) -> TrainConfig:
         whole = resolve(config)
         factor = epochs / required(whole.epochs, "epochs")
-        drops = tuple((after * factor, by) for after, by in whole.optimizer.drops or ())
-        return replace(config, epochs=epochs, optimizer=replace(config.optimizer, drops=drops))
+        drops = tuple((after * factor, by) for after, by in whole.optimizer.lr_milestones or ())
+        return replace(config, epochs=epochs, optimizer=replace(config.optimizer, lr_milestones=drops))
 
     rows = tuple(replace(row, config=shortened(row.config)) for row in experiment.rows)
     return replace(experiment, rows=rows, profile="excerpt")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..base.files import write_text
 from ..training.run_folder import RunFolder
-from .narrative import WORDS, Words
+from .narrative import NARRATIVE, Narrative
 from .tables import METRIC_NAMES, TableRow, markdown_table, table_rows
 
 PICTURES = {
@@ -107,7 +107,7 @@ class Part:
 
     Attributes:
         results: of `run_experiment`.
-        words: what is said of them.
+        narrative: sentences about them.
         picture: of a figure, as PNG bytes.
         store: folder of the runs, whose own pictures and curves are then shown.
         table: whether the numbers are shown as a table.
@@ -115,7 +115,7 @@ class Part:
     """
 
     results: Mapping[str, Any]
-    words: Words = WORDS
+    narrative: Narrative = NARRATIVE
     picture: bytes | None = None
     store: Path | None = None
     table: bool = True
@@ -147,13 +147,13 @@ def _part(part: Part) -> dict[str, Any]:
         "rows": rows,
         "table": part.table,
         "picture": data_address(part.picture, "image/png") if part.picture else None,
-        "findings": part.words.findings(results) if rows else [],
+        "findings": part.narrative.findings(results) if rows else [],
         "sections": [],
         "configuration": None,
     }
     if rows:
-        shown["introduction"] = part.words.introduction(results)
-        shown["legend"] = part.words.legend(results)
+        shown["introduction"] = part.narrative.introduction(results)
+        shown["legend"] = part.narrative.legend(results)
         shown["metrics"] = {k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells}
         shown["configuration"] = json.dumps(_shared([row["config"] for row in results["rows"]]), indent=2)
     if part.store is not None and rows:
@@ -174,8 +174,8 @@ def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None
         if part.table and results["rows"]:
             lines += [markdown_table(results)]
         if results["rows"]:
-            lines += [part.words.provenance(results)]
-            lines += [*(f"- {sentence}" for sentence in part.words.findings(results)), ""]
+            lines += [part.narrative.provenance(results)]
+            lines += [*(f"- {sentence}" for sentence in part.narrative.findings(results)), ""]
     write_text(target, "\n".join(lines))
     return target
 

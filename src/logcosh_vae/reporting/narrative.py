@@ -158,7 +158,7 @@ def findings(results: Mapping[str, Any]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Words:
+class Narrative:
     """What is said of results, each computed from them.
 
     Attributes:
@@ -174,5 +174,5 @@ class Words:
     findings: Callable[[Mapping[str, Any]], list[str]] = findings
 
 
-WORDS = Words()
+NARRATIVE = Narrative()
 """For auto-encoders."""

@@ -64,7 +64,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     )
 
 
-def in_words(name: str, other: str, measure: str, result: Paired) -> str:
+def outcome_sentence(name: str, other: str, measure: str, result: Paired) -> str:
     """A sentence on the outcome, computed from the numbers.
 
     Level in the mean where the interval holds 0, and by ranks where the test's p is at least 0.05. A few pictures can

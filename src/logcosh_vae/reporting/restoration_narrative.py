@@ -8,8 +8,8 @@ from typing import Any
 
 from ..metrics.image_quality import SIGMA, WINDOW
 from ..restoration.corruptions import CORRUPTIONS
-from .narrative import CELLS, Words, seeds_text
-from .paired import in_words, paired
+from .narrative import CELLS, Narrative, seeds_text
+from .paired import outcome_sentence, paired
 from .tables import LOSS_NAMES, duration, format_value
 
 LEAST_GAIN = 0.01
@@ -110,7 +110,7 @@ def findings(results: Mapping[str, Any]) -> list[str]:
                 outcome = paired(by_picture(rows["log-cosh"], "ssim"), by_picture(rows[rival], "ssim"))
                 papers = task == "text" and results["images"]["test"]["complete"] is not None
                 paper = f" The paper: larger on {WINS[rival]}." if papers else ""
-                said.append(f"{title}: {in_words('log-cosh', LOSS_NAMES[rival], 'SSIM', outcome)}{paper}")
+                said.append(f"{title}: {outcome_sentence('log-cosh', LOSS_NAMES[rival], 'SSIM', outcome)}{paper}")
     return said
 
 
@@ -141,4 +141,4 @@ def choice_findings(results: Mapping[str, Any]) -> list[str]:
     return said
 
 
-WORDS = Words(introduction, legend, provenance, findings)
+NARRATIVE = Narrative(introduction, legend, provenance, findings)

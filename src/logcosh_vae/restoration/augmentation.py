@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from .network import RestorationNetwork
 
-MIRRORS = ((), (2,), (3,), (2, 3))
+FLIPS = ((), (2,), (3,), (2, 3))
 """Axes of `(N, 3, H, W)` that are turned round."""
 
 
-class Mirrored(nn.Module):
+class FlipEnsemble(nn.Module):
     """The mean of what a network makes of a picture and of its mirror images, each turned back.
 
     What is told of one picture by chance is told otherwise of another and cancels, at four times the work
@@ -22,20 +22,22 @@ class Mirrored(nn.Module):
         stride, reach: of the network, which see.
 
     Example:
-        >>> Mirrored(RestorationNetwork((4, 8)))(torch.rand(1, 3, 5, 7)).shape
+        >>> FlipEnsemble(RestorationNetwork((4, 8)))(torch.rand(1, 3, 5, 7)).shape
         torch.Size([1, 3, 5, 7])
     """
 
     def __init__(self, network: RestorationNetwork) -> None:
         super().__init__()
         self.network = network
-        self.stride, self.reach = network.stride, network.reach
+        self.downsample_factor, self.receptive_field_radius = network.downsample_factor, network.receptive_field_radius
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         # padded first, so that a mirror image's cells are those of the picture
-        padded = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        padded = F.pad(
+            images, (0, -width % self.downsample_factor, 0, -height % self.downsample_factor), mode="replicate"
+        )
         total = torch.zeros((), device=images.device)
-        for axes in MIRRORS:
+        for axes in FLIPS:
             total = total + self.network(padded.flip(axes)).flip(axes)
-        return (total / len(MIRRORS))[..., :height, :width]
+        return (total / len(FLIPS))[..., :height, :width]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .augmentation import Mirrored
+from .augmentation import FlipEnsemble
 from .network import RestorationNetwork
 from .tiling import restore
 
@@ -43,7 +43,7 @@ def changed(before: Pixels, after: Pixels) -> NDArray[np.float32]:
 
 
 def restore_changed(
-    network: RestorationNetwork | Mirrored,
+    network: RestorationNetwork | FlipEnsemble,
     picture: Pixels,
     scale: float,
     *,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..training.loop import stream
+from ..training.loop import make_generator
 from .text import CAPTIONS, PLAIN, TRAINING, Sheet, Style, cut, draw_sheet
 from .text_cache import sheets
 
@@ -67,7 +67,7 @@ class Corruption(ABC):
 
     def evaluation(self, image: Tensor, index: int) -> Tensor:
         """Spoil `(3, H, W)` with the measured strength; always alike for an index."""
-        generator = stream(index, f"corruption {self.task}")
+        generator = make_generator(index, f"corruption {self.task}")
         return eight_bit(self.apply(image[None], torch.tensor([self.measured]), generator)[0])
 
 
@@ -94,7 +94,7 @@ class Text(Corruption):
     @cached_property
     def sheets(self) -> Sheet:
         """`(SHEETS, SIDE, SIDE)`: the text that training cuts its windows from, the same in every run."""
-        return sheets(_seed(stream(0, "text sheets")), self.SHEETS, self.SIDE, self.STYLE)
+        return sheets(_seed(make_generator(0, "text sheets")), self.SHEETS, self.SIDE, self.STYLE)
 
     def apply(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
         rng = _rng(generator)

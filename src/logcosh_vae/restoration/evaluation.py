@@ -23,11 +23,12 @@ from ..experiments.scheduler import Job
 from ..metrics.image_quality import WINDOW, psnr, ssim
 from ..training.run_folder import RunFolder
 from ..training.session import on_threads
+from .config import RestorationConfig
 from .corruptions import CORRUPTIONS, Corruption
 from .network import RestorationNetwork
 from .photographs import found, read
 from .tiling import restore
-from .training import RestorationConfig, learn, load_restoration
+from .training import load_restoration, train_restoration
 
 MEASURES = {"images", "ssim", "psnr", "corrupted_ssim", "corrupted_psnr", "validation", "training_seconds"}
 """What is noted of a measured run."""
@@ -119,10 +120,10 @@ def measure(
 
 
 @cache
-def _of_one_patch(widths: tuple[int, ...], blocks: int, patch: int) -> int:
-    """Floating point operations of a patch's way through the network."""
+def _flops_per_crop(widths: tuple[int, ...], blocks: int, crop_size: int) -> int:
+    """Floating point operations of a crop_size's way through the network."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        RestorationNetwork(widths, blocks)(torch.zeros(1, 3, patch, patch))
+        RestorationNetwork(widths, blocks)(torch.zeros(1, 3, crop_size, crop_size))
     return int(counter.get_total_flops())
 
 
@@ -142,13 +143,13 @@ class RestorationJob(Job):
         a = "" if self.config.a is None else f" a {self.config.a:g}"
         return f"{self.config.task} {self.config.loss}{a} seed {self.config.seed}"
 
-    def work(self) -> float:
-        """Operations of the patches' way through the network."""
+    def cost(self) -> float:
+        """Operations of the crops' way through the network."""
         config = self.config
-        patches = config.batch_size * config.steps * config.epochs
-        return float(_of_one_patch(config.widths, config.blocks, config.patch) * patches)
+        crops = config.batch_size * config.steps * config.epochs
+        return float(_flops_per_crop(config.widths, config.blocks, config.crop_size) * crops)
 
-    def done(self) -> dict[str, Any] | None:
+    def cached_result(self) -> dict[str, Any] | None:
         """The measures if they were made by this version on these pictures, as they are now, else None."""
         path = self.path / "measures.json"
         if not path.is_file() or not RunFolder(self.path).is_finished(self.config.epochs):
@@ -164,8 +165,8 @@ class RestorationJob(Job):
 
     def run(self) -> dict[str, Any]:
         """Train and measure."""
-        learn(self.config, self.path, resume=True, root=self.root)
-        result = self.done()
+        train_restoration(self.config, self.path, resume=True, root=self.root)
+        result = self.cached_result()
         if result is None:
             network, config = load_restoration(self.path)
             records = RunFolder(self.path).metrics()

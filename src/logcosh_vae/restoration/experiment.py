@@ -11,10 +11,11 @@ from ..base.errors import DataError
 from ..base.settings import to_dict
 from ..data import ImageSet, text_removal
 from ..experiments.experiment import Experiment, Outcomes, Preparing, summary
+from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS
 from .evaluation import RestorationJob, check_measurable
 from .photographs import found
-from .training import RestorationConfig, resolved, run_name, squares
+from .training import load_splits, run_name
 
 COMPLETE = 100
 """Pictures in Urban100."""
@@ -52,8 +53,8 @@ class RestorationExperiment(Experiment[RestorationJob]):
     def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:  # noqa: ARG002 - others need the store
         """Cut the pictures to learn from into squares, and see that all that are measured on can be."""
         check_measurable(self._test(root))
-        for row in {(row.data, row.side): row for row in self.rows}.values():
-            train, _ = squares(row, root, preparing.images)
+        for row in {(row.data, row.tile_size): row for row in self.rows}.values():
+            train, _ = load_splits(row, root, preparing.images)
             if train.complaint is not None:
                 preparing.note(train.complaint)
         return self
@@ -70,10 +71,10 @@ class RestorationExperiment(Experiment[RestorationJob]):
         plans = []
         images: dict[tuple[str, int], tuple[ImageSet, ImageSet]] = {}
         for row in self.rows:
-            key = (row.data, row.side)
+            key = (row.data, row.tile_size)
             if key not in images:
-                images[key] = squares(row, root, None)
-            configs = [resolved(replace(row, seed=seed)) for seed in range(seeds)]
+                images[key] = load_splits(row, root, None)
+            configs = [resolve_restoration(replace(row, seed=seed)) for seed in range(seeds)]
             paths = [store / run_name(config, *images[key]) for config in configs]
             plans.append([RestorationJob(*pair, root, test, self.side) for pair in zip(configs, paths, strict=True)])
         return plans
@@ -81,7 +82,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
     def results(self, plan: Sequence[Sequence[RestorationJob]], outcomes: Outcomes, root: Path) -> dict[str, Any]:
         """Rows with the measures of every picture, and the measures of the corrupted pictures."""
         first = [outcomes[jobs[0].path] for jobs in plan]
-        train, held = squares(plan[0][0].config, root, None)
+        train, held_out = load_splits(plan[0][0].config, root, None)
         return {
             "rows": [_row_result(jobs, outcomes) for jobs in plan],
             "pictures": first[0]["images"],
@@ -90,7 +91,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
                 for jobs, outcome in zip(plan, first, strict=True)
             },
             "images": {
-                "train": {"used": len(train.images), "held": len(held.images)},
+                "train": {"used": len(train.images), "held": len(held_out.images)},
                 "test": {"used": len(first[0]["images"]), "complete": COMPLETE if self.test is None else None},
             },
             "side": self.side,

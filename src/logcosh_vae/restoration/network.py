@@ -60,15 +60,17 @@ class RestorationNetwork(nn.Module):
         self.decode = nn.ModuleList(_blocks(width, blocks) for width in widths[:-1])
         self.last = nn.Conv2d(widths[0], 3, 3, padding=1)
         nn.init.normal_(self.last.weight, std=1e-3)
-        self.stride = 2 ** (len(widths) - 1)
+        self.downsample_factor = 2 ** (len(widths) - 1)
         coarsest = len(widths) - 1
         steps = [(2 * blocks * (2 if level < coarsest else 1)) * 2**level for level in range(len(widths))]
         # two more for the first and the last convolution; a cell of each resolution may begin a stride before the pixel
-        self.reach = 2 + sum(steps) + self.stride
+        self.receptive_field_radius = 2 + sum(steps) + self.downsample_factor
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        padded = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        padded = F.pad(
+            images, (0, -width % self.downsample_factor, 0, -height % self.downsample_factor), mode="replicate"
+        )
         features = self.first(padded)
         passed = []
         for blocks, shrink in zip(self.encode, self.shrink, strict=False):

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from ..base.errors import DataError
-from ..base.files import brief, written_aside
+from ..base.files import atomic_write, one_line
 from ..data.collection import SUFFIXES, is_picture
 from ..data.decode import ORIENTATION
 
@@ -96,7 +96,7 @@ def read(path: Path) -> Photograph:
     except Image.DecompressionBombError:
         raise DataError(f"{path} has more pixels than are read; cut it into parts") from None
     except Exception as error:  # a damaged file can make decoders raise anything
-        raise DataError(f"{path} cannot be read: {brief(error)}") from None
+        raise DataError(f"{path} cannot be read: {one_line(error)}") from None
 
 
 def _described(exif: Image.Exif) -> Image.Exif:
@@ -201,10 +201,10 @@ def write(photograph: Photograph, pixels: Pixels, path: Path) -> None:
         image = image.transpose(BACK[photograph.orientation])
     encoding = photograph.encoding if suffix in photograph.suffixes else SETTINGS.get(suffix, {})
     try:
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             image.save(aside, **photograph.kept, **encoding)
     except Exception as error:  # a full disk makes encoders raise anything
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else brief(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
         raise DataError(f"{path} cannot be written: {reason}") from None
 
 

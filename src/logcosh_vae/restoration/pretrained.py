@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from ..base.errors import RunError
-from ..base.files import brief, read_json, write_json, written_aside
+from ..base.files import atomic_write, one_line, read_json, write_json
 from ..evaluation.features import fingerprint
 from ..training.run_folder import RunFolder
 from .network import RestorationNetwork
@@ -41,7 +41,7 @@ def load_shipped(name: str) -> tuple[RestorationNetwork, dict[str, Any]]:
         if found != card["fingerprint"]:
             raise ValueError(f"fingerprint is {found}, its card says {card['fingerprint']}")
     except Exception as error:
-        raise RunError(f"{weights} cannot be used: {brief(error)}") from error
+        raise RunError(f"{weights} cannot be used: {one_line(error)}") from error
     return network.eval(), card
 
 
@@ -52,7 +52,7 @@ def ship(run: Path, folder: Path = FOLDER) -> Path:
     network.load_state_dict({name: value.float() for name, value in halves.items()})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{'captions' if config.captions else config.task}.safetensors"
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         safetensors.torch.save_file(halves, aside)
     values = RunFolder(run).config()
     write_json(

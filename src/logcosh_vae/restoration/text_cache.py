@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from ..base.files import write_text, written_aside
+from ..base.files import atomic_write, write_text
 from ..base.versions import RESTORATION
 from ..data import cache_root
 from ..data.sources import locked
@@ -31,7 +31,7 @@ def sheets(seed: int, count: int, side: int, style: Style) -> Sheet:
         found = _kept(path, (count, side, side))
         if found is None:
             found = _draw(seed, count, side, style)
-            with written_aside(path) as aside, aside.open("wb") as file:
+            with atomic_write(path) as aside, aside.open("wb") as file:
                 np.save(file, found)
             write_text(_digest_path(path), _digest(path))
     return _draw(seed, count, side, style) if found is None else found

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..base.devices import takes_bfloat16
-from .augmentation import Mirrored
+from .augmentation import FlipEnsemble
 from .network import RestorationNetwork
 
 TILE = 512
@@ -31,7 +31,7 @@ def windows(height: int, width: int, tile: int, margin: int) -> Iterator[tuple[s
 
 @torch.inference_mode()
 def restore(
-    network: RestorationNetwork | Mirrored,
+    network: RestorationNetwork | FlipEnsemble,
     picture: NDArray[np.unsignedinteger],
     *,
     tile: int = TILE,
@@ -54,8 +54,8 @@ def restore(
         The same shape and type.
     """
     height, width, _ = picture.shape
-    stride = network.stride
-    tile, margin = -(-tile // stride) * stride, -(-network.reach // stride) * stride
+    stride = network.downsample_factor
+    tile, margin = -(-tile // stride) * stride, -(-network.receptive_field_radius // stride) * stride
     largest = float(np.iinfo(picture.dtype).max)
     device = next(network.parameters()).device
     if bfloat16 is None:

@@ -14,8 +14,8 @@ from torch import Tensor
 from ..base import image_grid as pictures
 from ..base.devices import find_device
 from ..base.errors import ConfigError, RunError
-from ..base.files import brief
-from ..base.settings import digest, from_dict, to_dict
+from ..base.files import one_line
+from ..base.settings import digest, from_dict, renamed_keys, to_dict
 from ..base.versions import DATA, TRAINING
 from ..data import ImageSet, load_images
 from ..data.batches import evaluation_batches, to_unit, training_batches
@@ -24,11 +24,11 @@ from ..models.autoencoder import VAE, WAE
 from ..models.networks import ImageShape
 from .builders import autoencoding_step, build_model, build_objective, build_optimizer, build_schedule
 from .config import TrainConfig, required, resolve
-from .distributed import Processes, joined, own_device
-from .loop import stream
+from .distributed import Processes, local_device, process_group
+from .loop import make_generator
 from .objective import Objective
 from .run_folder import RunFolder
-from .session import Training, Watch, carry_out, on_threads
+from .session import Callbacks, RunPlan, TrainingSetup, run_training
 
 PICTURE_IMAGES = 64
 """Samples in the picture of an epoch."""
@@ -78,7 +78,7 @@ def fingerprints(config: TrainConfig, root: Path | None = None) -> dict[str, str
 def validate(model: VAE | WAE, objective: Objective, images: Tensor, config: TrainConfig) -> dict[str, float]:
     """Every term of the training objective over `images`, weighted by batch size; the same noise at each call."""
     model.eval()
-    generator = stream(config.seed, "validation")
+    generator = make_generator(config.seed, "validation")
     sums: dict[str, Tensor] = {}
     for batch in evaluation_batches(images, config.batch_size):
         terms = objective(model(batch.images, generator), batch.images, generator)
@@ -91,10 +91,10 @@ def validate(model: VAE | WAE, objective: Objective, images: Tensor, config: Tra
 
 
 @torch.no_grad()
-def picture_samples(model: VAE | WAE, path: Path, seed: int) -> None:
+def save_samples(model: VAE | WAE, path: Path, seed: int) -> None:
     """Draw samples from the same codes each time, so that pictures of different epochs can be compared."""
     model.eval()
-    samples = model.sample(PICTURE_IMAGES, stream(seed, "picture"))
+    samples = model.sample(PICTURE_IMAGES, make_generator(seed, "picture"))
     pictures.save(pictures.grid(samples, columns=math.isqrt(PICTURE_IMAGES)), path)
 
 
@@ -107,33 +107,33 @@ def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
         raise ConfigError(str(error)) from None
 
 
-def _training(
-    config: TrainConfig, images: Tensor, test: Tensor, device: torch.device, processes: Processes, watch: Watch
-) -> Training:
-    """All that decides the weights of a resolved config's run, on the device."""
+def _make_setup(
+    config: TrainConfig, images: Tensor, test: Tensor, device: torch.device, processes: Processes, callbacks: Callbacks
+) -> TrainingSetup:
+    """Model, optimizer, step and data of a resolved config, on the device."""
     images, test = images.to(device), test.to(device)
-    few = test[: config.track_images]
+    tracked = test[: config.track_images]
     channels, height, width = images.shape[1:]
     model = build_model(config, (channels, height, width)).to(device)
     objective, optimizer = build_objective(config), build_optimizer(config, model)
     processes.connect(model, optimizer)
-    part = processes.part(config.batch_size)
+    rows = processes.local_slice(config.batch_size)
     if config.compiled and processes.size > 1:
-        watch.note("the networks are trained without being compiled: that is for one process")
+        callbacks.on_message("the networks are not compiled: compilation supports one process only")
     elif config.compiled:
         try:
             model.compile_training(to_unit(images[: config.batch_size]))
-        except Exception as error:  # no compiler, no Triton, a network that it cannot take: as many kinds of errors
-            watch.note(f"the networks are trained without being compiled: {brief(error)}")
-    return Training(
+        except Exception as error:  # no compiler, no Triton, an unsupported network: each raises errors of its own
+            callbacks.on_message(f"the networks are not compiled: {one_line(error)}")
+    return TrainingSetup(
         model,
         optimizer,
         autoencoding_step(model, objective, processes),
-        lambda generator: training_batches(images, config.batch_size, generator, part=part),
+        lambda generator: training_batches(images, config.batch_size, generator, rows=rows),
         build_schedule(config, len(images) // config.batch_size),
         validate=lambda: validate(model, objective, test, config),
-        track=(lambda: validate(model, objective, few, config)) if len(few) > 0 else None,
-        draw=lambda target: picture_samples(model, target, config.seed),
+        track=(lambda: validate(model, objective, tracked, config)) if len(tracked) > 0 else None,
+        draw=lambda target: save_samples(model, target, config.seed),
         draw_every=config.picture_every,
         cuda_graph=bool(config.cuda_graph) and processes.size == 1,
     )
@@ -145,45 +145,47 @@ def train(
     *,
     resume: bool = False,
     root: Path | None = None,
-    watch: Watch | None = None,
+    callbacks: Callbacks | None = None,
     fetch_progress: Progress | None = None,
 ) -> RunFolder:
-    """Train the config's auto-encoder into the run folder `path`, or finish what was begun there.
+    """Train the config's autoencoder into the run folder `path`, or finish a run that was begun there.
+
+    Under `torchrun` every process calls this with the same arguments: they share each batch, and the main process
+    writes the run folder.
 
     Args:
         config: resolved here, so open values are allowed.
-        path: see `RunFolder.create`.
-        resume: go on from the last finished epoch; a finished run is left as it is.
+        path: a folder that is missing or empty, unless `resume`.
+        resume: continue from the last finished epoch; a finished run is left as it is.
         root: data root.
-        watch: told of steps and epochs.
+        callbacks: told of steps, epochs and messages.
         fetch_progress: passed to `load_images`.
-
-    Under `torchrun` every process calls this alike: they share each batch, and the first of them writes the run folder.
 
     Raises:
         RunError, ConfigError, DataError, TrainingError: with one line for the user.
     """
-    config, watch = resolve(config), watch or Watch()
-    device = own_device(find_device(config.device))
+    config, callbacks = resolve(config), callbacks or Callbacks()
+    device = local_device(find_device(config.device))
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
     if len(train_set.images) < config.batch_size:
-        raise ConfigError(f"batch_size {config.batch_size} is more than the {len(train_set.images)} images")
+        raise ConfigError(f"batch_size {config.batch_size} is larger than the {len(train_set.images)} training images")
     channels, height, width = train_set.images.shape[1:]
     check_network(config, (channels, height, width))
-    values = run_config(config, train_set, test_set)
-    with joined(device) as processes, on_threads(config.threads):
+    plan = RunPlan(
+        path,
+        run_config(config, train_set, test_set),
+        required(config.epochs, "epochs"),
+        config.threads,
+        may_grow="train.epochs",
+        renamed={f"train.{former}": f"train.{name}" for former, name in renamed_keys(TrainConfig).items()},
+    )
+    with process_group(device) as processes:
         if config.batch_size % processes.size:
-            raise ConfigError(f"batch_size {config.batch_size} cannot be shared by {processes.size} processes")
-
-        folder = RunFolder(path)
-        if processes.leads:
-            if train_set.complaint is not None:
-                watch.note(train_set.complaint)
-            folder = RunFolder.create(path, values, resume=resume, may_grow="train.epochs")
-        processes.wait()
-        prepare = partial(_training, config, train_set.images, test_set.images, device, processes, watch)
-        carry_out(folder, required(config.epochs, "epochs"), prepare, watch, processes)
-    return folder
+            raise ConfigError(f"batch_size {config.batch_size} cannot be divided among {processes.size} processes")
+        if processes.is_main_process and train_set.complaint is not None:
+            callbacks.on_message(train_set.complaint)
+        make_setup = partial(_make_setup, config, train_set.images, test_set.images, device, processes, callbacks)
+        return run_training(plan, make_setup, resume=resume, callbacks=callbacks, processes=processes)
 
 
 def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..base.errors import ConfigError
-from ..base.settings import choose
+from ..base.settings import renamed, validate_choice
 from ..data.sizes import FIXED_SIZE, PICTURE_SIZE
 from ..losses import make_loss
 from ..models.autoencoder import MODELS
@@ -64,7 +64,7 @@ class ObjectiveConfig:
 
     loss: str = "log-cosh"
     a: float | None = None
-    weight: float | None = None
+    reconstruction_weight: float | None = renamed("weight", default=None)
     mmd_scales: tuple[float, ...] = MMD_SCALES
 
 
@@ -73,13 +73,13 @@ class OptimizerConfig:
     """Adam (paper, A.2), with the framework's defaults where the paper is silent.
 
     `betas` left open are the framework's for an MLP, and (0.5, 0.999) for convolutions (`defaults.BETAS`).
-    `drops` are pairs `(epoch, factor)`: after that epoch the learning rate is multiplied by the factor (A.3).
+    `lr_milestones` are pairs `(epoch, factor)`: after that epoch the learning rate is multiplied by the factor (A.3).
     """
 
     learning_rate: float = 1e-3
     betas: tuple[float, float] | None = None
-    epsilon: float = 1e-8
-    drops: tuple[tuple[float, float], ...] | None = None
+    eps: float = renamed("epsilon", default=1e-8)
+    lr_milestones: tuple[tuple[float, float], ...] | None = renamed("drops", default=None)
 
 
 @dataclass(frozen=True)
@@ -132,15 +132,15 @@ def resolve(config: TrainConfig) -> TrainConfig:
         >>> resolve(TrainConfig(DataConfig("celeba"), ModelConfig("wae", "conv"))).epochs
         55
     """
-    family = choose("model.family", config.model.family, MODELS)
-    network = choose("model.network", config.model.network, NETWORKS)
+    family = validate_choice("model.family", config.model.family, MODELS)
+    network = validate_choice("model.network", config.model.network, NETWORKS)
     paper = setting_of(config.data.name)
     model = _filled(config.model, latent_size=paper.latent_size)
     model = _filled(model, hidden=HIDDEN) if network == "mlp" else _filled(model, width=1.0)
-    objective = _filled(config.objective, weight=paper.weight[family])
+    objective = _filled(config.objective, reconstruction_weight=paper.reconstruction_weight[family])
     if objective.loss == "log-cosh":
         objective = _filled(objective, a=paper.a[family])
-    optimizer = _filled(config.optimizer, drops=paper.drops, betas=BETAS[network])
+    optimizer = _filled(config.optimizer, lr_milestones=paper.lr_milestones, betas=BETAS[network])
     data = config.data
     if data.name not in FIXED_SIZE:
         data = _filled(data, size=PICTURE_SIZE, channels=3)
@@ -164,7 +164,7 @@ def _check(config: TrainConfig) -> None:
         make_loss(config.objective.loss, config.objective.a)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"objective: {error}") from None
-    model, weight, rate = config.model, config.objective.weight, config.optimizer.learning_rate
+    model, weight, rate = config.model, config.objective.reconstruction_weight, config.optimizer.learning_rate
     for key, given, network in (("hidden", model.hidden, "mlp"), ("width", model.width, "conv")):
         if given is not None and model.network != network:
             raise ConfigError(f"model.{key} belongs to the network {network!r}; this is {model.network!r}")
@@ -193,9 +193,14 @@ def _check(config: TrainConfig) -> None:
         ("model.latent_size", model.latent_size, required(model.latent_size, "latent_size") >= 1, "at least 1"),
         ("model.hidden", model.hidden, all(h >= 1 for h in model.hidden or ()), "positive sizes"),
         ("model.width", model.width, model.width is None or 0 < model.width < float("inf"), "positive and finite"),
-        ("objective.weight", weight, weight is not None and 0 < weight < float("inf"), "positive, finite"),
+        (
+            "objective.reconstruction_weight",
+            weight,
+            weight is not None and 0 < weight < float("inf"),
+            "positive, finite",
+        ),
         ("optimizer.learning_rate", rate, 0 < rate < float("inf"), "positive and finite"),
-        ("optimizer.epsilon", config.optimizer.epsilon, config.optimizer.epsilon > 0, "positive"),
+        ("optimizer.eps", config.optimizer.eps, config.optimizer.eps > 0, "positive"),
         (
             "optimizer.betas",
             config.optimizer.betas,
@@ -203,9 +208,9 @@ def _check(config: TrainConfig) -> None:
             "in [0, 1)",
         ),
         (
-            "optimizer.drops",
-            config.optimizer.drops,
-            all(len(drop) == 2 and 0 < drop[1] < float("inf") for drop in config.optimizer.drops or ()),
+            "optimizer.lr_milestones",
+            config.optimizer.lr_milestones,
+            all(len(pair) == 2 and 0 < pair[1] < float("inf") for pair in config.optimizer.lr_milestones or ()),
             "pairs of an epoch and a positive factor",
         ),
         (

@@ -25,15 +25,15 @@ class Setting:
         latent_size: `d`.
         epochs: of training.
         a: of the log-cosh loss.
-        weight: `lambda` of Eq. 8.
-        drops: `(epoch, factor)`: after that epoch the learning rate is multiplied by the factor.
+        reconstruction_weight: `lambda` of Eq. 8.
+        lr_milestones: `(epoch, factor)`: after that epoch the learning rate is multiplied by the factor.
     """
 
     latent_size: int
     epochs: Mapping[str, int]
     a: Mapping[str, float]
-    weight: Mapping[str, float]
-    drops: tuple[tuple[float, float], ...] | None = None
+    reconstruction_weight: Mapping[str, float]
+    lr_milestones: tuple[tuple[float, float], ...] | None = None
 
 
 # The code published with Tolstikhin et al. (2018) minimises 0.05 |t|^2 + 10 MMD on MNIST with pixels in [0, 1], and
@@ -42,14 +42,14 @@ _MNIST = Setting(
     latent_size=8,
     epochs={"vae": 40, "wae": 40},
     a={"vae": 100.0, "wae": 100.0},
-    weight={"vae": 1.0, "wae": 0.005},
+    reconstruction_weight={"vae": 1.0, "wae": 0.005},
 )
 _CELEBA = Setting(
     latent_size=64,
     epochs={"vae": 68, "wae": 55},
     a={"vae": 100.0, "wae": 2.5},
-    weight={"vae": 1.0, "wae": 0.002},
-    drops=((30, 0.5), (50, 0.2)),
+    reconstruction_weight={"vae": 1.0, "wae": 0.002},
+    lr_milestones=((30, 0.5), (50, 0.2)),
 )
 
 SETTINGS: dict[str, Setting] = {"mnist": _MNIST, "fashion-mnist": _MNIST, "celeba": _CELEBA}

@@ -18,9 +18,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base.launch import place
+from ..base.launch import rank_and_world_size
 from ..models.distributions import SharedGenerator, Source, StaticNoise
-from .objective import Terms
+from .objective import Losses
 
 MESSAGE = 1 << 20
 """Gradients are sent as soon as there are so many numbers; fewer would be many messages, more would come late."""
@@ -39,16 +39,16 @@ class Processes:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this one writes the run folder and speaks to people."""
         return self.rank == 0
 
-    def part(self, batch_size: int) -> slice:
+    def local_slice(self, batch_size: int) -> slice:
         """This one's rows of a batch; `batch_size` is a multiple of `size`."""
         own = batch_size // self.size
         return slice(self.rank * own, (self.rank + 1) * own)
 
-    def share(self, generator: torch.Generator | StaticNoise) -> Source:
+    def local_noise(self, generator: torch.Generator | StaticNoise) -> Source:
         """Where the numbers that belong to the rows of a batch come from."""
         if self.size == 1 or isinstance(generator, StaticNoise):
             return generator
@@ -61,14 +61,13 @@ class Processes:
         gather: Callable[..., Tensor] = _Gather.apply
         return gather(rows, self.rank, self.size)
 
-    def average(self, terms: Terms) -> Terms:
-        """Terms with the values of the whole batch and the gradients of this one's part."""
-        if self.size == 1:
-            return terms
-        own = torch.stack([term.detach() for term in terms.values()])
-        whole = own / self.size
-        dist.all_reduce(whole)
-        return {name: term + change for (name, term), change in zip(terms.items(), whole - own, strict=True)}
+    def average(self, losses: Losses) -> Losses:
+        """Detached losses, averaged over all processes: those of the whole batch."""
+        if self.size == 1 or not losses:
+            return losses
+        values = torch.stack(list(losses.values())) / self.size
+        dist.all_reduce(values)
+        return dict(zip(losses, values, strict=True))
 
     def connect(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Have every step of the optimizer use the gradients and statistics of the whole batch."""
@@ -79,27 +78,27 @@ class Processes:
                 module.__class__ = SharedBatchNorm2d  # keeps its weights, statistics and place
         optimizer.register_step_pre_hook(_Gradients(model.parameters(), self.size).arrive)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when all have come here."""
         if self.size > 1:
             dist.barrier()
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
-def own_device(device: torch.device) -> torch.device:
+def local_device(device: torch.device) -> torch.device:
     """Of `cuda` the card that is this process's own."""
-    if device.type == "cuda" and device.index is None and place()[1] > 1:
+    if device.type == "cuda" and device.index is None and rank_and_world_size()[1] > 1:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return device
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Processes]:
+def process_group(device: torch.device) -> Iterator[Processes]:
     """This process among those that `torchrun` has started, or alone; `device` decides how they talk."""
-    if place()[1] == 1:
-        yield ALONE
+    if rank_and_world_size()[1] == 1:
+        yield SINGLE_PROCESS
         return
     if device.type == "cuda":
         dist.init_process_group("nccl", device_id=device)  # else all would meet on the first card

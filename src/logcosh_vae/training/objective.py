@@ -1,7 +1,7 @@
 """The training objective (paper, Eq. 8), the only place that reduces and weighs losses.
 
-`L = lambda * sum_i loss(x_hat_i - x_i) + D`, averaged over the batch; `D` is the KL divergence of a VAE's
-posterior or the MMD of a WAE's codes.
+`L = lambda * sum_i loss(x_hat_i - x_i) + D`, averaged over the batch; `D` is the KL divergence of a VAE's posterior or
+the MMD of a WAE's codes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ..losses import Loss
-from ..models.autoencoder import Output
+from ..models.autoencoder import AutoencoderOutput
 from ..models.distributions import MMD_SCALES, Source, mmd, standard_normal
 
-Terms = dict[str, Tensor]
-"""Named scalars; `objective` is the one to minimise."""
+Losses = dict[str, Tensor]
+"""Named scalars; `loss` is the one that training minimises."""
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -25,24 +25,9 @@ def per_image(values: Tensor) -> Tensor:
     return values.sum() / values.shape[0]
 
 
-@dataclass(frozen=True)
-class Slopes:
-    """The derivatives of an objective in some outputs of a network, which is all that training needs of it.
-
-    Attributes:
-        outputs: of the network, whose graphs lead to its weights.
-        gradients: the objective's, one for each output and of its shape; None for an output that is a term itself.
-    """
-
-    outputs: Sequence[Tensor]
-    gradients: Sequence[Tensor | None]
-
-    def backward(self) -> None:
-        """Add the objective's gradient to that of every weight that wants one."""
-        pairs = zip(self.outputs, self.gradients, strict=True)
-        # of a frozen encoder nothing leads to a weight; where nothing does at all, torch says so
-        wanted = [pair for pair in pairs if pair[0].requires_grad] or [(self.outputs[0], self.gradients[0])]
-        torch.autograd.backward([output for output, _ in wanted], [gradient for _, gradient in wanted])
+def detached(losses: Losses) -> Losses:
+    """The values alone, without their graphs."""
+    return {name: value.detach() for name, value in losses.items()}
 
 
 @dataclass(frozen=True)
@@ -51,58 +36,84 @@ class Objective:
 
     Args:
         loss: elementwise reconstruction loss, from `make_loss`.
-        weight: `lambda` of Eq. 8; 1 for a VAE.
+        reconstruction_weight: `lambda` of Eq. 8; 1 for a VAE.
         mmd_scales: kernel scales, used where the encoder is deterministic.
     """
 
     loss: Loss
-    weight: float = 1.0
+    reconstruction_weight: float = 1.0
     mmd_scales: tuple[float, ...] = MMD_SCALES
 
-    def divergence(self, output: Output, generator: Source = None) -> tuple[str, Tensor]:
+    def divergence(self, output: AutoencoderOutput, generator: Source = None) -> tuple[str, Tensor]:
         """`("kl", mean KL over the batch)` with a posterior, else `("mmd", MMD to a fresh prior sample)`."""
         if output.posterior is not None:
             return "kl", output.posterior.kl().mean()
         prior = standard_normal(output.z.shape, like=output.z, generator=generator)
         return "mmd", mmd(output.z, prior, self.mmd_scales)
 
-    def for_training(self, output: Output, target: Tensor, generator: Source = None) -> Slopes:
-        """The objective's slopes without its value (paper, Sec. 3.2): neither loss nor KL divergence is evaluated.
-
-        Arguments are those of a call.
-
-        Example:
-            >>> from logcosh_vae import VAE
-            >>> from logcosh_vae.losses import make_loss
-            >>> model, x = VAE.from_network(), torch.rand(2, 1, 28, 28)
-            >>> Objective(make_loss("log-cosh", a=100.0)).for_training(model(x), x).backward()
-        """
-        count = target.shape[0]
-        of_loss = self.loss.grad(output.x_hat, target, self.weight / count)
-        if output.posterior is None:
-            _, divergence = self.divergence(output, generator)
-            return Slopes((output.x_hat, divergence), (of_loss, None))
-        return Slopes((output.x_hat, *output.posterior), (of_loss, *(s / count for s in output.posterior.kl_slopes())))
-
-    def __call__(self, output: Output, target: Tensor, generator: Source = None) -> Terms:
-        """Every term by name, each a mean over the batch.
+    def __call__(self, output: AutoencoderOutput, target: Tensor, generator: Source = None) -> Losses:
+        """Every loss by name, each a mean over the batch.
 
         Args:
-            output: of a model's forward pass.
+            output: what the model's forward pass returned.
             target: `(N, C, H, W)` in [0, 1].
             generator: draws the prior sample of the MMD.
 
         Returns:
-            `objective`, `reconstruction` (the loss summed over pixels, unweighted), `kl` or `mmd`, and
-            `squared_l2`, tracked for every loss alike (paper, Fig. 6a).
+            `loss` (the one to minimise), `reconstruction` (summed over pixels, unweighted), `kl` or `mmd`, and
+            `squared_l2`, which is tracked for every reconstruction loss (paper, Fig. 6a).
         """
         name, divergence = self.divergence(output, generator)
         reconstruction = per_image(self.loss.value(output.x_hat, target))
         with torch.no_grad():
             squared_l2 = per_image((output.x_hat - target).square())
         return {
-            "objective": self.weight * reconstruction + divergence,
+            "loss": self.reconstruction_weight * reconstruction + divergence,
             "reconstruction": reconstruction,
             name: divergence,
             "squared_l2": squared_l2,
         }
+
+    def backward(
+        self, output: AutoencoderOutput, target: Tensor, generator: Source = None, *, compute_loss: bool = True
+    ) -> Losses:
+        """Add the gradient of the objective to that of every weight.
+
+        Training needs the gradient at every step but the value only where it is logged. Without `compute_loss` the
+        backward pass starts from the gradients in `x_hat` and in the posterior's parameters, which have closed forms,
+        and neither the loss nor the KL divergence is evaluated (paper, Sec. 3.2). The gradient is the same.
+
+        Args:
+            output, target, generator: as in a call.
+            compute_loss: evaluate the losses, too.
+
+        Returns:
+            The losses of a call, without their graphs; nothing where they were not evaluated.
+
+        Example:
+            >>> from logcosh_vae import VAE
+            >>> from logcosh_vae.losses import make_loss
+            >>> model, x = VAE.from_network(), torch.rand(2, 1, 28, 28)
+            >>> sorted(Objective(make_loss("log-cosh", a=100.0)).backward(model(x), x))
+            ['kl', 'loss', 'reconstruction', 'squared_l2']
+        """
+        if compute_loss:
+            losses = self(output, target, generator)
+            losses["loss"].backward()
+            return detached(losses)
+        count = target.shape[0]
+        x_hat_grad = self.loss.grad(output.x_hat, target, self.reconstruction_weight / count)
+        if output.posterior is None:
+            _, divergence = self.divergence(output, generator)
+            _backward((output.x_hat, divergence), (x_hat_grad, None))
+        else:
+            posterior_grads = (grad / count for grad in output.posterior.kl_grads())
+            _backward((output.x_hat, *output.posterior), (x_hat_grad, *posterior_grads))
+        return {}
+
+
+def _backward(outputs: Sequence[Tensor], output_grads: Sequence[Tensor | None]) -> None:
+    """`torch.autograd.backward` from those outputs that depend on a weight: a frozen encoder's do not."""
+    pairs = list(zip(outputs, output_grads, strict=True))
+    wanted = [pair for pair in pairs if pair[0].requires_grad] or pairs[:1]  # where none does, torch says so
+    torch.autograd.backward([output for output, _ in wanted], [grad for _, grad in wanted])

@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from ..base.environment import describe
 from ..base.errors import DamagedJsonError, RunError
-from ..base.files import ASIDE_PREFIX, brief, parse_json, read_json, write_json, write_text, written_aside
+from ..base.files import TEMPORARY_PREFIX, atomic_write, one_line, parse_json, read_json, write_json, write_text
 from .loop import Position
 
 MADE_OF_WEIGHTS = (
@@ -56,7 +57,14 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, config: Mapping[str, Any], *, resume: bool, may_grow: str | None = None, advice: str = ""
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        *,
+        resume: bool,
+        may_grow: str | None = None,
+        renamed: Mapping[str, str] = MappingProxyType({}),
+        advice: str = "",
     ) -> RunFolder:
         """Start a run, or go on with it.
 
@@ -65,6 +73,7 @@ class RunFolder:
             config: plain JSON values that decide the run.
             resume: go on if a run of the same config stands there.
             may_grow: the dotted key of a number that may be larger than it was.
+            renamed: former dotted keys with their present names, for folders that were made before.
             advice: for one whose config differs, beside choosing another folder.
 
         Raises:
@@ -76,7 +85,7 @@ class RunFolder:
         if folder.config_path.exists():
             if not resume:
                 raise RunError(f"{path} already holds a run; add --resume to go on, or choose another --out")
-            folder._check_same(config, may_grow, advice)
+            folder._check_same(config, may_grow, renamed, advice)
         elif path.exists() and any(path.iterdir()):
             raise RunError(f"{path} is not empty and holds no run; choose another --out")
         write_json(folder.config_path, config)
@@ -107,8 +116,11 @@ class RunFolder:
             raise RunError(f"{self.config_path} must hold an object")
         return config
 
-    def _check_same(self, config: Mapping[str, Any], may_grow: str | None, advice: str) -> None:
-        there, here = _flat(self.config()), _flat(config)
+    def _check_same(
+        self, config: Mapping[str, Any], may_grow: str | None, renamed: Mapping[str, str], advice: str
+    ) -> None:
+        there = {renamed.get(key, key): value for key, value in _flat(self.config()).items()}
+        here = _flat(config)
         changed = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
         if may_grow in changed and here[may_grow] > there[may_grow]:
             changed.remove(may_grow)
@@ -127,7 +139,7 @@ class RunFolder:
         except Timeout:
             raise RunError(f"{self.path}: another process is training this run") from None
         with lock:
-            for left_over in self.path.rglob(f"{ASIDE_PREFIX}*"):
+            for left_over in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
                 left_over.unlink()
             yield
 
@@ -141,7 +153,8 @@ class RunFolder:
         if not path.is_file():
             return []
         try:
-            return [parse_json(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line]
+            records = [parse_json(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line]
+            return [_with_present_names(record) for record in records]
         except DamagedJsonError as error:
             raise RunError(f"{error}; delete {self.path} to train it again") from None
 
@@ -168,12 +181,12 @@ class RunFolder:
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[Path]:
-        """`written_aside`, with one line where that fails: libraries say little of a full disk."""
+        """`atomic_write`, with one line where that fails: libraries say little of a full disk."""
         try:
-            with written_aside(path) as aside:
+            with atomic_write(path) as aside:
                 yield aside
         except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-            raise RunError(f"{path} cannot be written ({brief(error)}); is there space?") from error
+            raise RunError(f"{path} cannot be written ({one_line(error)}); is there space?") from error
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """Load the state after the last finished epoch; the number of that epoch, 0 when there is none."""
@@ -217,12 +230,12 @@ class RunFolder:
                 raise ValueError("its checksum is wrong; delete it and train on with --resume")
             model.load_state_dict(tensors)
         except Exception as error:
-            raise RunError(f"{self.weights_path} cannot be loaded: {brief(error)}") from error
+            raise RunError(f"{self.weights_path} cannot be loaded: {one_line(error)}") from error
 
     def show_progress(self, position: Position) -> None:
         """Leave a note of how far the run is, at most one a second."""
         now = time.monotonic()
-        if now - self._shown >= 1.0 or position.share >= 1.0:
+        if now - self._shown >= 1.0 or position.fraction >= 1.0:
             self._shown = now
             write_json(self.path / "progress.json", position._asdict())
 
@@ -231,6 +244,14 @@ class RunFolder:
         with suppress(OSError, ValueError, TypeError):
             return Position(**read_json(self.path / "progress.json"))
         return None
+
+
+def _with_present_names(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of an epoch; older runs called the loss `objective`."""
+    for losses in (record.get("train"), record.get("validation"), *record.get("tracked", ())):
+        if isinstance(losses, dict) and "objective" in losses:
+            losses["loss"] = losses.pop("objective")
+    return record
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
