@@ -17,7 +17,15 @@ SMALLER_IS_BETTER = {"fid"}
 DIFFERENCES = {"ssim", "psnr"}
 """Metrics whose change is a difference; that of others is in percent."""
 
-LOSS_NAMES = {"l2": "squared L2", "l1": "L1", "log-cosh": "log-cosh"}
+
+class _LossNames(dict[str, str]):
+    """Names of losses for readers; a loss without an entry is shown under its name in the registry."""
+
+    def __missing__(self, loss: str) -> str:
+        return loss
+
+
+LOSS_NAMES = _LossNames({"l2": "squared L2", "l1": "L1", "log-cosh": "log-cosh"})
 BASELINE = "l2"
 
 
