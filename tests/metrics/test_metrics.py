@@ -87,11 +87,11 @@ def test_frechet_distance_rejects_features_of_different_size() -> None:
 @given(st.integers(1, 29))
 def test_sum_of_the_statistics_of_two_parts_is_that_of_the_set(split: int) -> None:
     features = torch.randn(30, 5, generator=make_generator(0, "parts"))
-    whole = FeatureStatistics.of(features)
+    full = FeatureStatistics.of(features)
     parts = FeatureStatistics.of(features[:split]) + FeatureStatistics.of(features[split:])
-    torch.testing.assert_close(parts.mean, whole.mean)
-    torch.testing.assert_close(parts.covariance, whole.covariance)
-    np.testing.assert_allclose(whole.covariance.numpy(), np.cov(features.double().numpy(), rowvar=False), atol=1e-12)
+    torch.testing.assert_close(parts.mean, full.mean)
+    torch.testing.assert_close(parts.covariance, full.covariance)
+    np.testing.assert_allclose(full.covariance.numpy(), np.cov(features.double().numpy(), rowvar=False), atol=1e-12)
 
 
 def test_general_features_rank_faces_blurred_faces_and_noise(celeba_root: Path) -> None:

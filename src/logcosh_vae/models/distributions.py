@@ -1,6 +1,6 @@
 """The Gaussian posterior, its KL divergence from the prior, the MMD, and sources of random numbers.
 
-The prior is the standard normal `N(0, I)` (paper, Eqs. 1 and 8). Divergences are differentiable and in nats.
+The prior is the standard normal `N(0, I)` (paper, Eqs. 1 and 8). The KL divergence is in nats.
 """
 
 from __future__ import annotations
