@@ -191,7 +191,7 @@ def main() -> None:
     }
     extractors: dict[str, tuple[str, float, Features]] = {
         "coding": (*named, shipped.features),
-        "coding before its rectifier": (*named, shipped.before_coding),
+        "coding before its rectifier": (*named, shipped.preactivations),
         "logits": (*named, shipped),
     }
     for name, making in makings.items():
