@@ -138,7 +138,7 @@ def test_what_was_prepared_is_used_until_the_content_changes(tmp_path: Path, cac
             if folder.is_dir():
                 (folder / damaged).write_bytes(change((folder / damaged).read_bytes()))
         assert load_images(str(tmp_path / "set"), "train").fingerprint == again.fingerprint
-    assert not list(cache.glob(".aside-*"))
+    assert not list(cache.glob(".tmp-*"))
 
 
 def _fingerprint(path: str) -> str:
