@@ -15,7 +15,7 @@ from ..base.errors import DamagedJsonError
 from ..base.files import read_json
 from ..base.settings import to_dict
 from ..base.versions import EVALUATION
-from ..data import DATASETS, whole_count
+from ..data import DATASETS, official_count
 from ..data.describe import summarise
 from ..evaluation.evaluate import EvaluationConfig, evaluate, fid_floor
 from ..evaluation.feature_training import ensure_features, feature_config
@@ -128,7 +128,7 @@ def _images(config: TrainConfig, root: Path | None) -> dict[str, dict[str, int]]
     """How many images of each split were used, and how many the complete set has where that is known."""
     counts = {name: {"used": len(split(config, name, root).images)} for name in ("train", "test")}
     for name, count in counts.items():
-        complete = whole_count(config.data.name, name)
+        complete = official_count(config.data.name, name)
         if complete is not None:
             count["complete"] = complete
     return counts
@@ -137,7 +137,7 @@ def _images(config: TrainConfig, root: Path | None) -> dict[str, dict[str, int]]
 def _advice(config: TrainConfig, root: Path | None) -> dict[str, Any]:
     """What the test images' pixels speak for (paper, footnote 1 and appendix B)."""
     summary = summarise(split(config, "test", root))
-    return {"near_0_or_1": summary.near, "loss": summary.advised_loss, "words": summary.advice}
+    return {"near_0_or_1": summary.near_0_or_1, "loss": summary.advised_loss, "words": summary.advice}
 
 
 @dataclass(frozen=True)
