@@ -324,6 +324,13 @@ def test_reader_is_found_for_views_of_a_large_file_only(large_file: Path, monkey
     assert memmap.reader_for(memmap.map_images(large_file)) is None
 
 
+def test_large_file_is_read_without_posix_fadvise(large_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)  # as on macOS and Windows
+    images = memmap.map_images(large_file)
+    batches = [batch.images for batch in evaluation_batches(images, 3)]
+    assert torch.equal(torch.cat(batches), to_unit(images))
+
+
 def test_large_file_stays_open_until_its_images_are_gone(large_file: Path) -> None:
     images = memmap.map_images(large_file)[1:]
     last = images[-1:].clone()

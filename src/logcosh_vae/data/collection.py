@@ -73,8 +73,9 @@ class Folder:
                 if not stat.S_ISREG(state.st_mode):
                     continue  # reading a named pipe or a device may never end
                 name = path.relative_to(self.path).as_posix()
-                # st_ctime and not st_mtime, which programs such as rsync and unzip set to an older time
-                found.append(Member(name, f"{state.st_size}-{state.st_ctime_ns}"))
+                # programs such as rsync and unzip set st_mtime to an older time; on Windows st_ctime never changes
+                changed = state.st_mtime_ns if os.name == "nt" else state.st_ctime_ns
+                found.append(Member(name, f"{state.st_size}-{changed}"))
         return sorted(found, key=lambda member: member.name)
 
     def read(self, name: str) -> bytes:

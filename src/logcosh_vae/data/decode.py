@@ -113,23 +113,23 @@ class Tiling:
         return {"side": self.tile_size, "most": self.max_pixels, "channels": self.channels}
 
 
-def _eight_bit(picture: Image.Image) -> Image.Image:
+def _eight_bit(source: Image.Image) -> Image.Image:
     """Convert to mode `L` or `RGB` (8 bits per channel), transparent pixels composited on white.
 
     Raises:
         ValueError: the pixels are floating-point numbers, or integers outside 0 to 65535.
     """
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture)
+    if source.mode.startswith("I"):
+        values = np.asarray(source)
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise ValueError("its pixel values need more than 16 bits; save it with 8 or 16 bits per channel")
         return Image.fromarray(np.round(values / 257.0).astype(np.uint8))
-    if picture.mode == "F":
+    if source.mode == "F":
         raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits per channel")
-    if picture.has_transparency_data:
-        background = Image.new("RGBA", picture.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
-        return Image.alpha_composite(background, picture.convert("RGBA")).convert("RGB")
-    return picture if picture.mode in ("L", "RGB") else picture.convert("L" if picture.mode == "1" else "RGB")
+    if source.has_transparency_data:
+        background = Image.new("RGBA", source.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
+        return Image.alpha_composite(background, source.convert("RGBA")).convert("RGB")
+    return source if source.mode in ("L", "RGB") else source.convert("L" if source.mode == "1" else "RGB")
 
 
 def crop_box(size: tuple[int, int], preparation: Preparation) -> tuple[float, float, float, float]:
@@ -151,14 +151,14 @@ def _open(content: bytes) -> Iterator[Image.Image]:
         yield opened
 
 
-def _upright_size(picture: Image.Image) -> tuple[int, int]:
-    transposed = picture.getexif().get(ORIENTATION, 1) in TRANSPOSED
-    return (picture.height, picture.width) if transposed else picture.size
+def _upright_size(source: Image.Image) -> tuple[int, int]:
+    transposed = source.getexif().get(ORIENTATION, 1) in TRANSPOSED
+    return (source.height, source.width) if transposed else source.size
 
 
-def _upright(picture: Image.Image, channels: int) -> Image.Image:
+def _upright(source: Image.Image, channels: int) -> Image.Image:
     """Return the image turned upright by its EXIF orientation, in mode `L` (1 channel) or `RGB` (3 channels)."""
-    return _eight_bit(ImageOps.exif_transpose(picture)).convert("L" if channels == 1 else "RGB")
+    return _eight_bit(ImageOps.exif_transpose(source)).convert("L" if channels == 1 else "RGB")
 
 
 def _channels_first(image: Image.Image) -> NDArray[np.uint8]:
@@ -183,16 +183,16 @@ def decode(content: bytes, preparation: Preparation) -> tuple[NDArray[np.uint8],
         ValueError: the file is empty, not an image, or has pixels of more than 16 bits.
         Exception: whatever the decoder raises for a damaged file.
     """
-    with _open(content) as picture:
-        mode, size = picture.mode, _upright_size(picture)
+    with _open(content) as source:
+        mode, size = source.mode, _upright_size(source)
         # a JPEG can be decoded at a reduced size, which is faster; at twice the final size the quality of the
         # antialiasing is still that of the resize below
         left, _, right, _ = crop_box(size, preparation)
         shrink = (right - left) / preparation.width
         if shrink > 4:
-            picture.draft(None, (int(2 * picture.width / shrink), int(2 * picture.height / shrink)))
-        with PIXEL_BUDGET.reserve(picture.width * picture.height):
-            image = _upright(picture, preparation.channels)
+            source.draft(None, (int(2 * source.width / shrink), int(2 * source.height / shrink)))
+        with PIXEL_BUDGET.reserve(source.width * source.height):
+            image = _upright(source, preparation.channels)
             image = image.resize(
                 (preparation.width, preparation.height),
                 Image.Resampling.BICUBIC,
@@ -215,13 +215,13 @@ def decode_tiles(content: bytes, tiling: Tiling) -> tuple[NDArray[np.uint8], tup
     Raises:
         ValueError, Exception: as `decode`.
     """
-    with _open(content) as picture:
-        mode, size = picture.mode, _upright_size(picture)
+    with _open(content) as source:
+        mode, size = source.mode, _upright_size(source)
         shrink = math.sqrt(size[0] * size[1] / tiling.max_pixels)
         if shrink > 4:
-            picture.draft(None, (int(2 * picture.width / shrink), int(2 * picture.height / shrink)))
-        with PIXEL_BUDGET.reserve(picture.width * picture.height):
-            image = _upright(picture, tiling.channels)
+            source.draft(None, (int(2 * source.width / shrink), int(2 * source.height / shrink)))
+        with PIXEL_BUDGET.reserve(source.width * source.height):
+            image = _upright(source, tiling.channels)
             if shrink > 1:
                 small = max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
                 image = image.resize(small, Image.Resampling.BICUBIC)
