@@ -135,7 +135,7 @@ def load_images(
         if size is not None or channels is not None:
             raise DataError(f"{name} has a fixed image size; size and channels apply to image files only")
         return IDX_SETS[name](split, data_root(root), fetch, progress)
-    height, width = (size * 2)[:2] if size else PICTURE_SIZE
+    height, width = (size[0], size[-1]) if size else PICTURE_SIZE
     preparation = Preparation(height, width, channels or 3)
     if name == "celeba":
         return load_celeba(data_root(root), split, preparation, cache_root(), strict=strict, progress=progress)

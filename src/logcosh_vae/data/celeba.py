@@ -160,11 +160,11 @@ def load_celeba(
     parts = split_members(members, folder / PARTITION)
     ordered = [member for members in parts.values() for member in members]
     preparation = replace(preparation, crop=CROP)
-    whole = prepare(collection, ordered, preparation, cache, strict=strict, progress=progress)
-    images = select_split("celeba", split, whole, parts[split])
+    prepared = prepare(collection, ordered, preparation, cache, strict=strict, progress=progress)
+    images = select_split("celeba", split, prepared, parts[split])
     if not (folder / ATTRIBUTES).is_file():
         return images
-    usable = set(whole.names)
+    usable = set(prepared.names)
     files = [_file_name(member) for member in parts[split] if member.name in usable]
     labels, titles = read_attributes(folder / ATTRIBUTES, files)
     return replace(images, labels=labels, label_names=titles)

@@ -39,34 +39,34 @@ def split_members(members: Sequence[Member]) -> tuple[list[Member], list[Member]
     return [m for m in members if m.name not in chosen], [m for m in members if m.name in chosen]
 
 
-def select_split(name: str, split: str, whole: PreparedImages, members: Sequence[Member]) -> ImageSet:
+def select_split(name: str, split: str, prepared: PreparedImages, members: Sequence[Member]) -> ImageSet:
     """Return one split of the prepared images.
 
     Args:
         name: name of the set.
         split: `train` or `test`.
-        whole: the images of all splits, those of a split consecutive.
+        prepared: the images of all splits, those of a split consecutive.
         members: the files of the split.
 
     Raises:
         DataError: no file of the split could be used.
     """
     wanted = {member.name for member in members}
-    indices = [index for index, found in enumerate(whole.names) if found in wanted]
+    indices = [index for index, found in enumerate(prepared.names) if found in wanted]
     if not indices:
-        reason = next((f" ({file}: {why})" for file, why in whole.broken if file in wanted), "")
-        raise DataError(f"{name}: none of the {len(members):,} image files of the {split} split can be used{reason}")
+        example = next((f" ({file}: {reason})" for file, reason in prepared.broken if file in wanted), "")
+        raise DataError(f"{name}: none of the {len(members):,} image files of the {split} split can be used{example}")
     start, end = indices[0], indices[-1] + 1
-    digest = hashlib.sha256(f"{whole.fingerprint}/{start}/{end}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{prepared.fingerprint}/{start}/{end}".encode()).hexdigest()[:12]
     return ImageSet(
         name,
         split,
-        whole.images[start:end],
+        prepared.images[start:end],
         None,
         digest,
-        left_out=tuple(whole.broken),
-        sizes=whole.sizes,
-        modes=whole.modes,
+        left_out=tuple(prepared.broken),
+        sizes=prepared.sizes,
+        modes=prepared.modes,
     )
 
 
@@ -96,5 +96,5 @@ def load_folder(
     train, test = split_members(collection.members())
     if not train or not test:
         raise DataError(f"{path} holds {len(train) + len(test)} image files; training and test need at least one each")
-    whole = prepare(collection, [*train, *test], preparation, cache, strict=strict, progress=progress)
-    return select_split(str(path), split, whole, train if split == "train" else test)
+    prepared = prepare(collection, [*train, *test], preparation, cache, strict=strict, progress=progress)
+    return select_split(str(path), split, prepared, train if split == "train" else test)
