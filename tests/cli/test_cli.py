@@ -40,7 +40,7 @@ def _leave(code: int) -> NoReturn:
         (["sample", "broken"], 1, "broken/config.json is damaged"),
         (["train", "--out", "file/run"], 1, "file/run: Not a directory"),
         (["train", "--out", "r", "--data", ""], 2, "a folder or zip file"),
-        (["train", "--out", "r", "--data", "full"], 1, "full holds 0 pictures"),
+        (["train", "--out", "r", "--data", "full"], 1, "full holds 0 image files"),
         (["train", "--out", "r", "--size", "3x"], 2, "height by width"),
         (["train", "--out", "r", "--set", "threads=100000"], 2, "threads must be from 1 to"),
         (["sample", "nowhere", "--count", "0"], 2, "--count"),
@@ -65,7 +65,7 @@ def _leave(code: int) -> NoReturn:
         (["restore", "file", "-o", "a.png", "--model", "nowhere"], 1, "nowhere is no run folder"),
         (["restore", "file", "-o", "a.png", "--task", "demosaic"], 1, "no network for 'demosaic' comes"),
         (["restore", "--train", "--data", "full"], 2, "--out"),
-        (["restore", "--train", "--data", "full", "--out", "r"], 1, "full holds 0 pictures"),
+        (["restore", "--train", "--data", "full", "--out", "r"], 1, "full holds 0 image files"),
         (["restore", "--train", "--data", "full", "--out", "r", "--set", "crop_size=4"], 2, "crop_size must be from 8"),
     ],
 )

@@ -41,7 +41,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pictures" / "c.png").write_bytes(b"no picture")
     whole = (folder / "learn" / "2.png").read_bytes()
     (folder / "pictures" / "d.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "pictures" / ".aside-e.png").write_bytes(whole)
+    (folder / "pictures" / ".tmp-e.png").write_bytes(whole)
     (folder / "learn" / "broken.png").write_bytes(b"no picture")
     settings = [part for value in SMALL for part in ("--set", value)]
     result = restore("--train", "--data", "learn", "--task", "denoise", "--out", "run", *settings, cwd=folder)

@@ -1,4 +1,4 @@
-"""The device that a user names, and what it does well; the cores of this machine."""
+"""Compute devices: finding the one a user names, its float precision, and the number of usable CPU cores."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ from .errors import ConfigError
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those it is bound to, where the system says so."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it, macOS and Windows have not
+    """Return how many cores this process may use: its CPU affinity on Linux, else the cores of the machine."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not available on macOS and Windows
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def find_device(name: str) -> torch.device:
-    """The device called `name`; `ConfigError` where there is none."""
+    """Return the device called `name`, after checking that it can hold a tensor.
+
+    Args:
+        name: as torch writes it: `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ConfigError: the name is not a device, or this machine does not have it.
+    """
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -29,7 +36,7 @@ def find_device(name: str) -> torch.device:
 
 
 def available_device(name: str) -> torch.device:
-    """The device called `name`, or the CPU where it is not on this machine."""
+    """Return the device called `name`, or the CPU if this machine does not have it."""
     try:
         return find_device(name)
     except ConfigError:
@@ -38,7 +45,10 @@ def available_device(name: str) -> torch.device:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Multiply float32 as float32: by default torch lets convolutions on a GPU round their inputs to 10 bits (TF32)."""
+    """Run convolutions on a GPU in full float32 inside the `with` block.
+
+    By default torch allows TF32 for them, which rounds their inputs to a mantissa of 10 bits.
+    """
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -48,7 +58,7 @@ def exact_float32() -> Iterator[None]:
 
 
 def takes_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 faster than float32; products are still summed in float32."""
+    """Return whether the device multiplies bfloat16 in hardware, faster than float32; sums stay in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
