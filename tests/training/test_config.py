@@ -4,15 +4,43 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logcosh_vae.base.devices import find_device, float64_device
 from logcosh_vae.base.errors import ConfigError, RenamedWarning
 from logcosh_vae.base.settings import digest, from_dict, override, renamed_keys, to_dict
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
-from logcosh_vae.training.builders import build_schedule
+from logcosh_vae.training.builders import build_model, build_optimizer, build_schedule
 from logcosh_vae.training.config import ObjectiveConfig, TrainConfig, resolve
 from logcosh_vae.training.loop import Position
+
+
+@pytest.mark.parametrize(("cuda", "mps", "device"), [(0, 0, "cpu"), (0, 1, "mps"), (1, 0, "cuda"), (1, 1, "cuda")])
+def test_auto_is_resolved_to_the_device_of_this_machine(
+    cuda: int, mps: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
+    config = resolve(TrainConfig(device="auto"))
+    assert config == resolve(TrainConfig(device=device))
+    assert config.device == device
+    assert digest(config) == digest(resolve(TrainConfig(device=device)))
+    restoration = RestorationConfig("set", bfloat16=False)
+    assert resolve_restoration(replace(restoration, device="auto")).device == device
+
+
+def test_mps_trains_without_what_it_does_not_support() -> None:
+    config = resolve(override(TrainConfig(device="mps"), ["model.network=conv", "model.width=0.03125"]))
+    assert (config.bfloat16, config.cuda_graph) == (False, None)
+    model = build_model(config, (1, 28, 28))
+    assert all(weight.is_contiguous() for weight in model.parameters())
+    assert build_optimizer(config, model).defaults["fused"] is None
+    assert float64_device(torch.device("mps")) == torch.device("cpu")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ConfigError, match=r"device 'mps' cannot be used \(this machine has no MPS\)"):
+            find_device("mps")
 
 
 @given(st.builds(TrainConfig, epochs=st.integers(1, 99), seed=st.integers(0, 2**62), threads=st.integers(1, 8)))
@@ -45,7 +73,7 @@ def test_a_gpu_records_the_step_unless_it_is_compiled() -> None:
     assert resolve(TrainConfig(device="cuda", compiled=True)).cuda_graph is False
     with pytest.raises(ConfigError, match="cuda_graph must be false where compiled is true"):
         resolve(TrainConfig(device="cuda", compiled=True, cuda_graph=True))
-    with pytest.raises(ConfigError, match="cuda_graph must be false or open unless the device is cuda"):
+    with pytest.raises(ConfigError, match="cuda_graph must be false or null unless the device is cuda"):
         resolve(TrainConfig(cuda_graph=True))
 
 
@@ -93,14 +121,14 @@ def test_every_value_changes_the_digest() -> None:
         ("epochs=0", "epochs must be at least 1"),
         ("epochs.more=1", "'epochs' has no parts"),
         ("epochs", "write it as key=value"),
-        ("model.hidden=[500, 0]", "positive sizes"),
+        ("model.hidden=[500, 0]", "positive numbers"),
         ("model.hidden=500", "model.hidden must be a list, e.g. [1, 2]"),
         ("model.family=vea", "did you mean 'vae'"),
         ("optimizer.betas=[0.9]", "optimizer.betas must be a list of 2"),
         ("optimizer.learning_rate=NaN", "positive and finite"),
         ("objective.loss=huber", "unknown loss 'huber'"),
         ("objective.a=-1", "positive finite number"),
-        ("model.width=0.5", "belongs to the network 'conv'"),
+        ("model.width=0.5", "applies to model.network='conv' only"),
         ("optimizer.lr_milestones=[[30]]", "optimizer.lr_milestones must be a list of 2"),
         ("optimizer.lr_milestones=[[30, 0]]", "an epoch and a positive factor"),
         ("objective.reconstruction_weight=0", "objective.reconstruction_weight must be positive"),
