@@ -25,7 +25,7 @@ def on_two(*arguments: str | Path, processes: int = 2) -> subprocess.CompletedPr
 
 # With batch normalisation and Adam, rounding differences of any origin grow about tenfold in eight steps.
 @pytest.mark.parametrize(("model", "steps"), [("vae-mlp", 20), ("wae-mlp", 20), ("wae-conv", 2)])
-def test_two_processes_train_what_one_trains(model: str, steps: int, tmp_path: Path, data_root: Path) -> None:
+def test_two_processes_equal_one_process(model: str, steps: int, tmp_path: Path, data_root: Path) -> None:
     family, _, network = model.partition("-")
     settings = [*SETTINGS, WIDTH[network]]
     alone = override(TrainConfig(epochs=2), [f"model.family={family}", f"model.network={network}", *settings])
