@@ -123,7 +123,7 @@ def test_learning_goes_on_from_a_run_and_from_the_package_s_network(studio: Path
     assert shipped.returncode == 0, shipped.stderr
     for arguments, code, message in [
         ((*learning, "--task", "deblur", "--from", "shipped", "--out", "new"), 1, "no network for 'deblur' comes"),
-        ((*learning, "--from", "nowhere", "--out", "new"), 1, "nowhere is no run folder"),
+        ((*learning, "--from", "nowhere", "--out", "new"), 1, "nowhere is not a run folder"),
         (("pictures", "--from", "run"), 2, "belong to --train"),
     ]:
         failed = restore(*arguments, cwd=studio)

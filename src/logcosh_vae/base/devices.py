@@ -17,30 +17,47 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
+def resolve_auto(name: str) -> str:
+    """Replace `auto` by `cuda`, `mps` or `cpu`, the first that this machine has; return any other name unchanged."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def find_device(name: str) -> torch.device:
     """Return the device called `name`, after checking that it can hold a tensor.
 
     Args:
-        name: as torch writes it: `cpu`, `cuda` or `cuda:N`.
+        name: as torch writes it: `cpu`, `cuda`, `cuda:N` or `mps`; or `auto`, see `resolve_auto`.
 
     Raises:
         ConfigError: the name is not a device, or this machine does not have it.
     """
+    name = resolve_auto(name)
     try:
         device = torch.device(name)
+        if device.type == "mps" and not torch.backends.mps.is_available():
+            raise RuntimeError("this machine has no MPS")  # torch's own message is a page long
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {name!r} cannot be used ({reason}); use cpu, cuda or cuda:N") from None
+        raise ConfigError(f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda, cuda:N or mps") from None
     return device
 
 
 def available_device(name: str) -> torch.device:
-    """Return the device called `name`, or the CPU if this machine does not have it."""
+    """Return the device called `name`, or the CPU if this machine lacks it or it lacks float64 (`float64_device`)."""
     try:
-        return find_device(name)
+        return float64_device(find_device(name))
     except ConfigError:
         return torch.device("cpu")
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """`device`, or the CPU instead of MPS, which has no float64; metrics need it."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 @contextmanager
