@@ -26,10 +26,11 @@ def by_picture(row: Mapping[str, Any], measure: str) -> list[float]:
 
 def _training(results: Mapping[str, Any]) -> str:
     config = results["rows"][0]["config"]
+    crop_size = config.get("crop_size", config.get("patch"))  # older results have the former key
     steps = {row["config"]["epochs"] * row["config"]["steps"] for row in results["rows"]}
     return (
         f"{' or '.join(f'{count:,}' for count in sorted(steps))} steps of {config['batch_size']} patches of "
-        f"{config['patch']}x{config['patch']} pixels"
+        f"{crop_size}x{crop_size} pixels"
     )
 
 
