@@ -26,7 +26,7 @@ from logcosh_vae.metrics.image_quality import ssim
 from logcosh_vae.reporting.paired import paired
 from logcosh_vae.reporting.restoration_narrative import by_picture
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
-from logcosh_vae.restoration.evaluation import clean_and_corrupted, restored
+from logcosh_vae.restoration.evaluation import clean_and_corrupted, restore_image
 from logcosh_vae.restoration.training import load_restoration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def of_black(rows: list[dict[str, Any]], names: list[str], store: Path, folder: 
         black = (clean < DARK).all(dim=0)
         bare = black & (clean == corrupted).all(dim=0)
         for loss, network in networks.items():
-            result = restored(network, corrupted)
+            result = restore_image(network, corrupted)
             found.append(
                 {
                     "picture": name,
