@@ -286,7 +286,7 @@ def _restoration_steps(session: Session, config: RestorationConfig) -> int:
     """Steps that the time allows: corrupting the images on the host takes most of one."""
     corruption, generator = CORRUPTIONS[config.task], make_generator(0, "gpu")
     images = torch.rand(config.batch_size, 3, config.crop_size, config.crop_size)
-    corruption.training(images, generator)  # draws the sheets of text
+    corruption.training(images, generator)  # draws the text canvases
     started = time.monotonic()
     for _ in range(10):
         corruption.training(images, generator)
