@@ -121,7 +121,7 @@ def test_a_run_from_training_to_pictures(tmp_path: Path, data_root: Path) -> Non
     folder = tmp_path / "run"
     trained = run("train", "--out", folder, "--epochs", 2, "--data-root", data_root, *settings)
     assert trained.returncode == 0, trained.stderr
-    assert "epoch 2: validation objective" in trained.stdout
+    assert "epoch 2: validation loss" in trained.stdout
     again = run("train", "--out", folder, "--epochs", 2, "--data-root", data_root, *settings)
     assert (again.returncode, "add --resume" in again.stderr) == (1, True)
     for verb in ("sample", "reconstruct", "interpolate"):

@@ -32,7 +32,8 @@ def bench(
     from ..base.settings import validate_choice
     from ..bench.suite import SUITE, run
     from ..experiments.experiment import write_results
-    from .terminal import BenchmarkDisplay, bench_table, console
+    from .tables import bench_table, print_table
+    from .terminal import BenchmarkDisplay
 
     validate_choice("benchmark", name, (*SUITE, "all"))
     results.mkdir(parents=True, exist_ok=True)
@@ -44,5 +45,5 @@ def bench(
             display.line.close()
         path = results / f"{obtained['experiment']}.json"
         write_results(obtained, path)
-        console().print(bench_table(obtained))
+        print_table(bench_table(obtained))
         print(f"results: {path}", flush=True)

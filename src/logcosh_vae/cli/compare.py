@@ -57,7 +57,7 @@ def compare(
     from ..base import image_grid as pictures
     from ..experiments.experiment import write_results
     from ..reporting.html import Part, build, png, write_markdown
-    from .terminal import console, results_table
+    from .tables import print_table, results_table
 
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to use what it holds, or choose another --out")
@@ -81,7 +81,7 @@ def compare(
     parts = [Part(results, words, png(drawn) if drawn else None, None if drawn else out / "runs", file=EXAMPLES)]
     report = build(parts, out / "report.html")
     write_markdown(parts, out / "report.md")
-    console().print(results_table(results))
+    print_table(results_table(results))
     print(f"report: {report}")
 
 

@@ -44,7 +44,7 @@ def reproduce(
     from ..experiments.experiment import write_results
     from ..paper.registry import ALL, EXPERIMENTS
     from ..reporting.html import Part, build, png, write_markdown
-    from .terminal import console, results_table
+    from .tables import print_table, results_table
 
     validate_choice("experiment", name, (*EXPERIMENTS, "all"))
     names = ALL if name == "all" else [name]
@@ -68,7 +68,7 @@ def reproduce(
         shown = runs if drawn is None and name != "all" else None
         parts.append(Part(obtained, declared.narrative, png(drawn) if drawn else None, shown, declared.table))
         if declared.table:
-            console().print(results_table(obtained))
+            print_table(results_table(obtained))
         for sentence in declared.narrative.findings(obtained) if obtained["rows"] else []:
             print(f"- {sentence}")
         print(f"results: {path}" + (f"\npicture: {runs / path.stem}.png" if drawn else ""), flush=True)
