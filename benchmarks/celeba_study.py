@@ -49,7 +49,7 @@ A_VALUES = (2.5, 10.0, 100.0)
 
 
 def in_profile(model: str, loss: str) -> TrainConfig:
-    return PROFILES["laptop"].fid_change(configuration("celeba", model, loss))
+    return PROFILES["laptop"].change(configuration("celeba", model, loss))
 
 
 def in_setting(loss: str, batch_size: int, rate: float) -> TrainConfig:

@@ -34,7 +34,7 @@ def test_two_processes_equal_one_process(model: str, steps: int, tmp_path: Path,
     arguments = ("train", "--model", model, *given, "--data-root", data_root, "--out", tmp_path / "two")
     shared = on_two(*arguments, "--epochs", 1)
     assert shared.returncode == 0, shared.stderr
-    assert shared.stdout.count("measure it") == 1
+    assert shared.stdout.count("to evaluate it") == 1
     # one process resumes what two have begun
     parts = train(replace(alone, epochs=2), tmp_path / "two", root=data_root, resume=True).metrics()
     first, second = ([point for record in records for point in record["tracked"]] for records in (whole, parts))

@@ -209,7 +209,6 @@ def _train(
     from ..restoration.config import RestorationConfig
     from ..restoration.pipeline import load_network
     from ..restoration.training import train_restoration
-    from ..training.session import Callbacks
     from .terminal import FetchDisplay, TrainingDisplay
 
     config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device=device or "cpu")
@@ -217,18 +216,13 @@ def _train(
     if start is not None:
         network, _ = load_network(task=task) if start == SHIPPED else load_network(start)
         config = replace(config, widths=network.widths, blocks=network.blocks)
-    display = TrainingDisplay()
-    try:
+    with FetchDisplay() as preparing, TrainingDisplay(out) as display:
         train_restoration(
             override(config, settings),
             out,
             start=network,
             resume=resume,
-            callbacks=Callbacks(display.step, display.epoch, display.note),
-            progress=FetchDisplay(),
+            callbacks=display.callbacks(),
+            progress=preparing,
         )
-    except KeyboardInterrupt:
-        display.line.close()
-        print(f"stopped; continue with the same command and --resume ({out})", file=sys.stderr)
-        raise
     print(f"run: {out}\nuse it: logcosh-vae restore PICTURE --model {out}")
