@@ -184,9 +184,9 @@ def _measure(session: Session, measures: Mapping[str, gpu.Measure]) -> None:
         row = measures[what](rows["ceilings"]["rates"] if rows else {})
         rows[what] = row
         before = time.monotonic() - started
-        session.say(f"row {number} of {len(missing)}, {before:.1f} s: {what}: {short(row)}")
         result = {"experiment": BENCH, "profile": session.profile(), "rounds": _scale(session).rounds}
         session.record(session.name(BENCH), result | {"rows": [row]})
+        session.say(f"row {number} of {len(missing)}, {before:.1f} s: {what}: {short(row)}")
         if _on_gpu(session):
             torch.cuda.empty_cache()
 

@@ -120,10 +120,11 @@ def name_of(job: Job) -> str:
 
 def _progress(states: Sequence[JobState]) -> str:
     """How far the runs are that train at the moment, a line each, and how many have not begun."""
-    lines = []
-    for state in states:
-        if not state.finished and (at := state.position) is not None:
-            lines.append(f"{state.job.label}: epoch {at.epoch} of {at.epochs}, {at.fraction:.0%} of its steps")
+    lines = [
+        f"{state.job.label}: epoch {at.epoch} of {at.epochs}, {at.fraction:.0%} of its steps"
+        for state in states
+        if not state.finished and (at := state.position) is not None
+    ]
     waiting = sum(not state.finished and state.position is None for state in states)
     return "\n".join([*lines, f"{waiting} of {len(states)} runs have not begun"])
 

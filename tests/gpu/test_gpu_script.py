@@ -15,11 +15,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from logcosh_vae.base.environment import describe
 from logcosh_vae.base.errors import DataError, RunError, UserError
 from logcosh_vae.base.versions import numerics
+from logcosh_vae.bench import gpu, step
 from logcosh_vae.bench.gpu_results import (
     Result,
     conflict,
@@ -33,6 +36,7 @@ from logcosh_vae.bench.gpu_results import (
 from logcosh_vae.experiments.scheduler import Job
 from logcosh_vae.paper.drawing import curvature
 from logcosh_vae.paper.figures import curvature_findings
+from logcosh_vae.training.builders import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = ("data", "model", "task", "loss", "a", "weight")
@@ -487,6 +491,15 @@ def test_pictures_are_kept_beside_each_other(script: Any, tmp_path: Path) -> Non
     assert (tmp_path / "out" / "pictures.zip").stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
+def test_operations_of_a_step_are_those_of_a_forward_and_a_backward_pass() -> None:
+    config = step.config_of("conv", 1 / 16, batch_size=3, device="cpu")
+    model = build_model(config, (1, 28, 28))
+    with FlopCounterMode(display=False) as counter:
+        output = model(torch.rand(3, 1, 28, 28), torch.Generator())
+        (output.x_hat.sum() + output.z.sum()).backward()
+    assert gpu.flops_of_step(config, (1, 28, 28)) == counter.get_total_flops()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -503,9 +516,9 @@ def _run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 
-def _wait_for(path: Path, text: str) -> None:
+def _wait_for(path: Path, text: str, times: int = 1) -> None:
     deadline = time.monotonic() + 200
-    while not path.exists() or text not in path.read_text(encoding="utf-8"):
+    while not path.exists() or path.read_text(encoding="utf-8").count(text) < times:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -517,13 +530,14 @@ def test_a_session_that_is_stopped_goes_on_and_says_when_it_is_done(tmp_path: Pa
         with subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as process:
-            _wait_for(log, f"speed: {number + 1} of 5 rows are known" if number > 1 else "row 2 of 5")
+            _wait_for(log, "row 2 of 5" if number == 1 else "speed: begins", number)
             process.send_signal(stop)
             assert process.stderr is not None
             said = process.stderr.read()
         assert process.returncode == code
         assert said == "" if stop == signal.SIGKILL else "the same command continues" in said
     known = _read(tmp_path / "out" / "results.json")["bench-gpu-smoke"]["rows"]
+    assert len(known) >= 2
     for _ in range(2):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -580,7 +594,7 @@ def test_the_help_lists_the_stages_and_what_merging_needs() -> None:
 def main(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """The script's `main` in this process, given its arguments."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import gpu
+    import gpu as script_main
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.setenv("LOGCOSH_VAE_DATA", "")
@@ -588,7 +602,7 @@ def main(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 
     def call(*arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["gpu.py", *arguments])
-        return int(gpu.main())
+        return int(script_main.main())
 
     yield call
     for number, handler in handlers.items():
