@@ -10,8 +10,8 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from gpu_runs import EVALUATION_SECONDS, preparing, result_of, run_all
 from gpu_session import Session
-from gpu_training import EVALUATION_SECONDS, preparing, result_of, run_all
 from torch import Tensor
 
 from logcosh_vae.base.errors import DataError, UserError

@@ -218,8 +218,8 @@ class Session:
         is chosen, and written to the plan at once unless it is 0.
         """
         own, committed = self.results.get(name), self.committed(name)
-        if own and own["rows"]:
-            return int(own["rows"][0]["config"][field])
+        if own and (current := [row for row in own["rows"] if is_current(row)]):
+            return int(current[0]["config"][field])
         if isinstance(number := self._plan.get(what), int):
             return number
         current = [row for row in committed["rows"] if is_current(row)] if committed else []

@@ -166,11 +166,14 @@ def compiled(session: Session) -> None:
     if not wanted:
         session.say("needs a GPU; nothing is done on the CPU")
         return
-    _measure(session, {"ceilings": _speed_measures(session)["ceilings"]} | wanted)
+    _measure(session, {"ceilings": _speed_measures(session)["ceilings"]} | wanted, longest=ROW_SECONDS)
 
 
-def _measure(session: Session, measures: Mapping[str, gpu.Measure]) -> None:
-    """Measure and record the rows that are missing; none is begun that would take longer than there is time."""
+def _measure(session: Session, measures: Mapping[str, gpu.Measure], longest: float = float("inf")) -> None:
+    """Measure and record the rows that are missing; none is begun that would take longer than there is time.
+
+    A row is expected to take as long as the one before, or `longest` where that one took longer, as one that compiles.
+    """
     rows = _timings(session)
     missing = [what for what in measures if what not in rows]
     if not missing:
@@ -183,7 +186,7 @@ def _measure(session: Session, measures: Mapping[str, gpu.Measure]) -> None:
         started = time.monotonic()
         row = measures[what](rows["ceilings"]["rates"] if rows else {})
         rows[what] = row
-        before = time.monotonic() - started
+        before = min(longest, time.monotonic() - started)
         result = {"experiment": BENCH, "profile": session.profile(), "rounds": _scale(session).rounds}
         session.record(session.name(BENCH), result | {"rows": [row]})
         session.say(f"row {number} of {len(missing)}, {before:.1f} s: {what}: {short(row)}")

@@ -48,12 +48,18 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import gpu_merge
     import gpu_restoration
+    import gpu_runs
     import gpu_session
     import gpu_stages
     import gpu_training
 
     return SimpleNamespace(
-        merge=gpu_merge, restoration=gpu_restoration, session=gpu_session, stages=gpu_stages, training=gpu_training
+        merge=gpu_merge,
+        restoration=gpu_restoration,
+        runs=gpu_runs,
+        session=gpu_session,
+        stages=gpu_stages,
+        training=gpu_training,
     )
 
 
@@ -369,10 +375,10 @@ class _FakeJob(Job):
 def test_a_damaged_run_counts_as_not_finished(script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session = _session(script, tmp_path)
     damaged = _FakeJob(tmp_path / "damaged", fails=True)
-    assert script.training.result_of(session, damaged) is None
-    assert script.training.result_of(session, damaged) is None
+    assert script.runs.result_of(session, damaged) is None
+    assert script.runs.result_of(session, damaged) is None
     assert capsys.readouterr().out.count("damaged: counts as not finished: metrics.jsonl is damaged") == 1
-    attempt = script.training.Attempt(damaged, damaged.path)
+    attempt = script.runs.Attempt(damaged, damaged.path)
     assert attempt.cached_result() is None
     assert attempt.run() == {"failed": "RuntimeError: out of memory"}
 
@@ -384,7 +390,7 @@ def test_runs_that_finished_before_are_recorded_although_the_time_is_up(script: 
         job.path.mkdir()
         (job.path / "done").touch()
     recorded = []
-    script.training.run_all(session, jobs, lambda: recorded.append(True))
+    script.runs.run_all(session, jobs, lambda: recorded.append(True))
     assert recorded  # there was nothing to run, and so nothing to watch
 
 
@@ -451,7 +457,7 @@ def test_no_timing_is_begun_that_would_not_end_in_time(script: Any, tmp_path: Pa
 def test_preparing_ends_at_the_deadline(script: Any, tmp_path: Path) -> None:
     session = _session(script, tmp_path)
     session.start_clock(-1)
-    preparing = script.training.preparing(session)
+    preparing = script.runs.preparing(session)
     for tell in (lambda: preparing.images("mnist", 1, 2, "images"), lambda: preparing.training("mnist").on_step(None)):
         with pytest.raises(script.session.TimeUpError):
             tell()
