@@ -1,6 +1,9 @@
-# make quickstart   set up, train the MLP VAE with L2 and with log-cosh on MNIST, compare them in a report
-# make test         set up, then lint, types and tests
-# make clean        remove the virtual environment and what was built
+# make quickstart   install, train the MLP VAE with L2 and with log-cosh on MNIST, write a report comparing them
+# make test         install, then run linter, type checker and tests
+# make lint         install, format and fix the code, then run the type checker
+# make clean        remove the virtual environment and all build output
+#
+# PYTHON=/path/to/python3 selects the interpreter (3.11 or newer) for the virtual environment.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +19,7 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal  # threads that wait for each other cost ten times their work
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal  # two workers with several threads each would compete for the cores
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -29,9 +29,10 @@ from torch import Tensor
 
 from logcosh_vae.base.environment import describe
 from logcosh_vae.base.files import atomic_write
-from logcosh_vae.experiments.experiment import write_results
+from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.metrics.image_quality import psnr, ssim
 from logcosh_vae.paper.drawing import Panel, compose
+from logcosh_vae.reporting.markdown import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 380
@@ -159,6 +160,31 @@ def panel(title: str, path: Path) -> Panel:
         return title, picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
+def markdown(results: StudyResults) -> str:
+    """Photographs with text of another program, before and after, by each network."""
+    lines = [
+        "| photograph | text | pixels covered | network | SSIM | error under the text, of 255 "
+        "| the same, stored as JPEG | error elsewhere | without text: SSIM, pixels changed |",
+        "|---|---|--:|---|---|---|---|--:|---|",
+    ]
+    known: set[str] = set()
+    for row in results.rows:
+        stored, bare = row["stored"], row["without_text"]
+        ssims, errors = (
+            " to ".join(f"{scale * row[key][version]:.{digits}f}" for version in ("captioned", "restored"))
+            for key, scale, digits in (("ssim", 1, 3), ("error_under_text", 255, 0))
+        )
+        name = row["photograph"]
+        first = " | | " if name in known else f" {name} | {row['text']} | {100 * row['covered']:.1f}%"
+        known.add(name)
+        lines.append(
+            f"|{first} | `{row['network']}` | {ssims} | {errors} "
+            f"| {255 * stored['captioned']:.0f} to {255 * stored['restored']:.0f} "
+            f"| {255 * row['error_elsewhere']:.1f} | {bare['ssim']:.3f}, {100 * bare['changed']:.1f}% |"
+        )
+    return "\n".join(lines) + "\n\n" + provenance(results.environment, f"{results.environment.cores} cores")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", default=["text", "captions"])
@@ -183,12 +209,7 @@ def main() -> None:
             compose(panels).save(aside, format="JPEG", quality=90, subsampling=0)  # half of what a PNG takes
     for row in rows:
         print(row)
-    result = {
-        "experiment": "captions",
-        "rows": rows,
-        "environment": describe(),
-        "seconds": round(seconds, 1),
-    }
+    result = StudyResults(experiment="captions", rows=tuple(rows), environment=describe(), seconds=round(seconds, 1))
     write_results(result, arguments.results / "captions.json")
 
 

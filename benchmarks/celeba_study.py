@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,16 @@ from torch import Tensor
 
 from logcosh_vae import VAE, WAE, load
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import write_json
 from logcosh_vae.base.settings import to_dict
 from logcosh_vae.data import ImageSet, load_images
 from logcosh_vae.data.batches import to_unit
 from logcosh_vae.evaluation.evaluate import generate, reconstruct
 from logcosh_vae.evaluation.features import load_extractor
+from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.paper.tables import PROFILES, configuration
+from logcosh_vae.reporting.markdown import fid_change
+from logcosh_vae.reporting.tables import LOSS_NAMES, format_change, format_value
 from logcosh_vae.training.autoencoder import fingerprints, run_name, train
 from logcosh_vae.training.config import TrainConfig, resolve
 from logcosh_vae.training.loop import make_generator, use_threads
@@ -46,7 +49,7 @@ A_VALUES = (2.5, 10.0, 100.0)
 
 
 def in_profile(model: str, loss: str) -> TrainConfig:
-    return PROFILES["laptop"].change(configuration("celeba", model, loss))
+    return PROFILES["laptop"].fid_change(configuration("celeba", model, loss))
 
 
 def in_setting(loss: str, batch_size: int, rate: float) -> TrainConfig:
@@ -73,6 +76,35 @@ def from_gaussian(model: VAE | WAE, images: ImageSet, count: int) -> Tensor:
     factor = torch.linalg.cholesky(own.covariance.double())
     draws = torch.randn(count, codes.shape[1], generator=make_generator(0, "gaussian")).double()
     return torch.cat([model.decode(z) for z in (own.mean.double() + draws @ factor.T).float().split(500)])
+
+
+def markdown_of_batches(results: StudyResults) -> str:
+    """What the FID of the VAE on faces is made of, by batch and learning rate."""
+    rows = [row for row in results.rows if row["model"] == "vae-conv"]
+    kinds = list(rows[0]["fid"])
+    lines = ["| batch, learning rate | " + " | ".join(kinds) + " |", "|---|" + "--:|" * len(kinds)]
+    for l2, log_cosh in pairwise(rows):
+        if (l2["loss"], log_cosh["loss"]) == ("l2", "log-cosh"):
+            cells = [fid_change(l2["fid"][kind], log_cosh["fid"][kind]) for kind in kinds]
+            mark = ", the profile's" if l2["profile"] else ""
+            lines.append(f"| {l2['batch_size']}, {l2['learning_rate']:g}{mark} | " + " | ".join(cells) + " |")
+    best = [min(row["fid"]["samples"] for row in rows if row["loss"] == loss) for loss in ("l2", "log-cosh")]
+    return "\n".join(lines) + f"\n\nEach loss in the setting that is best for it: FID of samples {fid_change(*best)}.\n"
+
+
+def markdown_by_a(results: StudyResults) -> str:
+    """FID of the WAE on faces, by `a`."""
+    rows = [row for row in results.rows if row["model"] == "wae-conv"]
+    kinds = list(rows[0]["fid"])
+    lines = ["| loss | " + " | ".join(kinds) + " |", "|---|" + "--:|" * len(kinds)]
+    for row in rows:
+        name = LOSS_NAMES[row["loss"]] + ("" if row["a"] is None else f", a = {row['a']:g}")
+        cells = [format_value("fid", row["fid"][kind]) for kind in kinds]
+        if row is not rows[0]:
+            changes = (100 * (row["fid"][kind] / rows[0]["fid"][kind] - 1) for kind in kinds)
+            cells = [f"{cell} ({format_change(change)})" for cell, change in zip(cells, changes, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -117,15 +149,15 @@ def main() -> None:
         }
         rows.append(row)
         print({key: row[key] for key in ("model", "batch_size", "learning_rate", "loss", "a", "fid")}, flush=True)
-    result = {
-        "experiment": "celeba-study",
-        "profile": "laptop",
-        "rows": rows,
-        "features": extractor.describe(),
-        "environment": describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    write_json(ROOT / "results" / "celeba-study-laptop.json", result)
+    result = StudyResults(
+        experiment="celeba-study",
+        rows=tuple(rows),
+        environment=describe(),
+        seconds=round(time.perf_counter() - started, 1),
+        profile="laptop",
+        more={"features": extractor.describe()},
+    )
+    write_results(result, ROOT / "results" / "celeba-study-laptop.json")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import distributed
 
-from logcosh_vae.base.files import write_json
+from logcosh_vae.base.records import write_record
 from logcosh_vae.bench.timing import record, row
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,10 +57,8 @@ def main() -> None:
                     times[name].append(taken)
                 print(f"round {number}: {name}: {taken:.1f} s", flush=True)
     rows = [row(f"table 1, smoke profile, {RUNS} runs", times, LOCAL)]
-    write_json(
-        ROOT / "results" / "bench-cluster.json",
-        record("cluster", rows, threads=1, rounds=arguments.rounds, started=started),
-    )
+    results = record("cluster", rows, threads=1, rounds=arguments.rounds, started=started)
+    write_record(results, ROOT / "results" / "bench-cluster.json")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import write_json
 from logcosh_vae.data import load_images
 from logcosh_vae.data.batches import training_batches
+from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.paper.tables import LOSSES, configuration
 from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
 from logcosh_vae.training.config import resolve
@@ -97,14 +97,14 @@ def main() -> None:
                 flush=True,
             )
             rows.append({"data": "mnist", "model": "vae-conv", "loss": loss, "start": name, "steps": points})
-    result = {
-        "experiment": "conv-start",
-        "profile": "paper",
-        "rows": rows,
-        "environment": describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    write_json(ROOT / "results" / "conv-start-paper.json", result)
+    result = StudyResults(
+        experiment="conv-start",
+        rows=tuple(rows),
+        environment=describe(),
+        seconds=round(time.perf_counter() - started, 1),
+        profile="paper",
+    )
+    write_results(result, ROOT / "results" / "conv-start-paper.json")
 
 
 if __name__ == "__main__":

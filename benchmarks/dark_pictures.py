@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ import torch
 from PIL import Image
 
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import write_json
 from logcosh_vae.data import text_removal
+from logcosh_vae.experiments.results import RowResult, StudyResults, read_results, write_results
 from logcosh_vae.metrics.image_quality import ssim
 from logcosh_vae.reporting.paired import paired
 from logcosh_vae.reporting.restoration_narrative import by_picture
+from logcosh_vae.reporting.tables import LOSS_NAMES
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.evaluation import clean_and_corrupted, restored
 from logcosh_vae.restoration.training import load_restoration
@@ -34,9 +37,9 @@ DARK, MUCH = 0.02, 0.1
 """Values below the first are nearly black; pictures with more of them than the second are looked at apart."""
 
 
-def of_black(rows: list[dict[str, Any]], names: list[str], store: Path, folder: Path) -> list[dict[str, Any]]:
+def of_black(rows: Sequence[RowResult], names: list[str], store: Path, folder: Path) -> list[dict[str, Any]]:
     """By picture and loss: the median of what is restored where the clean and the corrupted picture are black."""
-    networks = {row["loss"]: load_restoration(store / row["runs"][0])[0] for row in rows}
+    networks = {row.loss: load_restoration(store / row.runs[0])[0] for row in rows}
     found = []
     for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS["text"]):
         if name not in names:
@@ -59,17 +62,45 @@ def of_black(rows: list[dict[str, Any]], names: list[str], store: Path, folder: 
     return found
 
 
+def markdown(results: StudyResults) -> str:
+    """Log-cosh against L1 on pictures with much black and on the others."""
+    names = {"dark": f"more than {100 * results.more['share']:.0f}% of the values", "others": "fewer"}
+    lines = [
+        f"| below {results.more['below']:g} | pictures | log-cosh larger "
+        "| mean difference to L1 | interval | Wilcoxon p |",
+        "|---|--:|--:|--:|---|--:|",
+    ]
+    for part, name in names.items():
+        each = results.more["parts"][part]
+        interval = f"{each['low']:+.4f} to {each['high']:+.4f}"
+        cells = [name, each["count"], each["wins"], f"{each['difference']:+.4f}", interval, f"{each['p_value']:.2g}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    said = [f"Correlation of the difference with the share of black: {results.more['correlation']:.2f}."]
+    for loss in ("log-cosh", "l1"):
+        rows = [row for row in results.more["black"] if row["loss"] == loss]
+        true, median, with_it, without = (
+            statistics.fmean(row[key] for row in rows)
+            for key in ("true_median", "restored_median", "ssim", "ssim_with_black_left")
+        )
+        said.append(
+            f"In those with much black, {LOSS_NAMES[loss]} (first seed) restores black pixels without text to a median "
+            f"of {median:.4f} (clean {true:.4f}); its mean SSIM is {with_it:.3f}, and {without:.3f} if black pixels "
+            "are left black."
+        )
+    return "\n".join(lines).replace("-0", "\N{MINUS SIGN}0") + "\n\n" + " ".join(said) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--data-root", type=Path)
     arguments = parser.parse_args()
-    results = json.loads((ROOT / "results" / f"figure10-{arguments.profile}.json").read_text(encoding="utf-8"))
-    losses = {row["loss"]: by_picture(row, "ssim") for row in results["rows"]}
+    results = read_results(ROOT / "results" / f"figure10-{arguments.profile}.json")
+    losses = {row.loss: by_picture(row, "ssim") for row in results.rows}
     folder = text_removal("test", arguments.data_root)
-    rows = []
-    for name, ours, theirs in zip(results["pictures"], losses["log-cosh"], losses["l1"], strict=True):
+    rows: list[dict[str, Any]] = []
+    for name, ours, theirs in zip(results.pictures or (), losses["log-cosh"], losses["l1"], strict=True):
         values = np.asarray(Image.open(folder / name).convert("RGB"), np.float64) / 255.0
         rows.append({"picture": name, "dark": float((values < DARK).mean()), "log-cosh": ours, "l1": theirs})
     parts = {
@@ -77,22 +108,24 @@ def main() -> None:
         "others": [row for row in rows if row["dark"] <= MUCH],
     }
     differences = [row["log-cosh"] - row["l1"] for row in rows]
-    result = {
-        "experiment": "dark-pictures",
-        "profile": arguments.profile,
-        "below": DARK,
-        "share": MUCH,
-        "correlation": float(np.corrcoef(differences, [row["dark"] for row in rows])[0, 1]),
-        "parts": {
-            name: asdict(paired([row["log-cosh"] for row in part], [row["l1"] for row in part]))
-            for name, part in parts.items()
+    result = StudyResults(
+        experiment="dark-pictures",
+        rows=tuple(rows),
+        environment=describe(),
+        profile=arguments.profile,
+        more={
+            "below": DARK,
+            "share": MUCH,
+            "correlation": float(np.corrcoef(differences, [row["dark"] for row in rows])[0, 1]),
+            "parts": {
+                name: asdict(paired([row["log-cosh"] for row in part], [row["l1"] for row in part]))
+                for name, part in parts.items()
+            },
+            "black": of_black(results.rows, [row["picture"] for row in parts["dark"]], arguments.runs, folder),
         },
-        "rows": rows,
-        "black": of_black(results["rows"], [row["picture"] for row in parts["dark"]], arguments.runs, folder),
-        "environment": describe(),
-    }
-    print(json.dumps(result["parts"], indent=1))
-    write_json(ROOT / "results" / f"dark-pictures-{arguments.profile}.json", result)
+    )
+    print(json.dumps(result.more["parts"], indent=1))
+    write_results(result, ROOT / "results" / f"dark-pictures-{arguments.profile}.json")
 
 
 if __name__ == "__main__":

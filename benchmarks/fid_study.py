@@ -18,7 +18,6 @@ images.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable
@@ -33,14 +32,17 @@ from torch import Tensor
 
 from logcosh_vae import VAE, WAE, load
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import atomic_write, write_json
+from logcosh_vae.base.files import atomic_write
 from logcosh_vae.data import ImageSet, load_images
 from logcosh_vae.data.batches import Batch, to_unit, training_batches
 from logcosh_vae.evaluation.evaluate import generate, reconstruct
 from logcosh_vae.evaluation.feature_training import accuracy, one_cycle, random_shift
 from logcosh_vae.evaluation.features import fingerprint, load_classifier
+from logcosh_vae.experiments.results import StudyResults, read_results, write_results
 from logcosh_vae.metrics.classifier import FeatureClassifier
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
+from logcosh_vae.reporting.markdown import fid_change
+from logcosh_vae.reporting.tables import model_text
 from logcosh_vae.training.loop import Schedule, fit, make_generator, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,6 +147,20 @@ def code_moments(model: VAE | WAE, test: ImageSet) -> dict[str, float]:
     }
 
 
+def markdown(results: StudyResults) -> str:
+    """What log-cosh changes in the FID, by features and by where the images come from."""
+    kinds = ["samples", "samples from codes of images", "reconstructions"]
+    measured = {(row["features"], row["model"], row["loss"]): row["fid"] for row in results.rows if "fid" in row}
+    lines = ["| features | test accuracy | model | " + " | ".join(kinds) + " |", "|" + "---|" * (3 + len(kinds))]
+    for row in (row for row in results.rows if "fingerprint" in row):
+        for model in dict.fromkeys(key[1] for key in measured):
+            l2, log_cosh = (measured[row["features"], model, loss] for loss in ("l2", "log-cosh"))
+            cells = [fid_change(l2[kind], log_cosh[kind]) for kind in kinds]
+            accuracy = f"{100 * row['test_accuracy']:.2f}%"
+            lines.append(f"| {row['features']} | {accuracy} | {model_text(model)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
@@ -175,7 +191,7 @@ def main() -> None:
     }
     extractors: dict[str, tuple[str, float, Features]] = {
         "coding": (*named, shipped.features),
-        "coding before its rectifier": (*named, shipped.before_coding),
+        "coding before its rectifier": (*named, shipped.preactivations),
         "logits": (*named, shipped),
     }
     for name, making in makings.items():
@@ -184,12 +200,12 @@ def main() -> None:
         share = accuracy(classifier, test)
         print(f"{name}: test accuracy {share:.4f}", flush=True)
         extractors[f"coding; {name}"] = (fingerprint(classifier), share, classifier.features)
-    table1 = json.loads((ROOT / "results" / "table1-paper.json").read_text(encoding="utf-8"))
+    table1 = read_results(ROOT / "results" / "table1-paper.json")
     real, floor = to_unit(test.images), to_unit(train.images[:10_000])
     images = {}
-    for row in (row for row in table1["rows"] if row["loss"] in ("l2", "log-cosh")):
-        model = load(arguments.runs / row["runs"][0])
-        images[row["model"], row["loss"]] = (
+    for row in (row for row in table1.rows if row.loss in ("l2", "log-cosh")):
+        model = load(arguments.runs / row.runs[0])
+        images[row.model, row.loss] = (
             {
                 "samples": generate(model, 10_000, 0),
                 "reconstructions": reconstruct(model, real),
@@ -205,14 +221,14 @@ def main() -> None:
             rows.append({"features": name, "model": model_name, "loss": loss, "fid": fid, "codes": codes})
         bottom = frechet_distance(statistics(features, floor), real_statistics)
         rows.append({"features": name, "fingerprint": digest, "test_accuracy": share, "floor": bottom})
-    result = {
-        "experiment": "fid-study",
-        "profile": "paper",
-        "rows": rows,
-        "environment": describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    write_json(ROOT / "results" / "fid-study-paper.json", result)
+    result = StudyResults(
+        experiment="fid-study",
+        rows=tuple(rows),
+        environment=describe(),
+        seconds=round(time.perf_counter() - started, 1),
+        profile="paper",
+    )
+    write_results(result, ROOT / "results" / "fid-study-paper.json")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from typing import Any
 from gpu_restoration import complete, networks, unmeasured
 from gpu_session import read_pictures, read_results
 
-from logcosh_vae.base.errors import DataError
-from logcosh_vae.base.files import atomic_write, read_json, write_json
-from logcosh_vae.bench.gpu_results import Result, conflict, is_current, is_finite, joined, with_origin
+from logcosh_vae.base.errors import DataError, RecordError
+from logcosh_vae.base.files import atomic_write, one_line, read_json, write_json
+from logcosh_vae.bench.gpu_results import Result, conflict, is_current, is_finite, joined, layout_of, with_origin
 from logcosh_vae.data import data_root, text_removal
 
 Complete = Callable[[str, Result, Path], Result]
@@ -109,8 +109,10 @@ def _merged(name: str, known: Result, result: Result, folder: Path, measure: Com
     counts: dict[str, Any] = (
         {"runs": {"total": len(rows), "reused": len(known["rows"])}} if "what" not in rows[0] else {}
     )
-    merged: Result = json.loads(json.dumps({**result, "rows": rows, **counts}))
-    return merged
+    try:
+        return layout_of(name, json.loads(json.dumps({**result, "rows": rows, **counts})))
+    except RecordError as error:
+        raise _LeftOutError(one_line(error)) from None
 
 
 def _put_picture(name: str, content: bytes, merged: dict[str, Result], repository: Path) -> None:

@@ -14,15 +14,19 @@ from gpu_runs import EVALUATION_SECONDS, preparing, result_of, run_all
 from gpu_session import Session
 from torch import Tensor
 
+from logcosh_vae.base.environment import Environment
 from logcosh_vae.base.errors import DataError, UserError
 from logcosh_vae.base.files import atomic_write, one_line
+from logcosh_vae.base.records import from_json, to_json
 from logcosh_vae.base.settings import from_dict, to_dict
+from logcosh_vae.base.versions import RESTORATION
 from logcosh_vae.bench.gpu_results import ORIGIN, Result, Row, declared_keys, key_of, length_of
 from logcosh_vae.data import data_root, text_removal
+from logcosh_vae.experiments.results import ExperimentResults, RunCounts
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, Corruption
-from logcosh_vae.restoration.evaluation import RestorationJob, measure
+from logcosh_vae.restoration.evaluation import RestorationJob, RestorationMeasures, content_of, measure
 from logcosh_vae.restoration.experiment import RestorationExperiment
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.photographs import found
@@ -45,7 +49,7 @@ LEAST_STEPS = 100
 class RestorationTraining(RestorationJob):
     """A restoration network that is trained on the GPU; its pictures are measured elsewhere."""
 
-    def cached_result(self) -> dict[str, Any] | None:
+    def cached_result(self) -> Any:
         """Validation and seconds of a finished run."""
         folder = RunFolder(self.path)
         if not folder.is_finished(self.config.epochs):
@@ -56,7 +60,7 @@ class RestorationTraining(RestorationJob):
             "training_seconds": sum(record["seconds"] for record in records),
         }
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Any:
         """Train."""
         train_restoration(self.config, self.path, resume=True, root=self.root)
         done = self.cached_result()
@@ -243,15 +247,32 @@ def complete(name: str, result: Result, folder: Path) -> Result:
     assert isinstance(experiment, RestorationExperiment)
     experiment = replace(experiment, rows=tuple(config for config, _ in loaded), profile=result["profile"])
     plan = [[RestorationJob(config, weights_path(folder, name, config.loss), root, test)] for config in experiment.rows]
-    outcomes = {}
+    outcomes: dict[Path, RestorationMeasures] = {}
     for (job,), row, (config, network) in zip(plan, rows, loaded, strict=True):
         label = f"{name}, {config.loss}"
         print(f"{label}: measuring {pictures} pictures of {test}", flush=True)
         counted: Any = _Counted(CORRUPTIONS[config.task], label, pictures)
         measured = measure(network, test, counted)
-        outcomes[job.path] = measured | {key: row[key] for key in ("validation", "training_seconds")}
-        print(f"{label}: mean SSIM {sum(measured['ssim']) / len(measured['ssim']):.4f}", flush=True)
-    measured_rows = experiment.results(plan, outcomes, root)
+        outcomes[job.path] = RestorationMeasures(
+            **vars(measured),
+            validation=tuple(row["validation"]),
+            training_seconds=row["training_seconds"],
+            version=RESTORATION,
+            content=content_of(test),
+        )
+        print(f"{label}: mean SSIM {sum(measured.ssim) / len(measured.ssim):.4f}", flush=True)
+    complete_result = ExperimentResults(
+        experiment=experiment.name,
+        title=experiment.title,
+        profile=experiment.profile,
+        rows=(),
+        environment=from_json(Environment, result["environment"]),
+        workers=len(plan),
+        runs=RunCounts(len(plan), 0),
+        seconds=result.get("seconds", 0.0),
+        source=experiment.source,
+    )
+    measured_rows: Result = to_json(experiment.add_results(complete_result, plan, outcomes, root))
     for row, new in zip(rows, measured_rows["rows"], strict=True):
         new.update({key: row[key] for key in ORIGIN if key in row})
-    return {**result, "title": experiment.title, "source": experiment.source, **measured_rows}
+    return measured_rows

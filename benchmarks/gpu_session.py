@@ -21,6 +21,7 @@ from PIL import Image
 from logcosh_vae.base.environment import describe
 from logcosh_vae.base.errors import DataError, RunError
 from logcosh_vae.base.files import atomic_write, read_json, write_json
+from logcosh_vae.base.records import to_json
 from logcosh_vae.bench.gpu_results import (
     Result,
     Row,
@@ -232,7 +233,7 @@ class Session:
 
     def record(self, name: str, result: Mapping[str, Any]) -> None:
         """Keep a result, beside rows of it that were measured here before; rows that are not finite are left out."""
-        environment = {**describe(), "accelerator": self.accelerator}
+        environment = to_json(describe()) | {"accelerator": self.accelerator}
         rows = []
         for row in result["rows"]:
             if is_finite(row):

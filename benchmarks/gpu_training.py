@@ -10,13 +10,16 @@ from typing import Any
 from gpu_runs import EVALUATION_SECONDS, name_of, preparing, result_of, run_all
 from gpu_session import Session
 
+from logcosh_vae.base.environment import describe
 from logcosh_vae.base.errors import UserError
 from logcosh_vae.base.files import one_line
+from logcosh_vae.base.records import to_json
 from logcosh_vae.bench import step
 from logcosh_vae.bench.gpu_results import BENCH, Key, key_of
 from logcosh_vae.data import count_images, data_root, load_images
 from logcosh_vae.evaluation.features import load_extractor
 from logcosh_vae.experiments.autoencoders import AutoencoderExperiment, AutoencoderJob, Row
+from logcosh_vae.experiments.results import ExperimentResults, RunCounts
 from logcosh_vae.models.networks import ImageShape
 from logcosh_vae.paper.figures import FIGURES, figure
 from logcosh_vae.paper.tables import excerpt, table
@@ -65,7 +68,7 @@ class _Recorder:
         self, session: Session, experiment: AutoencoderExperiment, plan: Sequence[Sequence[AutoencoderJob]]
     ) -> None:
         self._session, self._experiment, self._plan = session, experiment, plan
-        self._measured: dict[Path, dict[str, Any]] = {}
+        self._measured: dict[Path, Any] = {}
         self._recorded = 0
 
     def finished(self) -> list[int]:
@@ -75,18 +78,22 @@ class _Recorder:
                 self._measured[job.path] = done
         return [number for number, jobs in enumerate(self._plan) if all(job.path in self._measured for job in jobs)]
 
-    def result(self, numbers: Sequence[int]) -> dict[str, Any]:
+    def result(self, numbers: Sequence[int]) -> ExperimentResults:
         """These rows as a result."""
         experiment = replace(self._experiment, rows=tuple(self._experiment.rows[number] for number in numbers))
         plan = [list(self._plan[number]) for number in numbers]
-        return {
-            "experiment": experiment.name,
-            "title": experiment.title,
-            "profile": experiment.profile,
-            "source": experiment.source,
-            **experiment.results(plan, self._measured, data_root()),
-            "workers": self._session.jobs,
-        }
+        result = ExperimentResults(
+            experiment=experiment.name,
+            title=experiment.title,
+            profile=experiment.profile,
+            rows=(),
+            environment=describe(),
+            workers=self._session.jobs,
+            runs=RunCounts(len(plan), 0),
+            seconds=0.0,
+            source=experiment.source,
+        )
+        return experiment.add_results(result, plan, self._measured, data_root())
 
     def __call__(self) -> None:
         """Record what is new; where a row spoils that, the others one by one."""
@@ -95,11 +102,11 @@ class _Recorder:
             return
         name = _name(self._experiment)
         try:
-            self._session.record(name, self.result(numbers))
+            self._session.record(name, to_json(self.result(numbers)))
         except Exception:
             for number in numbers:
                 try:
-                    self._session.record(name, self.result([number]))
+                    self._session.record(name, to_json(self.result([number])))
                 except Exception as error:
                     self._session.failed = True
                     label = name_of(self._plan[number][0])
@@ -134,7 +141,7 @@ def draw(session: Session, experiment: AutoencoderExperiment) -> None:
         return
     result = recorder.result(numbers)
     picture = FIGURES[experiment.name].draw(result, session.runs, data_root())
-    session.record(name, result)
+    session.record(name, to_json(result))
     session.picture(name, picture)
     session.say(f"{experiment.name}: drawn")
 

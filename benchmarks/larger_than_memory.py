@@ -28,8 +28,9 @@ import numpy as np
 from PIL import Image
 
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import write_json
 from logcosh_vae.data import load_images
+from logcosh_vae.experiments.results import StudyResults, write_results
+from logcosh_vae.reporting.markdown import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, DISTINCT, FEW, BATCH = 256, 500, 2_000, 50
@@ -103,6 +104,22 @@ def train(pictures: Path, out: Path, settings: list[str], group: Path | None) ->
     return result
 
 
+def markdown(results: StudyResults) -> str:
+    """Training from a file that does not fit."""
+    lines = ["| images | prepared | step | largest resident set |", "|---|--:|--:|--:|"]
+    lines += [
+        f"| {row['count']:,} | {row['bytes'] / 1e9:.1f} GB | {row['step_ms']:.0f} ms | {row['peak_mib']:,.0f} MiB |"
+        for row in results.rows
+    ]
+    allowed = results.more["allowed_bytes"]
+    limit = "no limit was set" if allowed is None else f"a limit of {allowed / 1e9:g} GB, file cache included"
+    return (
+        "\n".join(lines)
+        + f"\n\nThe same VAE (MLP) on 256x256 pictures, in order of the runs; {limit}. "
+        + provenance(results.environment, f"{results.environment.cores} cores")
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
@@ -132,15 +149,15 @@ def main() -> None:
                 row = {"images": name, "count": used, "steps": steps, "step_ms": 1e3 * sum(result["seconds"]) / steps}
                 rows.append(row | {"peak_mib": result["peak_mib"], "bytes": used * 3 * SIDE * SIDE})
                 print(rows[-1], flush=True)
-            write_json(
+            write_results(
+                StudyResults(
+                    experiment="bench-larger-than-memory",
+                    rows=tuple(rows),
+                    environment=describe(),
+                    seconds=round(time.perf_counter() - started, 1),
+                    more={"allowed_bytes": None if group is None else round(arguments.allowed * 1e9)},
+                ),
                 ROOT / "results" / "bench-larger-than-memory.json",
-                {
-                    "experiment": "bench-larger-than-memory",
-                    "allowed_bytes": None if group is None else round(arguments.allowed * 1e9),
-                    "rows": rows,
-                    "environment": describe(),
-                    "seconds": round(time.perf_counter() - started, 1),
-                },
             )
     finally:
         shutil.rmtree(work, ignore_errors=True)

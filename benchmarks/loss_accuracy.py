@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import write_json, write_text
+from logcosh_vae.base.files import write_text
+from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.losses import l1, log_cosh, squared_l2
 
 ROOT = Path(__file__).parents[1]
@@ -184,17 +186,16 @@ def main() -> None:
     begun = time.perf_counter()
     rows = measure()
     environment = describe()
-    environment["versions"]["mpmath"] = metadata.version("mpmath")
-    write_json(
+    environment = replace(environment, versions={**environment.versions, "mpmath": metadata.version("mpmath")})
+    write_results(
+        StudyResults(
+            experiment="loss-accuracy",
+            rows=tuple(rows),
+            environment=environment,
+            seconds=round(time.perf_counter() - begun, 1),
+            more={"decades_of_at": {"published": REGIONS, OURS.strip("`"): EXTENDED}, "points_a_region": POINTS},
+        ),
         RESULT,
-        {
-            "experiment": "loss-accuracy",
-            "decades_of_at": {"published": REGIONS, OURS.strip("`"): EXTENDED},
-            "points_a_region": POINTS,
-            "rows": rows,
-            "environment": environment,
-            "seconds": round(time.perf_counter() - begun, 1),
-        },
     )
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)

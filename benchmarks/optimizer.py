@@ -11,14 +11,14 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from logcosh_vae.base.files import write_json
 from logcosh_vae.base.memory import keep_freed_memory
+from logcosh_vae.base.records import write_record
 from logcosh_vae.bench import step
+from logcosh_vae.bench.records import BenchRow
 from logcosh_vae.bench.suite import CONV, MLP
 from logcosh_vae.bench.timing import in_turns, record, row
 from logcosh_vae.paper.tables import LAPTOP_WIDTH
@@ -89,7 +89,7 @@ def main() -> None:
     arguments = parser.parse_args()
     started = time.perf_counter()
     keep_freed_memory()
-    rows: list[dict[str, Any]] = []
+    rows: list[BenchRow] = []
     for model, network, width, threads in ROWS:
         use_threads(threads)
         config, pixels = step.config_of(network, width), step.images()
@@ -101,9 +101,9 @@ def main() -> None:
         rows.append(row(what, times, TORCH, threads=threads))
         print(rows[-1], flush=True)
     result = record(
-        "optimizer", rows, threads=max(each["threads"] for each in rows), rounds=arguments.rounds, started=started
+        "optimizer", rows, threads=max(threads for *_, threads in ROWS), rounds=arguments.rounds, started=started
     )
-    write_json(ROOT / "results" / "bench-optimizer.json", result)
+    write_record(result, ROOT / "results" / "bench-optimizer.json")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ import numpy as np
 from PIL import Image
 
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import write_json
+from logcosh_vae.experiments.results import StudyResults, write_results
+from logcosh_vae.reporting.markdown import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -102,6 +103,18 @@ def prepare(path: Path, cache: Path) -> dict[str, Any]:
     return result
 
 
+def markdown(results: StudyResults) -> str:
+    """What preparing large sets took."""
+    lines = ["| set | pictures | memory above the imports | pictures a second |", "|---|---|--:|--:|"]
+    for row in results.rows:
+        width, height = row["picture"]
+        kind = f"{row['bytes'] / 1e9:.1f} GB of {'JPEG' if row['kind'] == 'jpg' else 'PNG'}"
+        holder = "zip file" if row["set"].endswith(".zip") else "folder"
+        count = f"{row['pictures']:,} of {width}x{height}"
+        lines.append(f"| {holder}, {kind} | {count} | {row['peak_mib']:.0f} MiB | {row['pictures_per_second']:.0f} |")
+    return "\n".join(lines) + "\n\n" + provenance(results.environment, f"{results.environment.cores} cores")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
@@ -134,13 +147,13 @@ def main() -> None:
             rows.append(row)
         finally:
             shutil.rmtree(work)
-    result = {
-        "experiment": "bench-prepare",
-        "rows": rows,
-        "environment": describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    write_json(ROOT / "results" / "bench-prepare.json", result)
+    result = StudyResults(
+        experiment="bench-prepare",
+        rows=tuple(rows),
+        environment=describe(),
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    write_results(result, ROOT / "results" / "bench-prepare.json")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from logcosh_vae.base.files import write_json
+from logcosh_vae.base.records import write_record
+from logcosh_vae.bench.records import BenchRow
 from logcosh_vae.bench.timing import record, row
 from logcosh_vae.training.run_folder import RunFolder
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     arguments = parser.parse_args()
     started = time.perf_counter()
-    rows: list[dict[str, Any]] = []
+    rows: list[BenchRow] = []
     with tempfile.TemporaryDirectory() as folder:
         for what, (settings, steps) in MODELS.items():
             root = ["--data-root", str(arguments.data_root)] if arguments.data_root else []
@@ -58,10 +58,8 @@ def main() -> None:
                     times[name].append(seconds(1 if name == ONE else 2, [*settings, *root], out) / steps)
             rows.append(row(what, times, ONE))
             print(rows[-1], flush=True)
-    write_json(
-        ROOT / "results" / "bench-processes.json",
-        record("processes", rows, threads=1, rounds=arguments.rounds, started=started),
-    )
+    results = record("processes", rows, threads=1, rounds=arguments.rounds, started=started)
+    write_record(results, ROOT / "results" / "bench-processes.json")
 
 
 if __name__ == "__main__":

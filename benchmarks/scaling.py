@@ -20,8 +20,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from logcosh_vae.base.environment import describe
-from logcosh_vae.base.files import write_json
+from logcosh_vae.base.records import read_record
+from logcosh_vae.bench.records import BenchResults
+from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.models.networks import ImageShape
+from logcosh_vae.reporting.tables import duration
 from logcosh_vae.training.builders import build_model
 from logcosh_vae.training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
 from logcosh_vae.training.distributed import MESSAGE
@@ -125,11 +128,37 @@ def estimate(work: Work, gpus: int, batches_a_second: float) -> dict[str, Any]:
     }
 
 
+def markdown(results: StudyResults) -> str:
+    """What each training costs on each number of GPUs, and on what that rests."""
+    causes = list(results.rows[0]["estimates"][0]["step_seconds"])
+    lines = []
+    for row in results.rows:
+        lines += [
+            f"**{row['work']}**: {row['operations_an_image'] / 1e9:.1f} billion operations an image and step, "
+            f"{row['parameters'] / 1e6:.0f} million parameters, {row['images']:,} images, {row['epochs']} epochs.",
+            "",
+            "| GPUs | used by one run | images a GPU | "
+            + " | ".join(f"{cause}, ms" for cause in causes)
+            + " | bottleneck | whole |",
+            "|--:|--:|--:|" + "--:|" * len(causes) + "---|--:|",
+        ]
+        for each in row["estimates"]:
+            cells = [f"{1e3 * each['step_seconds'][cause]:.2f}" for cause in causes]
+            counts = f"{each['gpus']} | {each['used']} | {each['images_a_gpu']}"
+            lines.append(
+                f"| {counts} | {' | '.join(cells)} | {each['bottleneck']} | {duration(3600 * each['hours'])} |"
+            )
+        lines.append("")
+    lines += [f"- assumed: {name}: {value:g}" for name, value in results.more["assumed"].items()]
+    lines += [f"- measured: {name}: {value:,.0f}" for name, value in results.more["measured"].items()]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     started = time.perf_counter()
-    data = json.loads((ROOT / "results" / "bench-data.json").read_text(encoding="utf-8"))
-    colour = next(row for row in data["rows"] if "64x64" in row["what"])
-    rate = 1.0 / colour["seconds"]["logcosh-vae"]["median"]
+    data = read_record(BenchResults, ROOT / "results" / "bench-data.json")
+    colour = next(row for row in data.rows if "64x64" in row.what)
+    rate = 1.0 / colour.seconds["logcosh-vae"].median
     rows = [
         {
             "work": work.name,
@@ -143,16 +172,15 @@ def main() -> None:
     ]
     for row in rows:
         print(json.dumps(row, indent=1))
-    write_json(
+    write_results(
+        StudyResults(
+            experiment="scaling",
+            rows=tuple(rows),
+            environment=describe(),
+            seconds=round(time.perf_counter() - started, 1),
+            more={"assumed": ASSUMED, "measured": {"batches of 100 64x64 colour images a second, one core": rate}},
+        ),
         ROOT / "results" / "scaling.json",
-        {
-            "experiment": "scaling",
-            "assumed": ASSUMED,
-            "measured": {"batches of 100 64x64 colour images a second, one core": rate},
-            "rows": rows,
-            "environment": describe(),
-            "seconds": round(time.perf_counter() - started, 1),
-        },
     )
 
 

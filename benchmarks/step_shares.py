@@ -12,13 +12,13 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from logcosh_vae.base.files import write_json
 from logcosh_vae.base.memory import keep_freed_memory
+from logcosh_vae.base.records import write_record
 from logcosh_vae.bench import step
+from logcosh_vae.bench.records import BenchRow
 from logcosh_vae.bench.suite import MLP
 from logcosh_vae.bench.timing import Contender, in_turns, record, row
 from logcosh_vae.data.batches import Batch, to_unit
@@ -87,15 +87,15 @@ def main() -> None:
     arguments = parser.parse_args()
     started = time.perf_counter()
     keep_freed_memory()
-    rows: list[dict[str, Any]] = []
+    rows: list[BenchRow] = []
     for threads in (1, 2):
         use_threads(threads)
         times = in_turns(contenders(), rounds=arguments.rounds, seconds=0.4)
         what = f"{MLP}, {threads} thread{'s' * (threads > 1)}"
         rows.append(row(what, times, step.LIMIT, threads=threads))
-        print(what, {name: round(each["median"], 2) for name, each in rows[-1]["ratio"].items()}, flush=True)
+        print(what, {name: round(each.median, 2) for name, each in rows[-1].ratio.items()}, flush=True)
     result = record("step-shares", rows, threads=2, rounds=arguments.rounds, started=started)
-    write_json(ROOT / "results" / "bench-step-shares.json", result)
+    write_record(result, ROOT / "results" / "bench-step-shares.json")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
-"""README and docs say what the results say, and lead where they say they do."""
+"""README and docs agree with the results; their links, file names and code examples are correct."""
 
 import doctest
 import importlib
 import json
+import operator
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from logcosh_vae import losses
-
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGE = ROOT / "src" / "logcosh_vae"
 EXAMPLES = sorted(path for path in PACKAGE.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8"))
 TABLES = sorted((ROOT / "results").glob("table*.json"))
@@ -28,9 +27,18 @@ def test_tables_in_the_docs_are_those_of_the_results(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
@@ -46,13 +54,28 @@ def test_results_say_where_they_come_from(path: Path) -> None:
             assert len(values["values"]) == len(row["seeds"])
 
 
-def test_every_code_path_in_the_paper_page_exists() -> None:
-    text = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
-    package = ROOT / "src" / "logcosh_vae"
-    for name in re.findall(r"`logcosh_vae\.losses\.(\w+)`", text):
-        assert name in losses.__all__
-    for path in re.findall(r"`([a-z_/]+\.py)`", text):
-        assert (package / path).is_file(), path
+@pytest.mark.parametrize("page", ["paper.md", "architecture.md"])
+def test_files_and_names_of_the_code_exist(page: str) -> None:
+    text = " ".join((ROOT / "docs" / page).read_text(encoding="utf-8").split())
+    for path in re.findall(r"`([a-z_/]+\.(?:py|c))`", text):
+        assert (PACKAGE / path).is_file() or (ROOT / path).is_file(), path
+    for path, names in re.findall(r"`([a-z_/]+)\.py`:((?: `[\w.]+`,?)+)", text):
+        module = importlib.import_module(f"logcosh_vae.{path.removesuffix('/__init__').replace('/', '.')}")
+        for name in re.findall(r"`([\w.]+)`", names):
+            if name.endswith(".py"):
+                continue  # the next file of a list
+            assert operator.attrgetter(name)(module), f"{path}.py has no {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_the_pages_hold(page: Path) -> None:
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
+def test_every_package_is_in_the_architecture_page() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", text, flags=re.M)
+    assert set(named) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
 
 @pytest.mark.parametrize("source", EXAMPLES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Make a virtual environment in $1 with $PYTHON (3.11 or newer). Debian ships venv apart from python3, so where
-# it is missing: pip's own `virtualenv` if there, then Debian's package when allowed to install it, then a plain word.
+# Create a virtual environment in $1 with $PYTHON (3.11 or newer; default: python3).
+# Debian packages the venv module separately. If it is missing, use virtualenv if it is installed; else, as root,
+# install Debian's python3-venv; else stop with an error that says what to install.
 set -eu
 target=$1
 python=${PYTHON:-python3}

@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from logcosh_vae.base.devices import takes_bfloat16
+from logcosh_vae.base.environment import describe
 from logcosh_vae.base.errors import PeerError
 from logcosh_vae.bench import batches, measuring, side_by_side, step, suite
 from logcosh_vae.bench.loss import LIMIT, LOSSES, MSE
@@ -40,12 +41,12 @@ def test_a_machine_that_slows_down_favours_nobody(drift: float) -> None:
     both = [machine.contender("a", 3e-3, unit=5), machine.contender("b", 1e-3)]
     times = in_turns(both, rounds=10, seconds=0.5, clock=lambda: machine.now)
     assert [len(values) for values in times.values()] == [10, 10]
-    assert ratio(times, "a", "b")["median"] == pytest.approx(3.0, rel=0.01)
+    assert ratio(times, "a", "b").median == pytest.approx(3.0, rel=0.01)
     assert all(count % 5 == 0 for count in machine.counts["a"])
     assert len(set(machine.counts["b"][-10:])) == 1
     result = row("work", times, "b", threads=1)
-    assert result["ratio"].keys() == {"a"}
-    low, median, high = (result["seconds"]["b"][name] for name in ("low", "median", "high"))
+    assert result.ratio.keys() == {"a"}
+    low, median, high = (getattr(result.seconds["b"], name) for name in ("low", "median", "high"))
     assert low <= median <= high
     if drift:
         assert high > low
@@ -87,9 +88,9 @@ def test_a_benchmark_says_where_it_was_measured(monkeypatch: pytest.MonkeyPatch)
     seen = []
     result = suite.run("loss", rounds=2, progress=lambda *where: seen.append(where))
     assert seen == [("1,000 elements", 1, 2), ("1,000 elements", 2, 2)]
-    assert {"machine", "cores", "versions", "commit"} <= result["environment"].keys()
-    assert result["rows"][0]["elements"] == 1000
-    assert result["rows"][0]["ratio"].keys() == {*LOSSES, LIMIT} - {MSE}
+    assert result.environment == describe()
+    assert result.rows[0].more["elements"] == 1000
+    assert result.rows[0].ratio.keys() == {*LOSSES, LIMIT} - {MSE}
     assert bench_table(result).row_count == len(LOSSES) + 1
     assert [time_text(seconds) for seconds in (2.5, 0.0123, 4.56e-6)] == ["2.5 s", "12.3 ms", "4.56 µs"]
 

@@ -100,8 +100,8 @@ def test_measures_of_other_pictures_are_made_anew(
     _picture(test / "1.png", 7)
     assert job.cached_result() is None
     after = job.run()
-    assert (after["ssim"][0], after["images"]) == (before["ssim"][0], before["images"])
-    assert after["ssim"][1] != before["ssim"][1]
+    assert (after.ssim[0], after.images) == (before.ssim[0], before.images)
+    assert after.ssim[1] != before.ssim[1]
     monkeypatch.setattr(evaluation, "RESTORATION", versions.RESTORATION + 1)
     assert job.cached_result() is None
 

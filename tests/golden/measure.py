@@ -313,7 +313,7 @@ def main() -> None:
         for line in differences(known.get(name, {}), values[name], section, name):
             raised = known["versions"].get(section.version, 0) < values["versions"][section.version]
             moved |= not raised
-            print(line if raised else f"{line}; raise {section.version.upper()} in logcosh_vae/versions.py")
+            print(line if raised else f"{line}; raise {section.version.upper()} in src/logcosh_vae/base/versions.py")
     if moved:
         sys.exit("values have moved and their versions have not")
     if write:

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 import logcosh_vae
-from logcosh_vae import losses
 from logcosh_vae.base.settings import override
-from logcosh_vae.evaluation.evaluate import EvaluationConfig, evaluate
+from logcosh_vae.evaluation.evaluate import evaluate
+from logcosh_vae.evaluation.records import EvaluationConfig
 from logcosh_vae.losses import l1, log_cosh, log_cosh_grad, log_cosh_surrogate, squared_l2
 from logcosh_vae.restoration.config import RestorationConfig
 from logcosh_vae.restoration.training import load_restoration, train_restoration
@@ -67,7 +67,7 @@ def test_log_cosh_uses_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("computed operation by operation")
 
-    monkeypatch.setattr(losses, "_residual", refuse)
+    monkeypatch.setattr("logcosh_vae.losses.autograd.residual", refuse)
     prediction = torch.randn(1_000, device="cuda", requires_grad=True)
     log_cosh(prediction, torch.zeros_like(prediction), a=100.0).sum().backward()
     log_cosh_grad(prediction, torch.zeros_like(prediction), a=100.0, factor=0.5)
@@ -110,9 +110,9 @@ def test_a_run_is_measured_alike_on_both(tmp_path: Path, data_root: Path) -> Non
     run = train(config, tmp_path / "run", root=data_root)
     few = EvaluationConfig(sharpness_images=200, fid_images=500)
     results = [evaluate(run.path, few, root=data_root, device=device) for device in (None, "cpu")]
-    assert [result["device"] for result in results] == ["cuda", "cpu"]
-    for part in ("metrics", "test"):
-        assert results[0][part] == pytest.approx(results[1][part], rel=1e-3), part
+    assert [result.device for result in results] == ["cuda", "cpu"]
+    assert results[0].metrics == pytest.approx(results[1].metrics, rel=1e-3)
+    assert results[0].test == pytest.approx(results[1].test, rel=1e-3)
 
 
 def test_restoration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

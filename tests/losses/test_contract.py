@@ -1,4 +1,4 @@
-"""What every registered loss keeps to, and what `LogCoshLoss` and the gradient-only form add."""
+"""Behaviour that every registered loss guarantees, `LogCoshLoss`, and the surrogate of log-cosh."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from logcosh_vae.losses import LOSSES, LogCoshLoss, Loss, LossKind, l1, log_cosh
 
 A = 2.5
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-ALL = [make_loss(name, A if kind.takes_a else None) for name, kind in LOSSES.items()]
-SMOOTH = [loss for loss in ALL if math.isfinite(loss.curvature)]
-every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
+LOSSES_UNDER_TEST = [make_loss(name, A if kind.takes_a else None) for name, kind in LOSSES.items()]
+SMOOTH = [loss for loss in LOSSES_UNDER_TEST if math.isfinite(loss.curvature)]
+every_loss = pytest.mark.parametrize("loss", LOSSES_UNDER_TEST, ids=lambda loss: loss.name)
 smooth_loss = pytest.mark.parametrize("loss", SMOOTH, ids=lambda loss: loss.name)
-# torch's own warnings: from its forward-mode derivatives, and from its compiler where there is a custom function
-torch_uses_its_old_compiler = pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
-torch_makes_an_empty_function = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+# warnings raised inside torch: by forward-mode differentiation, and by its compiler for a custom autograd function
+ignore_torch_jit_warning = pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
+ignore_empty_function_warning = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    """The tensors are tiny: on a shared machine a second thread only waits."""
+    """Use one thread: the tensors are tiny, and on a shared machine a second thread only waits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -54,7 +54,7 @@ def gradient(function: object, prediction: Tensor, target: Tensor) -> Tensor:
 
 @every_loss
 @pytest.mark.parametrize("shapes", [((2, 3), (3,)), ((2, 1), (2, 3)), ((), (1,)), ((0,), (0, 1))])
-def test_unequal_shapes_are_an_error_that_names_both(loss: Loss, shapes: tuple[tuple[int, ...], ...]) -> None:
+def test_unequal_shapes_are_rejected_and_named(loss: Loss, shapes: tuple[tuple[int, ...], ...]) -> None:
     for function in (loss.value, loss.surrogate):
         with pytest.raises(ValueError, match="shape") as caught:
             function(torch.zeros(shapes[0]), torch.zeros(shapes[1]))
@@ -63,7 +63,7 @@ def test_unequal_shapes_are_an_error_that_names_both(loss: Loss, shapes: tuple[t
 
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
-def test_other_dtypes_are_an_error_that_names_them(loss: Loss, dtype: torch.dtype) -> None:
+def test_unsupported_dtypes_are_rejected_and_named(loss: Loss, dtype: torch.dtype) -> None:
     for function in (loss.value, loss.surrogate):
         with pytest.raises(TypeError, match=f"prediction .*{dtype}"):
             function(torch.zeros(2, dtype=dtype), torch.zeros(2))
@@ -75,7 +75,9 @@ def test_other_dtypes_are_an_error_that_names_them(loss: Loss, dtype: torch.dtyp
 
 @every_loss
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(FLOATS, FLOATS)))
-def test_dtypes_promote_and_gradients_keep_their_own(loss: Loss, first: torch.dtype, second: torch.dtype) -> None:
+def test_value_has_the_promoted_dtype_and_gradients_those_of_their_inputs(
+    loss: Loss, first: torch.dtype, second: torch.dtype
+) -> None:
     prediction, target = pair(4, 3)
     prediction, target = prediction.to(first).requires_grad_(), target.to(second).requires_grad_()
     value = loss.value(prediction, target)
@@ -87,7 +89,7 @@ def test_dtypes_promote_and_gradients_keep_their_own(loss: Loss, first: torch.dt
 
 
 @every_loss
-def test_any_memory_layout_and_any_shape(loss: Loss) -> None:
+def test_memory_layout_does_not_change_the_result_and_any_shape_is_accepted(loss: Loss) -> None:
     prediction, target = pair(6, 8)
     expected = loss.value(prediction, target)
     torch.testing.assert_close(loss.value(prediction.t(), target.t()), expected.t())
@@ -105,7 +107,7 @@ def test_any_memory_layout_and_any_shape(loss: Loss) -> None:
 
 @every_loss
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_symmetric_zero_at_equality_positive_elsewhere(loss: Loss, dtype: torch.dtype) -> None:
+def test_loss_is_symmetric_zero_at_equality_and_positive_elsewhere(loss: Loss, dtype: torch.dtype) -> None:
     prediction, target = pair(50, dtype=dtype)
     value = loss.value(prediction, target)
     assert torch.equal(value, loss.value(target, prediction))
@@ -115,17 +117,17 @@ def test_symmetric_zero_at_equality_positive_elsewhere(loss: Loss, dtype: torch.
 
 
 @every_loss
-def test_nan_in_nan_out_and_infinity_is_infinitely_wrong(loss: Loss) -> None:
+def test_nan_propagates_and_an_infinite_residual_has_infinite_loss(loss: Loss) -> None:
     nan, inf = math.nan, math.inf
     value = loss.value(torch.tensor([nan, 1.0, nan, inf, -inf, 1.0]), torch.tensor([1.0, nan, nan, 1.0, 1.0, inf]))
     assert value[:3].isnan().all()
     assert value[3:].tolist() == [inf] * 3
-    if loss in SMOOTH:  # torch's sign(nan) is 0
+    if loss in SMOOTH:  # L1 is excluded: torch's sign(nan) is 0
         assert gradient(loss.value, torch.tensor([nan]), torch.ones(1)).isnan().all()
 
 
 @every_loss
-def test_the_gradient_of_the_target_is_the_opposite(loss: Loss) -> None:
+def test_gradient_of_the_target_is_the_negated_gradient_of_the_prediction(loss: Loss) -> None:
     prediction, target = pair(5, 4, requires_grad=True)
     both = torch.autograd.grad(loss.value(prediction, target).sum(), (prediction, target))
     assert torch.equal(both[0], -both[1])
@@ -136,8 +138,8 @@ def test_the_gradient_of_the_target_is_the_opposite(loss: Loss) -> None:
 
 
 @smooth_loss
-@torch_uses_its_old_compiler
-def test_first_and_second_derivatives_numerically(loss: Loss) -> None:
+@ignore_torch_jit_warning
+def test_first_and_second_derivatives_agree_with_finite_differences(loss: Loss) -> None:
     for needs in ((True, True), (True, False), (False, True)):
         inputs = tuple(x.requires_grad_(need) for x, need in zip(pair(3, 2), needs, strict=True))
         assert torch.autograd.gradcheck(loss.value, inputs, check_forward_ad=True, check_batched_grad=True)
@@ -145,10 +147,10 @@ def test_first_and_second_derivatives_numerically(loss: Loss) -> None:
 
 
 @every_loss
-@torch_uses_its_old_compiler
-def test_function_transforms(loss: Loss) -> None:
+@ignore_torch_jit_warning
+def test_function_transforms_agree_with_autograd(loss: Loss) -> None:
     prediction, target = pair(5, 3)
-    value, slope = loss.value(prediction, target), gradient(loss.value, prediction, target)
+    value, expected_grad = loss.value(prediction, target), gradient(loss.value, prediction, target)
     torch.testing.assert_close(vmap(loss.value)(prediction, target), value)
     torch.testing.assert_close(vmap(loss.value, (0, None))(prediction, target[0])[0], value[0])
     torch.testing.assert_close(vmap(loss.value, (None, 0))(prediction[0], target)[0], value[0])
@@ -156,19 +158,21 @@ def test_function_transforms(loss: Loss) -> None:
     def total(p: Tensor, q: Tensor) -> Tensor:
         return loss.value(p, q).sum()
 
-    torch.testing.assert_close(grad(total)(prediction, target), slope)
-    torch.testing.assert_close(vmap(grad(total))(prediction, target), slope)
-    torch.testing.assert_close(vmap(grad(total, argnums=1), (0, None))(prediction, target[0])[0], -slope[0])
+    torch.testing.assert_close(grad(total)(prediction, target), expected_grad)
+    torch.testing.assert_close(vmap(grad(total))(prediction, target), expected_grad)
+    torch.testing.assert_close(vmap(grad(total, argnums=1), (0, None))(prediction, target[0])[0], -expected_grad[0])
     torch.testing.assert_close(jvp(loss.value, (prediction, target), (target, target))[1], torch.zeros_like(value))
-    torch.testing.assert_close(jvp(lambda p: loss.value(p, target), (prediction,), (target,))[1], slope * target)
+    torch.testing.assert_close(
+        jvp(lambda p: loss.value(p, target), (prediction,), (target,))[1], expected_grad * target
+    )
     curvature = hessian(total)(target[0], target[0])
     if loss in SMOOTH:
         torch.testing.assert_close(curvature, loss.curvature * torch.eye(3, dtype=torch.float64))
 
 
 @every_loss
-@torch_makes_an_empty_function
-def test_traces_without_a_graph_break(loss: Loss) -> None:
+@ignore_empty_function_warning
+def test_loss_and_surrogate_compile_without_a_graph_break(loss: Loss) -> None:
     torch.compiler.reset()
     for function in (loss.value, loss.surrogate):
         compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
@@ -178,10 +182,10 @@ def test_traces_without_a_graph_break(loss: Loss) -> None:
             torch.testing.assert_close(gradient(compiled, prediction, target), gradient(function, prediction, target))
 
 
-@torch_makes_an_empty_function
-@torch_uses_its_old_compiler
+@ignore_empty_function_warning
+@ignore_torch_jit_warning
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_log_cosh_compiled_to_machine_code(dynamic: bool) -> None:
+def test_log_cosh_compiled_by_inductor_agrees_with_eager_mode(dynamic: bool) -> None:
     torch.compiler.reset()
     module = LogCoshLoss(A, reduction="none")
     compiled = torch.compile(module, fullgraph=True, dynamic=dynamic)
@@ -195,9 +199,9 @@ def test_log_cosh_compiled_to_machine_code(dynamic: bool) -> None:
         )
 
 
-@torch_makes_an_empty_function
+@ignore_empty_function_warning
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_reductions_trace_without_a_graph_break(reduction: str) -> None:
+def test_reductions_compile_without_a_graph_break(reduction: str) -> None:
     torch.compiler.reset()
     module = LogCoshLoss(A, reduction)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
@@ -208,7 +212,7 @@ def test_reductions_trace_without_a_graph_break(reduction: str) -> None:
 
 
 @every_loss
-def test_surrogate_form_has_the_true_gradient(loss: Loss) -> None:
+def test_surrogate_has_the_gradient_of_the_loss(loss: Loss) -> None:
     prediction, target = pair(20, dtype=torch.float32)
     assert torch.equal(gradient(loss.surrogate, prediction, target), gradient(loss.value, prediction, target))
 
@@ -216,17 +220,17 @@ def test_surrogate_form_has_the_true_gradient(loss: Loss) -> None:
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(), (0, 3), (20, 7), (3, 2, 5, 5)])
-def test_the_slope_is_the_gradient_times_a_factor(loss: Loss, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def test_grad_is_the_gradient_times_the_factor(loss: Loss, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     prediction, target = pair(*shape, dtype=dtype)
-    slope = loss.grad(prediction.clone().requires_grad_(), target, 0.25)
-    assert slope.dtype == dtype
-    assert not slope.requires_grad
-    assert torch.equal(slope, gradient(lambda *both: 0.25 * loss.value(*both), prediction, target))
+    obtained = loss.grad(prediction.clone().requires_grad_(), target, 0.25)
+    assert obtained.dtype == dtype
+    assert not obtained.requires_grad
+    assert torch.equal(obtained, gradient(lambda *both: 0.25 * loss.value(*both), prediction, target))
     with torch.no_grad():
-        assert torch.equal(loss.grad(prediction, target, 0.25), slope)
+        assert torch.equal(loss.grad(prediction, target, 0.25), obtained)
 
 
-def test_a_slope_is_the_prediction_s_and_wants_targets_of_its_shape() -> None:
+def test_grad_has_the_dtype_of_the_prediction_and_rejects_another_shape() -> None:
     for loss in (make_loss("l2"), make_loss("log-cosh", A)):
         assert loss.grad(torch.rand(3), torch.rand(3, dtype=torch.float64)).dtype == torch.float32
         with pytest.raises(ValueError, match="same shape"):
@@ -234,8 +238,8 @@ def test_a_slope_is_the_prediction_s_and_wants_targets_of_its_shape() -> None:
 
 
 @every_loss
-def test_surrogate_form_trains_to_the_same_weights(loss: Loss) -> None:
-    def trained(function: object) -> Tensor:
+def test_training_with_the_surrogate_gives_the_same_weights(loss: Loss) -> None:
+    def trained_weights(function: object) -> Tensor:
         assert callable(function)
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6), nn.Sigmoid())
@@ -247,26 +251,26 @@ def test_surrogate_form_trains_to_the_same_weights(loss: Loss) -> None:
             optimizer.step()
         return torch.cat([p.detach().flatten() for p in net.parameters()])
 
-    torch.testing.assert_close(trained(loss.surrogate), trained(loss.value), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(trained_weights(loss.surrogate), trained_weights(loss.value), rtol=1e-5, atol=1e-6)
 
 
-def test_surrogate_form_gives_the_target_no_gradient() -> None:
+def test_surrogate_gives_the_target_no_gradient() -> None:
     prediction, target = pair(3, requires_grad=True)
     make_loss("log-cosh", A).surrogate(prediction, target).sum().backward()
     assert prediction.grad is not None
     assert target.grad is None
 
 
-def test_only_the_inputs_are_kept_for_the_backward_pass() -> None:
+def test_only_the_inputs_are_saved_for_the_backward_pass() -> None:
     prediction, target = pair(4, dtype=torch.float32, requires_grad=True)
-    kept: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+    saved: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
         log_cosh(prediction, target, a=A)
-    assert {x.data_ptr() for x in kept} == {prediction.data_ptr(), target.data_ptr()}
+    assert {x.data_ptr() for x in saved} == {prediction.data_ptr(), target.data_ptr()}
 
 
 @pytest.mark.parametrize("a", [0, 0.0, -1.0, math.nan, math.inf, -math.inf, 10**400])
-def test_a_out_of_range_is_an_error_that_names_it(a: float) -> None:
+def test_a_out_of_range_is_rejected_and_named(a: float) -> None:
     for make in (
         lambda: log_cosh(torch.zeros(1), torch.zeros(1), a=a),
         lambda: LogCoshLoss(a),
@@ -277,13 +281,13 @@ def test_a_out_of_range_is_an_error_that_names_it(a: float) -> None:
 
 
 @pytest.mark.parametrize("a", [True, "1", None, 1j, torch.tensor(1.0)])
-def test_a_of_another_type_is_an_error_that_names_it(a: object) -> None:
+def test_a_that_is_not_a_real_number_is_rejected_and_named(a: object) -> None:
     with pytest.raises(TypeError, match="a must be a positive finite number, got "):
         LogCoshLoss(a)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_module_behaves_as_a_torch_loss(reduction: str) -> None:
+def test_module_reduces_like_a_torch_loss_and_has_no_state(reduction: str) -> None:
     module = LogCoshLoss(100, reduction=reduction)
     prediction, target = pair(4, 3)
     values = log_cosh(prediction, target, a=100.0)
@@ -291,17 +295,17 @@ def test_module_behaves_as_a_torch_loss(reduction: str) -> None:
     assert repr(module) == f"LogCoshLoss(a=100.0, reduction='{reduction}')"
     assert not module.state_dict()
     assert not list(module.parameters())
-    for same in (module, pickle.loads(pickle.dumps(module)), copy.deepcopy(module), module.half()):
-        torch.testing.assert_close(same(prediction, target), expected, rtol=0, atol=0)
+    for copied in (module, pickle.loads(pickle.dumps(module)), copy.deepcopy(module), module.half()):
+        torch.testing.assert_close(copied(prediction, target), expected, rtol=0, atol=0)
     assert repr(LogCoshLoss()) == "LogCoshLoss(a=1.0, reduction='mean')"
 
 
-def test_module_rejects_another_reduction() -> None:
+def test_module_rejects_an_unknown_reduction() -> None:
     with pytest.raises(ValueError, match="'average'"):
         LogCoshLoss(reduction="average")
 
 
-def test_make_loss() -> None:
+def test_make_loss_binds_a_and_rejects_unknown_names_and_parameters() -> None:
     assert make_loss("log-cosh") == Loss("log-cosh", 1.0)
     assert [make_loss("l2").value(*pair(3)).tolist(), make_loss("l1").value(*pair(3)).tolist()] == [
         squared_l2(*pair(3)).tolist(),
@@ -310,19 +314,19 @@ def test_make_loss() -> None:
     assert [loss.curvature for loss in (make_loss("l2"), make_loss("l1"), make_loss("log-cosh", 7))] == [2, math.inf, 7]
     with pytest.raises(ValueError, match="unknown loss 'logcosh': did you mean 'log-cosh'"):
         make_loss("logcosh")
-    with pytest.raises(ValueError, match="'l2' takes no a, got 3"):
+    with pytest.raises(ValueError, match="'l2' has no parameter a, got a=3"):
         make_loss("l2", 3.0)
 
 
 @every_loss
-def test_a_bound_loss_is_plain_data(loss: Loss) -> None:
-    again = pickle.loads(pickle.dumps(loss))
-    assert again == loss
-    assert hash(again) == hash(loss)
-    assert torch.equal(again.value(*pair(3)), loss.value(*pair(3)))
+def test_bound_loss_compares_hashes_and_pickles(loss: Loss) -> None:
+    copied = pickle.loads(pickle.dumps(loss))
+    assert copied == loss
+    assert hash(copied) == hash(loss)
+    assert torch.equal(copied.value(*pair(3)), loss.value(*pair(3)))
 
 
-def test_a_new_loss_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_is_added_with_one_function_and_one_registry_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     def fourth_power(prediction: Tensor, target: Tensor) -> Tensor:
         return (prediction - target) ** 4
 
@@ -332,7 +336,7 @@ def test_a_new_loss_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(loss.grad(torch.tensor([2.0]), torch.tensor([0.0]), 0.5), torch.tensor([16.0]))
 
 
-def test_examples_in_the_docs() -> None:
+def test_examples_in_the_docs_hold() -> None:
     page = Path(__file__).parents[2] / "docs" / "losses.md"
     result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert result.attempted > 5
@@ -347,5 +351,5 @@ def test_the_loss_alone_imports_nothing_but_torch() -> None:
         "after = {name.partition('.')[0] for name in sys.modules}\n"
         "print(*sorted(after - before - sys.stdlib_module_names))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["logcosh_vae"]
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.split() == ["logcosh_vae"]

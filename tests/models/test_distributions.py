@@ -1,4 +1,4 @@
-"""Divergences against torch.distributions, and against the definition written out in NumPy."""
+"""KL divergence and MMD: compared with torch.distributions and with their definitions in NumPy."""
 
 import numpy as np
 import pytest
@@ -19,13 +19,13 @@ def test_kl_agrees_with_torch_distributions(seed: int, n: int, d: int) -> None:
     torch.testing.assert_close(kl_divergence(mean, log_variance), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_kl_keeps_its_digits_where_the_posterior_has_collapsed() -> None:
+def test_kl_is_accurate_where_the_posterior_has_collapsed_onto_the_prior() -> None:
     log_variance = torch.tensor([[1e-4, -1e-4]])
-    # to second order the term is lv^2 / 4
+    # to second order, each term is log_variance^2 / 4
     torch.testing.assert_close(kl_divergence(torch.zeros(1, 2), log_variance).item(), 5e-9, rtol=0.2, atol=0.0)
 
 
-def test_posterior_is_finite_whatever_the_encoder_says() -> None:
+def test_posterior_and_its_gradient_are_finite_for_extreme_encoder_outputs() -> None:
     parameters = torch.tensor([[0.0, 0.0, 1e30, -1e30], [1.0, -1.0, torch.inf, -torch.inf]], requires_grad=True)
     posterior = DiagonalGaussian.from_parameters(parameters)
     total = posterior.sample(make_generator(0, "test")).sum() + posterior.kl().sum()
@@ -73,6 +73,6 @@ def test_mmd_is_unbiased_at_the_prior_and_positive_away_from_it() -> None:
 
 
 @pytest.mark.parametrize("shapes", [((1, 2), (1, 2)), ((3, 2), (4, 2)), ((4,), (4,))])
-def test_mmd_names_samples_it_cannot_use(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+def test_mmd_rejects_samples_of_unsupported_shape(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match=r"\(n, d\)"):
         mmd(torch.zeros(shapes[0]), torch.zeros(shapes[1]))

@@ -1,4 +1,4 @@
-"""What every model with every network keeps to."""
+"""Behaviour that every model guarantees with every network."""
 
 import pytest
 import torch
@@ -25,7 +25,9 @@ def build(family: str, network: str, shape: tuple[int, int, int] = (1, 28, 28)) 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("family", "network"), COMBINATIONS)
-def test_shapes_and_range(family: str, network: str, shape: tuple[int, int, int]) -> None:
+def test_images_have_the_shape_of_the_input_and_values_in_0_1(
+    family: str, network: str, shape: tuple[int, int, int]
+) -> None:
     model = build(family, network, shape).eval()
     x = torch.rand(6, *shape, generator=make_generator(0, "x"))
     output = model(x, make_generator(0, "noise"))
@@ -40,7 +42,7 @@ def test_shapes_and_range(family: str, network: str, shape: tuple[int, int, int]
 
 
 @pytest.mark.parametrize(("family", "network"), COMBINATIONS)
-def test_noise_comes_from_the_generator_alone(family: str, network: str) -> None:
+def test_results_depend_on_the_given_generator_only(family: str, network: str) -> None:
     model = build(family, network).eval()
     x = torch.rand(2, 1, 28, 28, generator=make_generator(0, "x"))
     first = model(x, make_generator(0, "noise")).x_hat
@@ -50,50 +52,61 @@ def test_noise_comes_from_the_generator_alone(family: str, network: str) -> None
     assert not torch.equal(model.sample(3, make_generator(1, "z")), model.sample(3, make_generator(2, "z")))
 
 
+@pytest.mark.parametrize("family", MODELS)
+def test_encode_mean_is_the_code_without_noise_and_its_former_name_warns(family: str) -> None:
+    model = build(family, "mlp").eval()
+    x = torch.rand(2, 1, 28, 28, generator=make_generator(0, "x"))
+    output = model(x, make_generator(0, "noise"))
+    codes = model.encode_mean(x)
+    assert torch.equal(codes, output.z if output.posterior is None else output.posterior.mean)
+    with pytest.warns(DeprecationWarning, match="code is now called encode_mean"):
+        assert torch.equal(model.code(x), codes)
+
+
 @pytest.mark.parametrize(
-    ("shape", "maps", "start"),
-    [((1, 28, 28), [28, 14, 7, 4, 2], (7, [512, 256])), ((3, 64, 64), [64, 32, 16, 8, 4], (8, [512, 256, 128]))],
+    ("shape", "encoder_sizes", "start_size", "decoder_channels"),
+    [((1, 28, 28), [28, 14, 7, 4, 2], 7, [512, 256]), ((3, 64, 64), [64, 32, 16, 8, 4], 8, [512, 256, 128])],
 )
-def test_convolutions_are_those_of_the_paper(
-    shape: tuple[int, int, int], maps: list[int], start: tuple[int, list[int]]
+def test_convolutional_networks_have_the_layers_of_the_paper(
+    shape: tuple[int, int, int], encoder_sizes: list[int], start_size: int, decoder_channels: list[int]
 ) -> None:
     network = NETWORKS["conv"]
     encoder, decoder = network.encoder(shape, 8, PAPER_SIZE), network.decoder(shape, 8, PAPER_SIZE)
     convolutions = [layer for layer in encoder if isinstance(layer, torch.nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [128, 256, 512, 1024]
-    x, seen = torch.rand(2, *shape), [shape[1]]
+    x, sizes = torch.rand(2, *shape), [shape[1]]
     for layer in encoder[:-2]:
         x = layer(x)
         if isinstance(layer, torch.nn.ReLU):
-            seen.append(x.shape[-1])
-    assert seen == maps
-    upward = [layer for layer in decoder if isinstance(layer, torch.nn.ConvTranspose2d)]
-    assert decoder[2](decoder[0](torch.rand(2, 8))).shape == (2, 1024, start[0], start[0])
-    assert [layer.out_channels for layer in upward] == [*start[1], shape[0]]
-    assert [layer.stride[0] for layer in upward] == [2] * len(start[1]) + [1]
-    assert {layer.kernel_size for layer in [*convolutions, *upward]} == {(4, 4)}
+            sizes.append(x.shape[-1])
+    assert sizes == encoder_sizes
+    transposed = [layer for layer in decoder if isinstance(layer, torch.nn.ConvTranspose2d)]
+    assert decoder[2](decoder[0](torch.rand(2, 8))).shape == (2, 1024, start_size, start_size)
+    assert [layer.out_channels for layer in transposed] == [*decoder_channels, shape[0]]
+    assert [layer.stride[0] for layer in transposed] == [2] * len(decoder_channels) + [1]
+    assert {layer.kernel_size for layer in [*convolutions, *transposed]} == {(4, 4)}
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize(("family", "network"), COMBINATIONS)
-def test_the_objective_reaches_every_weight_and_its_cheap_form_has_its_gradient(
+def test_every_weight_gets_the_same_gradient_with_and_without_evaluating_the_loss(
     family: str, network: str, name: str
 ) -> None:
     model = build(family, network)
     x = torch.rand(8, 1, 28, 28, generator=make_generator(0, "x"))
     objective = Objective(make_loss(name, 100.0 if name == "log-cosh" else None), reconstruction_weight=0.5)
-    gradients = []
-    for cheap in (False, True):
+    weight_grads = []
+    for compute_loss in (True, False):
         model.zero_grad()
         noise = make_generator(0, "noise")
         output = model(x, noise)
-        losses = objective.backward(output, x, noise, compute_loss=not cheap)
-        assert bool(losses) is not cheap
+        losses = objective.backward(output, x, noise, compute_loss=compute_loss)
+        assert bool(losses) is compute_loss
         assert not any(value.requires_grad for value in losses.values())
-        gradients.append([parameter.grad for parameter in model.parameters()])
-    for exact, cheap_gradient in zip(*gradients, strict=True):
-        assert exact.abs().sum() > 0
-        torch.testing.assert_close(cheap_gradient, exact, rtol=1e-5, atol=1e-6)
+        weight_grads.append([parameter.grad for parameter in model.parameters()])
+    for expected, obtained in zip(*weight_grads, strict=True):
+        assert expected.abs().sum() > 0
+        torch.testing.assert_close(obtained, expected, rtol=1e-5, atol=1e-6)
     model.zero_grad()
     model.encoder.requires_grad_(False)
     objective.backward(model(x, make_generator(0, "noise")), x, compute_loss=False)
@@ -106,31 +119,33 @@ def test_the_objective_reaches_every_weight_and_its_cheap_form_has_its_gradient(
 
 
 @pytest.mark.parametrize(("family", "network"), COMBINATIONS)
-def test_products_in_bfloat16_give_nearly_the_same_gradient_in_training_alone(family: str, network: str) -> None:
+def test_bfloat16_approximates_the_gradient_in_training_and_does_not_affect_evaluation(
+    family: str, network: str
+) -> None:
     config = override(TrainConfig(), [f"model.family={family}", f"model.network={network}", "bfloat16=true"])
     config = override(config, ["model.width=0.03125"] if network == "conv" else ["model.hidden=[32,16]"])
     model, x = build_model(resolve(config), (1, 28, 28)), torch.rand(64, 1, 28, 28, generator=make_generator(0, "x"))
     objective = Objective(make_loss("log-cosh", 100.0))
-    seen = []
+    results = []
     for bfloat16 in (False, True):
         model.trains_in_bfloat16 = bfloat16
         output = model.train()(x, noise := make_generator(0, "noise"))
         objective.backward(output, x, noise, compute_loss=False)
-        seen.append((output, [weight.grad for weight in model.parameters()]))
+        results.append((output, [weight.grad for weight in model.parameters()]))
         model.zero_grad()
-    (exact, gradients), (output, others) = seen
-    images = model.eval().reconstruct(x)
+    (expected, expected_grads), (output, weight_grads) = results
+    reconstructions = model.eval().reconstruct(x)
     model.trains_in_bfloat16 = False
-    assert torch.equal(images, model.reconstruct(x))
-    assert {part.dtype for part in (output.x_hat, output.z, *(output.posterior or ()))} == {torch.float32}
-    assert 0.0 < (output.x_hat - exact.x_hat).abs().max() < 0.02
-    assert not torch.equal(output.x_hat, output.x_hat.bfloat16().float()), "images have more digits than bfloat16"
-    for gradient, other in zip(gradients, others, strict=True):
-        assert torch.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.9
+    assert torch.equal(reconstructions, model.reconstruct(x))
+    assert {tensor.dtype for tensor in (output.x_hat, output.z, *(output.posterior or ()))} == {torch.float32}
+    assert 0.0 < (output.x_hat - expected.x_hat).abs().max() < 0.02
+    assert not torch.equal(output.x_hat, output.x_hat.bfloat16().float()), "x_hat was rounded to bfloat16"
+    for expected_grad, grad in zip(expected_grads, weight_grads, strict=True):
+        assert torch.cosine_similarity(grad.flatten(), expected_grad.flatten(), dim=0) > 0.9
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_losses_are_named_and_add_up(family: str) -> None:
+def test_loss_is_the_weighted_reconstruction_plus_the_divergence(family: str) -> None:
     model = build(family, "mlp")
     x = torch.rand(8, 1, 28, 28, generator=make_generator(0, "x"))
     noise = make_generator(0, "noise")
@@ -144,23 +159,23 @@ def test_losses_are_named_and_add_up(family: str) -> None:
 
 
 @pytest.mark.parametrize("width", [0.125, 1.0])
-def test_convolutional_networks_start_with_images_that_are_not_saturated(width: float) -> None:
+def test_untrained_convolutional_decoder_does_not_saturate_its_sigmoid(width: float) -> None:
     torch.manual_seed(0)
     model = VAE.from_network("conv", size=Size(width=width)).train()
     with torch.no_grad():
         images = model.decode(torch.randn(16, 8, generator=make_generator(0, "codes")))
-    # logits of a standard deviation of 0.4 about 0; torch's own weights give 4 or 5 at full width
+    # the logits have a standard deviation of 0.4; with torch's default initialisation it is 4 to 5 at full width
     assert float(images.min()) > 0.02
     assert float(images.max()) < 0.98
     assert float(images.std()) > 0.02
 
 
-def test_impossible_requests_are_named() -> None:
+def test_unknown_networks_and_impossible_sizes_are_rejected() -> None:
     with pytest.raises(ValueError, match="unknown network 'mpl'"):
         MODELS["vae"].from_network("mpl")
     with pytest.raises(ValueError, match="hidden must be positive"):
         MODELS["vae"].from_network("mlp", size=Size(hidden=(0,)))
-    with pytest.raises(ValueError, match=r"8 by 64 pixels are too small .* needs at least 9"):
+    with pytest.raises(ValueError, match=r"8 by 64 pixels are too small .* must be at least 9"):
         MODELS["vae"].from_network("conv", image_shape=(1, 8, 64))
     model = build("wae", "mlp")
     x = torch.rand(1, 1, 28, 28)
@@ -168,7 +183,7 @@ def test_impossible_requests_are_named() -> None:
         model.interpolate(x, x, steps=1)
 
 
-def test_operations_are_those_of_the_products() -> None:
+def test_flops_of_an_mlp_are_two_per_weight_and_a_convolutional_network_has_more() -> None:
     shape = (1, 28, 28)
     mlp, conv = (resolve(TrainConfig(model=ModelConfig(network=network))) for network in ("mlp", "conv"))
     layers = [layer for layer in build_model(mlp, shape).modules() if isinstance(layer, torch.nn.Linear)]

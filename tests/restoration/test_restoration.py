@@ -384,10 +384,10 @@ def test_a_network_is_measured_on_whole_pictures(tmp_path: Path) -> None:
     torch.nn.init.zeros_(nothing.last.weight)
     torch.nn.init.zeros_(nothing.last.bias)
     result = measure(nothing, folder, corruption)
-    assert result["images"] == [f"{number}.png" for number in range(6)]
-    assert result["ssim"] == result["corrupted_ssim"]
+    assert result.images == tuple(f"{number}.png" for number in range(6))
+    assert result.ssim == result.corrupted_ssim
     # clipping takes a little of the noise away
-    assert all(-20 * np.log10(25 / 255) - 0.1 < value < -20 * np.log10(25 / 255) + 1.5 for value in result["psnr"])
+    assert all(-20 * np.log10(25 / 255) - 0.1 < value < -20 * np.log10(25 / 255) + 1.5 for value in result.psnr)
 
 
 @pytest.mark.parametrize("name", TASKS)

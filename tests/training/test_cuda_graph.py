@@ -95,5 +95,5 @@ def test_static_noise_gives_the_draws_of_the_generator_itself() -> None:
             expected = standard_normal(shape, like=like, generator=direct)
             assert torch.equal(standard_normal(shape, like=like, generator=noise), expected)
     noise.rewind()
-    with pytest.raises(RuntimeError, match=r"drew \(4, 3\) here, this one draws \(1,\)"):
+    with pytest.raises(RuntimeError, match=r"shape \(1,\), but the first step drew \(4, 3\)"):
         noise.draw((1,), like=like)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from .records import free, optional
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -58,24 +62,46 @@ def commit() -> str:
     return name + ("+" if changed else "")
 
 
-def describe() -> dict[str, Any]:
-    """Machine, cores, accelerator, versions and commit, as every result carries them."""
+@dataclass(frozen=True)
+class Environment:
+    """Where a result was made.
+
+    Attributes:
+        machine: processor and system; cores: of the machine; accelerator: name of the GPU, None without one.
+        versions: of Python, torch, NumPy and this package.
+        commit: that the code stands at, see `commit`.
+        numerics: versions of what decides the numbers, see `versions`; older results have none.
+        compiled_losses: whether the fused CPU kernel of the losses was in use.
+    """
+
+    machine: str
+    cores: int | None
+    accelerator: str | None
+    versions: Mapping[str, str]
+    commit: str
+    numerics: Mapping[str, int] | None = optional()
+    compiled_losses: bool | None = optional()
+    more: Mapping[str, Any] = free()
+
+
+def describe() -> Environment:
+    """The environment of this process, as every result carries it."""
     import torch
 
     from ..losses.cpu_kernel import library
     from .versions import numerics
 
-    return {
-        "machine": f"{_processor()}, {platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {
+    return Environment(
+        machine=f"{_processor()}, {platform.system()} {platform.machine()}",
+        cores=os.cpu_count(),
+        accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        versions={
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": metadata.version("numpy"),
             "logcosh-vae": _version(),
         },
-        "commit": commit(),
-        "numerics": numerics(),
-        "compiled_losses": library() is not None,
-    }
+        commit=commit(),
+        numerics=numerics(),
+        compiled_losses=library() is not None,
+    )

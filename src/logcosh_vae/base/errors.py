@@ -40,6 +40,10 @@ class DamagedJsonError(UserError, ValueError):
     """A file that should hold JSON does not; the message names it."""
 
 
+class RecordError(UserError, ValueError):
+    """A results file does not hold what it should; the message names the file and the key."""
+
+
 class RunError(UserError):
     """A run folder, its weights or its features cannot be used as asked; the message names the path."""
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..base.records import to_json
 from ..models.networks import ImageShape
 from ..training.config import TrainConfig
 from . import loss, step
@@ -108,8 +109,11 @@ def ceilings(scale: Scale, device: str) -> dict[str, Any]:
     ]
     times = in_turns(contenders, rounds=scale.rounds, seconds=scale.seconds)
     work = {COPY: 2.0 * scale.copied} | dict.fromkeys((BFLOAT16, TF32, FLOAT32), 2.0 * scale.side**3)
-    rates = {name: work[name] / spread(values)["median"] for name, values in times.items()}
-    return {"what": "ceilings", "seconds": {name: spread(v) for name, v in times.items()}, "rates": rates}
+    rates = {name: work[name] / spread(values).median for name, values in times.items()}
+    result: dict[str, Any] = to_json(
+        {"what": "ceilings", "seconds": {name: spread(v) for name, v in times.items()}, "rates": rates}
+    )
+    return result
 
 
 @contextmanager
@@ -159,17 +163,20 @@ def training_step(
             contender.close()
     flops = flops_of_step(config, shape)
     ceiling = BFLOAT16 if config.bfloat16 else FLOAT32
-    rate = {name: flops / spread(values)["median"] for name, values in times.items()}
+    rate = {name: flops / spread(values).median for name, values in times.items()}
     name = f"VAE ({'MLP' if network == 'mlp' else 'Conv'}), {shape[1]}x{shape[2]}, batch {batch_size}"
-    return row(
-        name,
-        times,
-        step.LIMIT,
-        flops=flops,
-        rate=rate,
-        ceiling=ceiling,
-        share={name: value / rates[ceiling] for name, value in rate.items()},
+    result: dict[str, Any] = to_json(
+        row(
+            name,
+            times,
+            step.LIMIT,
+            flops=flops,
+            rate=rate,
+            ceiling=ceiling,
+            share={name: value / rates[ceiling] for name, value in rate.items()},
+        )
     )
+    return result
 
 
 _compiled: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
@@ -199,9 +206,10 @@ def losses(elements: int, scale: Scale, device: str, rates: Rates, *, compiled: 
         contenders = [contender for contender in contenders if contender.name in shown]
     times = in_turns(contenders, rounds=scale.rounds, seconds=scale.seconds / 2)
     fewest = 3 * 4 * elements
-    share = {name: fewest / spread(values)["median"] / rates[COPY] for name, values in times.items()}
+    share = {name: fewest / spread(values).median / rates[COPY] for name, values in times.items()}
     name = f"{elements:,} elements" + (", torch.compile too" if compiled else "")
-    return row(name, times, loss.MSE, elements=elements, share=share)
+    result: dict[str, Any] = to_json(row(name, times, loss.MSE, elements=elements, share=share))
+    return result
 
 
 def kernels(scale: Scale, device: str, steps: int = 100) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import DataError
+from ..base.records import from_json, to_json
 from ..base.versions import numerics
+from ..experiments.results import ExperimentResults, StudyResults
 from ..paper.registry import EXPERIMENTS
 from ..restoration.config import RestorationConfig, resolve_restoration
 from ..training.config import resolve
@@ -159,6 +161,13 @@ def _same(field: str, known: Any, new: Any) -> bool:
         return bool(known["fingerprint"] == new["fingerprint"])
     if field == "evaluation":  # where the features lie differs between machines; their fingerprint is compared
         known, new = ({key: value for key, value in each.items() if key != "features"} for each in (known, new))
+    return _agree(known, new)
+
+
+def _agree(known: Any, new: Any) -> bool:
+    """Whether two JSON values are equal, leaving aside keys that only one of both has: layouts grow."""
+    if isinstance(known, Mapping) and isinstance(new, Mapping):
+        return all(_agree(known[key], new[key]) for key in known.keys() & new.keys())
     return bool(known == new)
 
 
@@ -183,6 +192,17 @@ def check_results(value: Any, path: Path) -> dict[str, Result]:
         if problem := _problem(name, result):
             raise DataError(f"{path} is not a file of benchmarks/gpu.py, or is damaged: {name!r} {problem}")
     return {name: with_origin(result) for name, result in value.items()}
+
+
+def layout_of(name: str, values: Mapping[str, Any]) -> Result:
+    """A complete result in the layout of `results/`, as plain JSON values.
+
+    Raises:
+        RecordError: it is not such a result.
+    """
+    kind: Any = StudyResults if name.startswith((TESTS, BENCH)) else ExperimentResults
+    result: Result = to_json(from_json(kind, values))
+    return result
 
 
 def _problem(name: str, result: Any) -> str:

@@ -7,8 +7,9 @@ import torch
 
 from ..base.devices import takes_bfloat16
 from ..data import ImageSet, data_root
-from ..evaluation.evaluate import BATCH, EvaluationConfig, measure
+from ..evaluation.evaluate import BATCH, measure
 from ..evaluation.features import load_extractor
+from ..evaluation.records import EvaluationConfig
 from ..restoration.blending import restore_changed
 from ..restoration.pretrained import load_shipped
 from ..training.builders import build_model

@@ -12,6 +12,7 @@ from ..paper.tables import LAPTOP_WIDTH
 from ..training.session import on_threads
 from . import batches, loss, measuring, side_by_side, startup, step
 from .peer import peer
+from .records import BenchResults
 from .timing import ROUNDS, Contender, in_turns, record, row
 
 Contenders = list[Contender]
@@ -81,7 +82,7 @@ def run(
     rounds: int = ROUNDS,
     other: str | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,  # noqa: ARG005
-) -> dict[str, Any]:
+) -> BenchResults:
     """Measure one benchmark.
 
     The result is what `results/bench-NAME.json` holds; on more than one thread, `bench-NAME-T-threads.json`.

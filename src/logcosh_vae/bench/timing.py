@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.environment import describe
+from .records import BenchResults, BenchRow, Spread
 
 ROUNDS = 9
 ROUND_SECONDS = 0.25
@@ -87,39 +88,31 @@ def in_turns(
     return times
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> Spread:
     """Median, and the quartiles around it."""
     if len(values) < 2:
-        return dict.fromkeys(("median", "low", "high"), values[0])
+        return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return {"median": median, "low": low, "high": high}
+    return Spread(median, low, high)
 
 
-def ratio(times: Times, name: str, other: str) -> dict[str, float]:
-    """How many times as long `name` takes as `other`, round by round: median and quartiles."""
+def ratio(times: Times, name: str, other: str) -> Spread:
+    """How many times as long `name` takes as `other`, round by round."""
     return spread([a / b for a, b in zip(times[name], times[other], strict=True)])
 
 
-def row(what: str, times: Times, against: str, **more: Any) -> dict[str, Any]:
-    """What a result holds of one comparison: seconds of each contender, and its ratio to the one named `against`."""
-    return {
-        "what": what,
-        "against": against,
-        "seconds": {name: spread(values) for name, values in times.items()},
-        "ratio": {name: ratio(times, name, against) for name in times if name != against},
-        **more,
-    }
+def row(what: str, times: Times, against: str, **more: Any) -> BenchRow:
+    """The result of one comparison."""
+    return BenchRow(
+        what,
+        against,
+        {name: spread(values) for name, values in times.items()},
+        {name: ratio(times, name, against) for name in times if name != against},
+        more,
+    )
 
 
-def record(
-    name: str, rows: Sequence[Mapping[str, Any]], *, threads: int, rounds: int, started: float
-) -> dict[str, Any]:
-    """What `results/bench-NAME.json` holds; `started` is of `time.perf_counter`."""
-    return {
-        "experiment": f"bench-{name}",
-        "threads": threads,
-        "rounds": rounds,
-        "rows": list(rows),
-        "environment": describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
+def record(name: str, rows: Sequence[BenchRow], *, threads: int, rounds: int, started: float) -> BenchResults:
+    """The results of a benchmark; `started` is a reading of `time.perf_counter`."""
+    seconds = round(time.perf_counter() - started, 1)
+    return BenchResults(f"bench-{name}", threads, rounds, tuple(rows), describe(), seconds)

@@ -29,9 +29,9 @@ def bench(
     results: Annotated[Path, typer.Option("--results", help="Where bench-NAME.json goes.")] = Path("results"),
 ) -> None:
     """Time steps, losses, batches, measuring and start-up in turns against other implementations and the limit."""
+    from ..base.records import write_record
     from ..base.settings import validate_choice
     from ..bench.suite import SUITE, run
-    from ..experiments.experiment import write_results
     from .terminal import BenchmarkDisplay, bench_table, console
 
     validate_choice("benchmark", name, (*SUITE, "all"))
@@ -42,7 +42,7 @@ def bench(
             obtained = run(each, threads=threads, rounds=rounds, other=other, progress=display)
         finally:
             display.line.close()
-        path = results / f"{obtained['experiment']}.json"
-        write_results(obtained, path)
+        path = results / f"{obtained.experiment}.json"
+        write_record(obtained, path)
         console().print(bench_table(obtained))
         print(f"results: {path}", flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..experiments.experiment import Experiment
+    from ..experiments.results import ExperimentResults
     from ..reporting.narrative import Narrative
 
     # what is compared, what is said of it, and what draws it from results and runs
-    _Compared = tuple[Experiment[Any], Narrative, Callable[[Mapping[str, Any], Path], Image] | None]
+    _Compared = tuple[Experiment[Any], Narrative, Callable[[ExperimentResults, Path], Image] | None]
 
 
 EXAMPLES = "examples.png"
@@ -55,7 +56,7 @@ def compare(
 ) -> None:
     """Train one model with several losses and compare them in a table and a report."""
     from ..base import image_grid as pictures
-    from ..experiments.experiment import write_results
+    from ..experiments.results import write_results
     from ..reporting.html import Part, build, png, write_markdown
     from .terminal import console, results_table
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
+    from ..experiments.results import ExperimentResults
     from ..experiments.scheduler import Workers
 
 
@@ -55,7 +56,7 @@ def run_all(
     data_root: Path | None,
     jobs: int | None,
     scheduler: str | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[ExperimentResults]:
     """The results of experiments, whose runs are all done first, several at a time and none twice."""
     from ..data import data_root as find_root
     from ..experiments.experiment import jobs_of, run_experiment

@@ -41,7 +41,7 @@ def reproduce(
     from ..base import image_grid as pictures
     from ..base.errors import RunError
     from ..base.settings import validate_choice
-    from ..experiments.experiment import write_results
+    from ..experiments.results import write_results
     from ..paper.registry import ALL, EXPERIMENTS
     from ..reporting.html import Part, build, png, write_markdown
     from .terminal import console, results_table
@@ -59,17 +59,17 @@ def reproduce(
         _check_smaller(results / f"{each.name}-{profile}.json", each, seeds, overwrite)
     parts = []
     for obtained in run_all(wanted, seeds, runs, data_root, jobs, scheduler):
-        declared = EXPERIMENTS[obtained["experiment"]]
-        path = results / f"{obtained['experiment']}-{profile}.json"
+        declared = EXPERIMENTS[obtained.experiment]
+        path = results / f"{obtained.experiment}-{profile}.json"
         write_results(obtained, path)
         drawn = declared.draw(obtained, runs, data_root) if declared.draw else None
         if drawn is not None:
-            pictures.save(drawn, runs / f"{obtained['experiment']}-{profile}.png")
+            pictures.save(drawn, runs / f"{obtained.experiment}-{profile}.png")
         shown = runs if drawn is None and name != "all" else None
         parts.append(Part(obtained, declared.narrative, png(drawn) if drawn else None, shown, declared.table))
         if declared.table:
             console().print(results_table(obtained))
-        for sentence in declared.narrative.findings(obtained) if obtained["rows"] else []:
+        for sentence in declared.narrative.findings(obtained) if obtained.rows else []:
             print(f"- {sentence}")
         print(f"results: {path}" + (f"\npicture: {runs / path.stem}.png" if drawn else ""), flush=True)
     title = f"Every table and figure of the paper, profile “{profile}”" if name == "all" else None
@@ -91,15 +91,15 @@ def _wanted(experiment: Experiment[Any], models: list[str] | None, device: str |
 
 def _check_smaller(path: Path, experiment: Experiment[Any], seeds: int, overwrite: bool) -> None:
     """Refuse to replace results by fewer rows or seeds."""
-    from ..base.errors import DamagedJsonError
-    from ..base.files import read_json
+    from ..base.errors import DamagedJsonError, RecordError
+    from ..experiments.results import read_results
 
     if overwrite or not path.exists():
         return
     try:
-        there = read_json(path)["rows"]
-        many = len(there) > len(experiment.rows) or (there and len(there[0].get("seeds", ())) > seeds)
-    except (DamagedJsonError, KeyError, TypeError, AttributeError):
+        there = read_results(path).rows
+        many = len(there) > len(experiment.rows) or (there and len(there[0].seeds) > seeds)
+    except (DamagedJsonError, RecordError):
         raise UsageError(f"{path} is damaged; add --overwrite or use --results") from None
     if many:
         raise UsageError(f"{path} holds more rows or more seeds than this gives; add --overwrite or use --results")

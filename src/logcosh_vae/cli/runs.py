@@ -90,14 +90,14 @@ def evaluate(
     config, _ = config_of(RunFolder(run))
     chosen = evaluation_for(config.data.name, features=str(features.resolve()) if features else None)
     result = measure(run, chosen, root=data_root)
-    for name, value in result["metrics"].items():
+    for name, value in result.metrics.items():
         print(f"{METRIC_NAMES[name]}: {value:.4g}")
-    print("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items()))
-    named = result["features"]
+    print("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result.test.items()))
+    named = result.features
     if named is None:
         print("no FID: it needs a general image network; pip install 'logcosh-vae[features]'")
     else:
-        print(f"features: {named['name']} {named['fingerprint']}; {result['seconds']:.1f} s")
+        print(f"features: {named.name} {named.fingerprint}; {result.seconds:.1f} s")
     print(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
 
 

@@ -15,6 +15,8 @@ from ..reporting.tables import duration, time_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..bench.records import BenchResults
+    from ..experiments.results import ExperimentResults
     from ..experiments.scheduler import JobState
     from ..training.loop import Position
 
@@ -175,23 +177,23 @@ class BenchmarkDisplay:
         self.line.update(f"{what}: round {done} of {total}")
 
 
-def bench_table(results: Mapping[str, Any]) -> Table:
+def bench_table(results: BenchResults) -> Table:
     """Times of each contender, and how many times as long as another's they are, with quartiles."""
     from rich import box
 
-    table = Table(title=results["experiment"], title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(title=results.experiment, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for heading, side in (("", "left"), ("", "left"), ("median", "right"), ("ratio", "right"), ("quartiles", "right")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
-    for row in results["rows"]:
-        for index, (name, seconds) in enumerate(row["seconds"].items()):
-            ratio = row["ratio"].get(name)
-            cells = [f"{ratio['median']:.2f}", f"{ratio['low']:.2f} to {ratio['high']:.2f}"] if ratio else ["1", ""]
-            table.add_row("" if index else row["what"], name, time_text(seconds["median"]), *cells)
+    for row in results.rows:
+        for index, (name, seconds) in enumerate(row.seconds.items()):
+            ratio = row.ratio.get(name)
+            cells = [f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"] if ratio else ["1", ""]
+            table.add_row("" if index else row.what, name, time_text(seconds.median), *cells)
         table.add_section()
     return table
 
 
-def results_table(results: Mapping[str, Any]) -> Table:
+def results_table(results: ExperimentResults) -> Table:
     """The rows of an experiment: obtained, change against L2, and the paper's below it."""
     from rich import box
 
@@ -199,7 +201,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
 
     rows = table_rows(results)
     metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
-    table = Table(title=results["title"], title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(title=results.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     for name in metrics:
         table.add_column(METRIC_NAMES[name].replace(", ", "\n"), justify="right", no_wrap=True)

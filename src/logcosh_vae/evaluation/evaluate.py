@@ -7,7 +7,6 @@ by the model alone.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
 from functools import cache, reduce
 from operator import add
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor
 from ..base import image_grid as pictures
 from ..base.devices import available_device, exact_float32, find_device
 from ..base.environment import describe
-from ..base.files import write_json
+from ..base.records import write_record
 from ..base.versions import EVALUATION
 from ..data import DATASETS, ImageSet
 from ..data.batches import check_unit_range, evaluation_batches, to_unit
@@ -35,24 +34,7 @@ from ..training.loop import make_generator
 from ..training.run_folder import RunFolder
 from ..training.session import on_threads
 from .features import Extractor, load_extractor
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """How a run is measured (paper, Sec. 4.1).
-
-    Attributes:
-        sharpness_images: random images the sharpness is averaged over.
-        fid_images: generated images; the real ones are the whole test split.
-        seed: of the codes and of the choice of real images.
-        features: a file to take the features from, or a folder of classifiers to look in first (`load_extractor`).
-    """
-
-    sharpness_images: int = 1_000
-    fid_images: int = 10_000
-    seed: int = 0
-    features: str | None = None
-
+from .records import EvaluationConfig, FidFloor, RealImages, RunEvaluation
 
 BATCH = 100
 """Images that go through a network at once: of more, the layers would not stay in a processor's cache."""
@@ -164,7 +146,7 @@ def draw(model: VAE | WAE, test: ImageSet, folder: Path, seed: int) -> None:
 
 def evaluate(
     path: Path, config: EvaluationConfig | None = None, *, root: Path | None = None, device: str | None = None
-) -> dict[str, Any]:
+) -> RunEvaluation:
     """Measure a finished run; writes `evaluation.json` and the pictures into it.
 
     Args:
@@ -174,7 +156,7 @@ def evaluate(
         device: to compute on, in float32; by default the one the run was trained on, if this machine has it.
 
     Returns:
-        What was written: `metrics`, `test` (every term of the objective on the test split), `features`, `seconds`.
+        What was written.
     """
     folder = RunFolder(path)
     train_config, _ = config_of(folder)
@@ -187,25 +169,27 @@ def evaluate(
     if extractor is not None:
         extractor = extractor.on(used)
     with on_threads(train_config.threads), exact_float32():
-        result = {
-            "metrics": measure(model, test, extractor, config),
-            "test": validate(model, build_objective(train_config), test.images.to(used), train_config),
-            "features": extractor.describe() if extractor is not None else None,
-            "evaluation": asdict(config),
-            "real": {"split": "test", "count": len(test.images), "fingerprint": test.fingerprint},
-            "training_seconds": round(sum(record["seconds"] for record in folder.metrics()), 1),
-            "version": EVALUATION,
-            "device": used.type,
-            "environment": describe(),
-        }
+        metrics = measure(model, test, extractor, config)
+        losses = validate(model, build_objective(train_config), test.images.to(used), train_config)
         draw(model, test, path, config.seed)
-    result["seconds"] = round(time.perf_counter() - started, 2)
-    write_json(path / "evaluation.json", result)
+    result = RunEvaluation(
+        metrics=metrics,
+        test=losses,
+        training_seconds=round(sum(record["seconds"] for record in folder.metrics()), 1),
+        evaluation=config,
+        real=RealImages("test", len(test.images), test.fingerprint),
+        version=EVALUATION,
+        environment=describe(),
+        seconds=round(time.perf_counter() - started, 2),
+        features=extractor.describe() if extractor is not None else None,
+        device=used.type,
+    )
+    write_record(result, path / "evaluation.json")
     return result
 
 
 @cache
-def fid_floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path | None = None) -> dict[str, Any]:
+def fid_floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path | None = None) -> FidFloor:
     """FID of training images against the test split, as many as are generated: what a perfect generator would get.
 
     The sharpness of real test images stands beside it.
@@ -216,8 +200,8 @@ def fid_floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path
         extractor = extractor.on(available_device(train_config.device))
     real = choose_images(test.images, config.sharpness_images, config.seed, "sharpness")
     chosen = choose_images(train.images, config.fid_images, config.seed, "floor")
-    result: dict[str, Any] = {"sharpness": float(sharpness(real).mean()), "count": len(chosen)}
+    fid = None
     if extractor is not None and len(test.images) > 1:
         statistics = feature_statistics(extractor.features, chosen)
-        result["fid"] = frechet_distance(statistics, real_statistics(test, extractor))
-    return result
+        fid = frechet_distance(statistics, real_statistics(test, extractor))
+    return FidFloor(float(sharpness(real).mean()), len(chosen), fid)

@@ -22,6 +22,7 @@ from ..data.sizes import FIXED_SIZE
 from ..metrics.classifier import FeatureClassifier
 from ..models.networks import ImageShape
 from ..training.run_folder import digest_of
+from .records import FeaturesInfo
 
 SHIPPED = Path(__file__).parents[1] / "metrics" / "weights"
 
@@ -50,9 +51,9 @@ class Extractor:
         self.network.to(device)
         return replace(self, features=lambda images: self.features(images.to(device)).cpu())
 
-    def describe(self) -> dict[str, Any]:
-        """For results: name, fingerprint and test accuracy."""
-        return {"name": self.name, "fingerprint": self.fingerprint, "test_accuracy": self.accuracy}
+    def describe(self) -> FeaturesInfo:
+        """Name, fingerprint and test accuracy, as results carry them."""
+        return FeaturesInfo(self.name, self.fingerprint, self.accuracy)
 
 
 def fingerprint(network: nn.Module) -> str:

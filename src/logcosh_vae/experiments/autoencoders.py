@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -11,21 +11,23 @@ from typing import Any, Self
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..base.errors import DamagedJsonError
-from ..base.files import read_json
+from ..base.errors import DamagedJsonError, RecordError
+from ..base.records import read_record
 from ..base.settings import to_dict
 from ..base.versions import EVALUATION
 from ..data import DATASETS, whole_count
 from ..data.describe import summarise
-from ..evaluation.evaluate import EvaluationConfig, evaluate, fid_floor
+from ..evaluation.evaluate import evaluate, fid_floor
 from ..evaluation.feature_training import ensure_features, feature_config
 from ..evaluation.features import load_extractor
+from ..evaluation.records import EvaluationConfig, RunEvaluation
 from ..models.networks import ImageShape
 from ..training.autoencoder import config_of, fingerprints, run_name, split, train
 from ..training.builders import build_model
 from ..training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
 from ..training.run_folder import RunFolder
-from .experiment import Experiment, Outcomes, Preparing, summary
+from .experiment import Experiment, Outcomes, Preparing
+from .results import Advice, ExperimentResults, RowResult, SplitCounts, Summary
 from .scheduler import Job
 
 
@@ -79,8 +81,8 @@ class AutoencoderJob(Job):
         count, image_shape = _shape(self.config.data, self.root)
         return float(_of_one_image(self.config.model, image_shape) * count * required(self.config.epochs, "epochs"))
 
-    def cached_result(self) -> dict[str, Any] | None:
-        """The evaluation if it was made by this version with these features and settings, else None.
+    def cached_result(self) -> RunEvaluation | None:
+        """The evaluation if this version made it with these features and settings, else None.
 
         That it is of these images follows from the folder's name.
         """
@@ -88,56 +90,54 @@ class AutoencoderJob(Job):
         if not path.is_file() or not RunFolder(self.path).is_finished(required(self.config.epochs, "epochs")):
             return None
         try:
-            result: dict[str, Any] = read_json(path)
-        except DamagedJsonError:
+            result = read_record(RunEvaluation, path)
+        except (RecordError, DamagedJsonError):
             return None  # it is measured anew
-        if result.get("evaluation") != asdict(self.evaluation) or result.get("version") != EVALUATION:
+        if result.evaluation != self.evaluation or result.version != EVALUATION:
             return None
         _, image_shape = config_of(RunFolder(self.path))
         extractor = load_extractor(self.config.data.name, image_shape, self.root, self.evaluation.features)
         features = extractor.describe() if extractor is not None else None
-        return result if result.get("features") == features else None
+        return result if result.features == features else None
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> RunEvaluation:
         """Train and evaluate."""
         train(self.config, self.path, resume=True, root=self.root)
         result = self.cached_result()
         return evaluate(self.path, self.evaluation, root=self.root) if result is None else result
 
 
-def _row_result(jobs: Sequence[AutoencoderJob], outcomes: Outcomes, row: Row) -> dict[str, Any]:
+def _row_result(jobs: Sequence[AutoencoderJob], outcomes: Outcomes, row: Row) -> RowResult:
     config = jobs[0].config
-    runs = [outcomes[job.path] for job in jobs]
+    runs: list[RunEvaluation] = [outcomes[job.path] for job in jobs]
+    return RowResult(
+        data=config.data.name,
+        model=config.model_name,
+        loss=config.objective.loss,
+        a=config.objective.a,
+        weight=required(config.objective.reconstruction_weight, "objective.reconstruction_weight"),
+        seeds=tuple(job.config.seed for job in jobs),
+        metrics={name: Summary.of([run.metrics[name] for run in runs]) for name in runs[0].metrics},
+        reported=dict(row.reported),
+        training_seconds=Summary.of([run.training_seconds for run in runs]),
+        runs=tuple(job.path.name for job in jobs),
+        config={key: value for key, value in to_dict(config).items() if key != "seed"},
+        test={name: Summary.of([run.test[name] for run in runs]) for name in runs[0].test},
+    )
+
+
+def _images(config: TrainConfig, root: Path | None) -> dict[str, SplitCounts]:
+    """How many images of each split were used, and how many the complete set has where that is known."""
     return {
-        "data": config.data.name,
-        "model": config.model_name,
-        "loss": config.objective.loss,
-        "a": config.objective.a,
-        "weight": config.objective.reconstruction_weight,
-        "seeds": [job.config.seed for job in jobs],
-        "metrics": {name: summary([run["metrics"][name] for run in runs]) for name in runs[0]["metrics"]},
-        "test": {name: summary([run["test"][name] for run in runs]) for name in runs[0]["test"]},
-        "training_seconds": summary([run["training_seconds"] for run in runs]),
-        "reported": dict(row.reported),
-        "runs": [job.path.name for job in jobs],
-        "config": {key: value for key, value in to_dict(config).items() if key != "seed"},
+        name: SplitCounts(len(split(config, name, root).images), whole_count(config.data.name, name))
+        for name in ("train", "test")
     }
 
 
-def _images(config: TrainConfig, root: Path | None) -> dict[str, dict[str, int]]:
-    """How many images of each split were used, and how many the complete set has where that is known."""
-    counts = {name: {"used": len(split(config, name, root).images)} for name in ("train", "test")}
-    for name, count in counts.items():
-        complete = whole_count(config.data.name, name)
-        if complete is not None:
-            count["complete"] = complete
-    return counts
-
-
-def _advice(config: TrainConfig, root: Path | None) -> dict[str, Any]:
-    """What the test images' pixels speak for (paper, footnote 1 and appendix B)."""
+def _advice(config: TrainConfig, root: Path | None) -> Advice:
+    """The loss that the test images' pixels speak for (paper, footnote 1 and appendix B)."""
     summary = summarise(split(config, "test", root))
-    return {"near_0_or_1": summary.near, "loss": summary.advised_loss, "words": summary.advice}
+    return Advice(summary.near, summary.advised_loss, summary.advice)
 
 
 @dataclass(frozen=True)
@@ -201,14 +201,23 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
             plans.append([AutoencoderJob(*pair, self.evaluation, root) for pair in zip(configs, paths, strict=True)])
         return plans
 
-    def results(self, plan: Sequence[Sequence[AutoencoderJob]], outcomes: Outcomes, root: Path) -> dict[str, Any]:
-        """Rows, features, images, what their pixels speak for, and what real images measure."""
+    def add_results(
+        self,
+        results: ExperimentResults,
+        plan: Sequence[Sequence[AutoencoderJob]],
+        outcomes: Outcomes,
+        root: Path,
+    ) -> ExperimentResults:
+        """The results with rows, features, images, what their pixels speak for, and what real images measure."""
         config = plan[0][0].config
-        first = outcomes[plan[0][0].path]
-        return {
-            "rows": [_row_result(jobs, outcomes, row) for jobs, row in zip(plan, self.rows, strict=True)],
-            **{name: first[name] for name in ("features", "evaluation", "real")},
-            "images": _images(config, root),
-            "advice": _advice(config, root),
-            "floor": fid_floor(config, self.evaluation, root=root),
-        }
+        first: RunEvaluation = outcomes[plan[0][0].path]
+        return replace(
+            results,
+            rows=tuple(_row_result(jobs, outcomes, row) for jobs, row in zip(plan, self.rows, strict=True)),
+            features=first.features,
+            evaluation=first.evaluation,
+            real=first.real,
+            images=_images(config, root),
+            advice=_advice(config, root),
+            fid_floor=fid_floor(config, self.evaluation, root=root),
+        )

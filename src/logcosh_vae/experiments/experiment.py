@@ -5,24 +5,22 @@ Runs are trained once and reused, by experiments that share them too; `jobs` run
 
 from __future__ import annotations
 
-import json
-import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 from ..base.environment import describe
-from ..base.files import write_json
 from ..data.sources import Progress
 from ..training.session import Callbacks
+from .results import ExperimentResults, RunCounts
 from .scheduler import Job, ProgressCallback, Workers, run_jobs
 
 J = TypeVar("J", bound=Job)
 
-Outcomes = Mapping[Path, Mapping[str, Any]]
+Outcomes = Mapping[Path, Any]
 """The measures of runs, by their folders."""
 
 
@@ -79,19 +77,15 @@ class Experiment(ABC, Generic[J]):
         """The jobs of each row, one a seed."""
 
     @abstractmethod
-    def results(self, plan: Sequence[Sequence[J]], outcomes: Outcomes, root: Path) -> dict[str, Any]:
-        """`rows`, one a row, and what else was measured."""
+    def add_results(
+        self, results: ExperimentResults, plan: Sequence[Sequence[J]], outcomes: Outcomes, root: Path
+    ) -> ExperimentResults:
+        """The results with their rows, and with whatever else was measured."""
 
 
 def jobs_of(experiment: Experiment[J], seeds: int, store: Path, root: Path) -> list[J]:
     """All jobs of an experiment, the first seed of every row before the second of any."""
     return [job for row in zip(*experiment.plan(seeds, store, root), strict=True) for job in row]
-
-
-def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (None for one value) and the values themselves."""
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "std": spread, "values": list(values)}
 
 
 def run_experiment(
@@ -102,8 +96,8 @@ def run_experiment(
     workers: Workers,
     root: Path,
     watch: ProgressCallback | None = None,
-) -> dict[str, Any]:
-    """Train and measure every row over `seeds` seeds; the result is what `results/*.json` holds.
+) -> ExperimentResults:
+    """Train and measure every row over `seeds` seeds; see `ExperimentResults`.
 
     An experiment without rows (a figure that needs no training) gives a result without measures.
     """
@@ -112,19 +106,17 @@ def run_experiment(
     jobs = jobs_of(experiment, seeds, store, root)
     reused = sum(job.cached_result() is not None for job in jobs)
     outcomes = run_jobs(jobs, workers, watch)
-    return {
-        "experiment": experiment.name,
-        "title": experiment.title,
-        "profile": experiment.profile,
-        "source": experiment.source,
-        **(experiment.results(plan, outcomes, root) if jobs else {"rows": []}),
-        "environment": describe(),
-        "workers": workers.count,
-        "runs": {"total": len(jobs), "reused": reused},
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-
-
-def write_results(results: Mapping[str, Any], path: Path) -> None:
-    """Write results as JSON in one step."""
-    write_json(path, json.loads(json.dumps(results)))
+    results = ExperimentResults(
+        experiment=experiment.name,
+        title=experiment.title,
+        profile=experiment.profile,
+        rows=(),
+        environment=describe(),
+        workers=workers.count,
+        runs=RunCounts(len(jobs), reused),
+        seconds=0.0,
+        source=experiment.source,
+    )
+    if jobs:
+        results = experiment.add_results(results, plan, outcomes, root)
+    return replace(results, seconds=round(time.perf_counter() - started, 1))

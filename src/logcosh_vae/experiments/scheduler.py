@@ -52,11 +52,11 @@ class Job(ABC):
         """About how much there is to compute, to weigh the progress of several jobs with."""
 
     @abstractmethod
-    def cached_result(self) -> dict[str, Any] | None:
-        """The run's measures if it is finished and they are of this version and these images, else None."""
+    def cached_result(self) -> Any:
+        """The run's measures, a record, if it is finished and they are of this version and these images; else None."""
 
     @abstractmethod
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Any:
         """Train and measure, as far as that has not been done; in a worker process."""
 
 
@@ -78,7 +78,7 @@ class JobState:
 ProgressCallback = Callable[[Sequence[JobState]], None]
 
 
-def _run(job: Job) -> dict[str, Any]:
+def _run(job: Job) -> Any:
     keep_freed_memory()  # here, so that a cluster's workers do as well
     return job.run()
 
@@ -152,7 +152,7 @@ class Workers:
 
         return cls(start, count)
 
-    def submit(self, job: Job) -> Future[dict[str, Any]]:
+    def submit(self, job: Job) -> Future[Any]:
         """Give a job to a worker."""
         if self._running is None:
             self._running = self._start()
@@ -180,9 +180,7 @@ def default_jobs(threads: int = 1) -> int:
     return max(1, usable_cores() // threads)
 
 
-def run_jobs(
-    jobs: Sequence[Job], workers: Workers, watch: ProgressCallback | None = None
-) -> dict[Path, dict[str, Any]]:
+def run_jobs(jobs: Sequence[Job], workers: Workers, watch: ProgressCallback | None = None) -> dict[Path, Any]:
     """Run jobs to the end and return their evaluations by folder.
 
     A worker process that dies (killed, or out of memory) is replaced, and its run goes on where it was. The first
@@ -192,9 +190,9 @@ def run_jobs(
         RunError: workers died again and again.
     """
     states = {job.path: JobState(job, job.cost()) for job in jobs}
-    results: dict[Path, dict[str, Any]] = {}
+    results: dict[Path, Any] = {}
     waiting: list[Job] = []
-    pending: dict[Future[dict[str, Any]], Job] = {}
+    pending: dict[Future[Any], Job] = {}
     deaths = 0
     for job in {job.path: job for job in jobs}.values():
         done = job.cached_result()

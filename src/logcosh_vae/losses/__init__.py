@@ -1,7 +1,11 @@
-"""Reconstruction losses: elementwise functions, the `LogCoshLoss` module, and the registry that configs use.
+"""Reconstruction losses: elementwise functions, the `LogCoshLoss` module, and a registry of losses by name.
 
-`elementwise` holds squared L2, L1 and the input checks; `log_cosh` the paper's loss; `cpu_kernel` (with `log_cosh.c`)
-and `cuda_kernels` its fused kernels; `registry` the losses by name.
+- `elementwise`: squared L2, L1 and the input checks that all losses share.
+- `log_cosh`: the log-cosh loss of the paper, its gradient, its surrogate and `LogCoshLoss`.
+- `cpu_kernel` (with `log_cosh.c`) and `cuda_kernels`: fused kernels for log-cosh, used automatically.
+- `registry`: `make_loss` and `LOSSES`, used by configs and the command line.
+
+Only torch is imported.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""The log-cosh loss of float32 tensors in memory by compiled code, where there was a C compiler at the install.
+"""Fused CPU kernels for the log-cosh loss of float32 tensors, compiled from `log_cosh.c` when the package is built.
 
-One pass over memory each for the value, its sum and the grad (`log_cosh.c`), by as many threads as torch has. Every
-function gives None where its code does not serve: no compiler was there, the tensors are on another device, of another
-dtype, of unlike or scattered layout, or stand for something else (function transforms, tracing, modes). The caller then
-computes the same with torch.
+`value`, `total` and `grad` each make one pass over memory, multithreaded with torch's number of threads. They return
+None where the kernels do not apply, and the caller then uses torch operations. This is the case if
+
+- the package was installed without a C compiler,
+- a tensor is not on the CPU, is not float32, or is not dense with the memory layout of the others, or
+- a tensor has no data: under function transforms, tracing, or dispatch modes such as fake tensors.
 """
 
 from __future__ import annotations
@@ -18,16 +20,16 @@ from threading import Thread
 import torch
 from torch import Tensor, nn
 
-A_THREAD_S = 1 << 18
-"""Elements that are worth a thread of their own."""
+ELEMENTS_PER_THREAD = 1 << 18
+"""Smallest number of elements for which starting another thread pays off."""
 
 _POINTER, _COUNT, _FLOAT = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
-_PLAIN = (Tensor, nn.Parameter)
+_TENSOR_TYPES = (Tensor, nn.Parameter)
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled code, if it was built and can be loaded."""
+    """The compiled library, or None if it was not built or cannot be loaded."""
     spec = find_spec("logcosh_vae.losses._log_cosh")
     if spec is None or spec.origin is None:
         return None
@@ -44,17 +46,17 @@ def library() -> ctypes.CDLL | None:
 
 
 def _address(tensor: Tensor) -> int:
-    """Where the elements begin; 0 for what has no memory of its own, or other signs than its memory holds."""
-    if type(tensor) not in _PLAIN or tensor.dtype != torch.float32 or not tensor.is_cpu or tensor.is_neg():
+    """The address of a float32 CPU tensor's data; 0 for other tensors, those without data, and negated views."""
+    if type(tensor) not in _TENSOR_TYPES or tensor.dtype != torch.float32 or not tensor.is_cpu or tensor.is_neg():
         return 0
     try:
         return tensor.data_ptr()
-    except RuntimeError:  # tensors of function transforms
+    except RuntimeError:  # inside a function transform
         return 0
 
 
-def _together(first: Tensor, second: Tensor) -> bool:
-    """Whether both hold the same elements in the same order, with nothing between them."""
+def _same_dense_layout(first: Tensor, second: Tensor) -> bool:
+    """Whether both tensors have the same shape and are dense in the same memory order."""
     if first.shape != second.shape:
         return False
     if first.is_contiguous() and second.is_contiguous():
@@ -62,61 +64,82 @@ def _together(first: Tensor, second: Tensor) -> bool:
     return first.ndim == 4 and all(t.is_contiguous(memory_format=torch.channels_last) for t in (first, second))
 
 
-def _in_parts(work: Callable[..., object], arguments: tuple[float, ...], count: int) -> None:
-    """`work(*arguments, start, end)` over all of `count`, on as many threads as torch has and the work is worth."""
-    parts = 1 if count < 2 * A_THREAD_S else min(count // A_THREAD_S, torch.get_num_threads())
-    if parts == 1:
-        work(*arguments, 0, count)
+def _parallel_for(kernel: Callable[..., object], arguments: tuple[float, ...], count: int) -> None:
+    """Call `kernel(*arguments, start, end)` for ranges that cover `count` elements, one range per thread."""
+    workers = 1 if count < 2 * ELEMENTS_PER_THREAD else min(count // ELEMENTS_PER_THREAD, torch.get_num_threads())
+    if workers == 1:
+        kernel(*arguments, 0, count)
         return
-    each = -(-count // parts)
-    bounds = [(start, min(start + each, count)) for start in range(0, count, each)]
-    threads = [Thread(target=work, args=(*arguments, *part)) for part in bounds[1:]]
+    chunk = -(-count // workers)
+    ranges = [(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+    threads = [Thread(target=kernel, args=(*arguments, *bounds)) for bounds in ranges[1:]]
     for thread in threads:
         thread.start()
-    work(*arguments, *bounds[0])
+    kernel(*arguments, *ranges[0])
     for thread in threads:
         thread.join()
 
 
 def value(prediction: Tensor, target: Tensor, a: float) -> Tensor | None:
-    """`log(cosh(a t)) / a`; `a` from 1e-30 to 1e30."""
+    """The elementwise loss `log(cosh(a t)) / a`.
+
+    Args:
+        prediction, target: tensors of the same shape.
+        a: a number in `NORMAL_A`, (1e-30, 1e30).
+
+    Returns:
+        A float32 tensor like `prediction`, or None where the kernel does not apply.
+    """
     code = library()
-    first, second = _address(prediction), _address(target)
-    # modes that trace or fake operations see none of ours
-    if not (code and first and second and _together(prediction, target)) or torch._C._len_torch_dispatch_stack():
+    p, q = _address(prediction), _address(target)
+    # a dispatch mode (tracing, fake tensors) would not see the kernel
+    if not (code and p and q and _same_dense_layout(prediction, target)) or torch._C._len_torch_dispatch_stack():
         return None
     result = torch.empty_like(prediction)
-    _in_parts(code.log_cosh_value, (first, second, result.data_ptr(), a, 1.0 / a), prediction.numel())
+    _parallel_for(code.log_cosh_value, (p, q, result.data_ptr(), a, 1.0 / a), prediction.numel())
     return result
 
 
 def total(prediction: Tensor, target: Tensor, a: float, *, mean: bool = False) -> Tensor | None:
-    """The sum or the mean of `value` over all elements, in one pass that writes none of them."""
+    """The sum of the loss over all elements, or its mean, without storing the elements.
+
+    Returns:
+        A float32 scalar, or None where the kernel does not apply. Arguments are those of `value`.
+    """
     code = library()
-    first, second = _address(prediction), _address(target)
-    if not (code and first and second and _together(prediction, target)) or torch._C._len_torch_dispatch_stack():
+    p, q = _address(prediction), _address(target)
+    if not (code and p and q and _same_dense_layout(prediction, target)) or torch._C._len_torch_dispatch_stack():
         return None
     sums: list[float] = []
 
-    def work(*arguments: float) -> None:
+    def partial_sum(*arguments: float) -> None:
         sums.append(code.log_cosh_sum(*arguments))
 
     count = prediction.numel()
-    _in_parts(work, (first, second, a, 1.0 / a), count)
-    result = math.fsum(sums)  # the same in whichever order the threads end
-    # a ctypes float is inf where float32 has no room, as a sum of torch is; new_full would raise an error
+    _parallel_for(partial_sum, (p, q, a, 1.0 / a), count)
+    result = math.fsum(sums)  # exact, so independent of the order in which threads finish
+    # where the sum exceeds float32, c_float gives inf as torch's sum does; new_full alone would raise an error
     return prediction.new_full((), _FLOAT(result / count if mean else result).value)
 
 
-def grad(prediction: Tensor, target: Tensor, a: float, factors: Tensor) -> Tensor | None:
-    """`factors * tanh(a t)`; the factors are of the same shape, or one number expanded to it."""
+def grad(prediction: Tensor, target: Tensor, a: float, output_grad: Tensor) -> Tensor | None:
+    """The gradient with respect to `prediction`, `output_grad * tanh(a t)`.
+
+    Args:
+        prediction, target: tensors of the same shape.
+        a: a number in `NORMAL_A`, (1e-30, 1e30).
+        output_grad: a tensor of that shape; it may be a scalar expanded to it.
+
+    Returns:
+        A float32 tensor like `prediction`, or None where the kernel does not apply.
+    """
     code = library()
-    first, second, third = _address(prediction), _address(target), _address(factors)
-    if not (code and first and second and third and _together(prediction, target)):
+    p, q, g = _address(prediction), _address(target), _address(output_grad)
+    if not (code and p and q and g and _same_dense_layout(prediction, target)):
         return None
-    each = any(factors.stride())
-    if (each and not _together(prediction, factors)) or torch._C._len_torch_dispatch_stack():
+    elementwise = any(output_grad.stride())  # an expanded scalar has only zero strides
+    if (elementwise and not _same_dense_layout(prediction, output_grad)) or torch._C._len_torch_dispatch_stack():
         return None
     result = torch.empty_like(prediction)
-    _in_parts(code.log_cosh_grad, (first, second, third, result.data_ptr(), a, each), prediction.numel())
+    _parallel_for(code.log_cosh_grad, (p, q, g, result.data_ptr(), a, elementwise), prediction.numel())
     return result

@@ -1,8 +1,11 @@
-"""The log-cosh loss of tensors on a GPU, each of value and gradient in one pass over memory.
+"""Fused GPU kernels for the log-cosh loss and its gradient, each in one pass over memory.
 
-torch compiles the kernels at their first use (`torch.cuda.jiterator`, which needs no compiler on the machine). Every
-function gives None where they do not serve: another device or dtype, tensors that stand for something else (function
-transforms, tracing, modes), or a build of torch without them. The caller then computes the same with torch.
+`torch.cuda.jiterator` compiles them on first use; no compiler needs to be installed. `value` and `grad` return None
+where the kernels do not apply, and the caller then uses torch operations. This is the case if
+
+- the tensors are not on one GPU, or are not of one of the dtypes float32, float16 and bfloat16,
+- a tensor has no data: under function transforms, tracing, or dispatch modes such as fake tensors, or
+- torch was built without jiterator.
 """
 
 from __future__ import annotations
@@ -15,22 +18,25 @@ import torch
 from torch import Tensor, nn
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-"""The half formats are computed in float32 and rounded once."""
+"""Supported dtypes; jiterator computes float16 and bfloat16 in float32 and rounds once."""
 
 Kernel = Callable[..., Tensor]
 
-# torch finds the function's name after the last ">" that a name can follow: comparisons are written with "<"
-_GRAD = """template <typename T> T log_cosh_grad(T prediction, T target, T a, T factor) {
+# jiterator takes the function name from the text after the last ">", so comparisons must be written with "<"
+_GRAD_SCALAR_FACTOR = """template <typename T> T log_cosh_grad(T prediction, T target, T a, T factor) {
     return tanh(a * (prediction - target)) * factor;
 }"""
-_GRAD_BY = """template <typename T> T log_cosh_grad_by(T prediction, T target, T factor, T a) {
+_GRAD_TENSOR_FACTOR = """template <typename T> T log_cosh_grad_tensor_factor(T prediction, T target, T factor, T a) {
     return tanh(a * (prediction - target)) * factor;
 }"""
 
 
 @cache
 def _value_code(coefficients: tuple[float, ...], branch: float) -> str:
-    """`x t P(x^2)` up to `branch`, beyond it `|t| - (log 2 - log(1 + exp(-2|x|))) / a`, with `x = a t`."""
+    """Source of the kernel `log(cosh(x)) / a`, `x = a t`, for the polynomial `P` with these coefficients.
+
+    It computes `x t P(x^2 - branch^2 / 2)` for `|x| <= branch`, else `|t| - (log(2) - log1p(exp(-2|x|))) / a`.
+    """
     polynomial = f"T({coefficients[-1]!r})"
     for coefficient in coefficients[-2::-1]:
         polynomial = f"({polynomial} * s + T({coefficient!r}))"
@@ -49,18 +55,18 @@ def _value_code(coefficients: tuple[float, ...], branch: float) -> str:
 
 @cache
 def _kernel(code: str, **scalars: float) -> Kernel | None:
-    """The compiled function, or None where this build of torch cannot make it."""
+    """The compiled kernel with these default scalars, or None if torch cannot compile it."""
     try:
         function: Kernel = torch.cuda.jiterator._create_jit_fn(code, **scalars)
         probe = torch.zeros(1, device="cuda")
-        function(*[probe] * (3 if code is _GRAD_BY else 2))
+        function(*[probe] * (3 if code is _GRAD_TENSOR_FACTOR else 2))
     except (RuntimeError, AttributeError, AssertionError):
         return None
     return function
 
 
-def _serves(*tensors: Tensor) -> bool:
-    """Whether all are ordinary tensors on one GPU, of one dtype that the kernels know."""
+def _supported(*tensors: Tensor) -> bool:
+    """Whether all are plain tensors with data, on one device and of one supported dtype."""
     first = tensors[0]
     if first.dtype not in _DTYPES or torch._C._len_torch_dispatch_stack():
         return False
@@ -69,7 +75,7 @@ def _serves(*tensors: Tensor) -> bool:
             return False
         try:
             tensor.data_ptr()
-        except RuntimeError:  # tensors of function transforms
+        except RuntimeError:  # inside a function transform
             return False
     return True
 
@@ -77,19 +83,38 @@ def _serves(*tensors: Tensor) -> bool:
 def value(
     prediction: Tensor, target: Tensor, a: float, coefficients: tuple[float, ...], branch: float
 ) -> Tensor | None:
-    """`log(cosh(a t)) / a`; `a` from 1e-30 to 1e30, `coefficients` those of `P` around `branch^2 / 2`."""
-    if not _serves(prediction, target):
+    """The elementwise loss `log(cosh(a t)) / a`.
+
+    Args:
+        prediction, target: tensors of the same shape.
+        a: a number in `NORMAL_A`, (1e-30, 1e30).
+        coefficients: of `P` in ascending powers of `x^2 - branch^2 / 2`, where `x = a t`.
+        branch: `P` is used for `|x|` up to this number.
+
+    Returns:
+        A tensor like `prediction`, or None where the kernel does not apply.
+    """
+    if not _supported(prediction, target):
         return None
     kernel = _kernel(_value_code(coefficients, branch), a=1.0, inverse=1.0)
     return None if kernel is None else kernel(prediction, target, a=a, inverse=1.0 / a)
 
 
 def grad(prediction: Tensor, target: Tensor, a: float, factor: Tensor | float) -> Tensor | None:
-    """`factor * tanh(a t)`; the factor is a number, or a tensor that broadcasts to the others' shape."""
-    if not _serves(prediction, target, *([factor] if isinstance(factor, Tensor) else [])):
+    """The gradient with respect to `prediction`, `factor * tanh(a t)`.
+
+    Args:
+        prediction, target: tensors of the same shape.
+        a: a number in `NORMAL_A`, (1e-30, 1e30).
+        factor: a number, or a tensor that broadcasts to that shape.
+
+    Returns:
+        A tensor like `prediction`, or None where the kernel does not apply.
+    """
+    if not _supported(prediction, target, *([factor] if isinstance(factor, Tensor) else [])):
         return None
     if isinstance(factor, Tensor):
-        kernel = _kernel(_GRAD_BY, a=1.0)
+        kernel = _kernel(_GRAD_TENSOR_FACTOR, a=1.0)
         return None if kernel is None else kernel(prediction, target, factor, a=a)
-    kernel = _kernel(_GRAD, a=1.0, factor=1.0)
+    kernel = _kernel(_GRAD_SCALAR_FACTOR, a=1.0, factor=1.0)
     return None if kernel is None else kernel(prediction, target, a=a, factor=factor)

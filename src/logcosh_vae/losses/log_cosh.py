@@ -1,203 +1,109 @@
-"""The log-cosh loss (paper, Eqs. 2 and 5-7): value, gradient and surrogate, accurate for every residual and every `a`.
+"""The log-cosh loss (paper, Eqs. 2 and 5-7), accurate for every residual and every `a`.
 
-`log_cosh` is the elementwise function and `LogCoshLoss` the module. `log_cosh_grad` is the gradient itself and
-`log_cosh_surrogate` a cheaper tensor with the right gradient but no meaningful value, for training steps that do not
-log the loss. Each uses a fused kernel where one applies (`cpu_kernel`, `cuda_kernels`) and plain torch otherwise. For
-dtypes and errors see `elementwise`.
+- `log_cosh`: the elementwise loss.
+- `LogCoshLoss`: the same as a module with a reduction.
+- `log_cosh_grad`: its gradient, without a graph.
+- `log_cosh_surrogate`: a tensor with its gradient but not its value, for training steps that do not log the loss.
+
+Each uses a fused kernel where one is available (`cpu_kernel`, `cuda_kernels`) and torch operations otherwise
+(`autograd`). The conventions on dtypes, shapes and errors are in `elementwise`. Below, `t = prediction - target`.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 
-from . import cpu_kernel, cuda_kernels
-from .elementwise import NORMAL_A, check_a, match_inputs, residual
-
-# log(cosh(x)) / x^2 for |x| <= _BRANCH in rising powers of x^2 - _CENTRE (tools/log_cosh_coefficients.py)
-_BRANCH = 1.25
-_CENTRE = _BRANCH**2 / 2
-# fmt: off
-_SINGLE = (  # relative error 1.3e-08
-    0.44588789744256513, -0.05782944762011692, 0.011928506251172886, -0.0027865185848748434,
-    0.0006906934737566492, -0.00017834322537978585, 5.202684822290441e-05, -1.4105149666882582e-05,
-)
-_DOUBLE = (  # relative error 4.0e-17
-    0.44588790164926295, -0.05782944879067398, 0.011928286027834781, -0.0027864573070457608,
-    0.0006924830256477808, -0.00017884110370851595, 4.743034969961814e-05, -1.2826798069312957e-05,
-    3.521095098883052e-06, -9.780682225642452e-07, 2.743140456039388e-07, -7.763774842958595e-08,
-    2.2097000151187082e-08, -6.171304995112349e-09, 1.7745762226337664e-09, -6.566236534804395e-10,
-    1.906913803585259e-10,
-)
-# fmt: on
-_TINY_A = 1e-300  # below it the residual of huge numbers can overflow where the loss does not
-
-
-def _apply(function: type[Function], *arguments: Any) -> Tensor:
-    """`function.apply(*arguments)`, without its inspection of a signature, which takes longer than a small loss."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return function.apply(*arguments)  # type: ignore[no-any-return]
-    return super(Function, function).apply(*arguments)  # type: ignore[misc, no-any-return]  # what it comes down to
-
-
-class _LogCosh(Function):
-    """Value and gradient each in their own exact form; only the inputs are kept for the backward pass."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(prediction: Tensor, target: Tensor, a: float, reduction: str) -> Tensor:
-        if NORMAL_A[0] < a < NORMAL_A[1] and not torch.compiler.is_compiling():
-            if reduction != "none":
-                total = cpu_kernel.total(prediction, target, a, mean=reduction == "mean")
-                if total is not None:
-                    return total
-            if prediction.is_cuda:
-                values = cuda_kernels.value(prediction, target, a, _SINGLE, _BRANCH)
-            else:
-                values = cpu_kernel.value(prediction, target, a)
-            if values is not None:
-                return _reduced(values, reduction)
-        t = residual(prediction, target, a)
-        x = t * a
-        magnitude = x.abs()
-        # near 0: x t P(x^2), so that the rounding of x enters about once and no product underflows early
-        s = x.square().sub_(_CENTRE)
-        coefficients = _DOUBLE if t.dtype == torch.float64 else _SINGLE
-        near = s * coefficients[-1]
-        for c in coefficients[-2:0:-1]:
-            near.add_(c).mul_(s)
-        near.add_(coefficients[0]).mul_(x).mul_(t)
-        # far out: |t| - (log 2 - log(1 + exp(-2|x|))) / a; exp(-40) vanishes beside log 2, subnormals are slow
-        correction = magnitude.clamp(max=20.0).mul_(-2.0).exp_().log1p_().sub_(math.log(2.0)).div_(a)
-        far = correction.add_(t.abs())
-        value = torch.where(magnitude <= _BRANCH, near, far)
-        # not `.to` in any case: where it does nothing, compiled code of torch 2.11 loses the gradient
-        return _reduced(value if value.dtype == prediction.dtype else value.to(prediction.dtype), reduction)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, str], output: Tensor) -> None:  # noqa: ARG004
-        prediction, target, ctx.a, ctx.reduction = inputs
-        ctx.save_for_backward(prediction, target)
-        ctx.save_for_forward(prediction, target)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        prediction, target = ctx.saved_tensors
-        factors = grads[0] / prediction.numel() if ctx.reduction == "mean" else grads[0]
-        grad = _input_grad(prediction, target, ctx.a, factors)
-        for_prediction, for_target, _, _ = ctx.needs_input_grad
-        return grad if for_prediction else None, -grad if for_target else None, None, None
-
-
-class _LogCoshForwardMode(_LogCosh):
-    """The same with forward-mode derivatives, which `torch.compile` cannot trace."""
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        prediction, target = ctx.saved_tensors
-        derivative = _derivative(prediction, target, ctx.a)
-        signed = zip((derivative, -derivative), tangents[:2], strict=True)
-        tangent = sum((s * d for s, d in signed if d is not None), torch.zeros_like(derivative)).to(prediction.dtype)
-        return _reduced(tangent, ctx.reduction)
-
-
-def _reduced(values: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return values
-    return values.sum() if reduction == "sum" else values.mean()
-
-
-def _derivative(prediction: Tensor, target: Tensor, a: float) -> Tensor:
-    if a < _TINY_A:
-        prediction, target, a = prediction / 4, target / 4, 4 * a
-    # 2 sigmoid(2 a t) - 1, as the paper writes it, is the same number but loses all its digits near 0
-    return (residual(prediction, target, a) * a).tanh()
-
-
-def _input_grad(prediction: Tensor, target: Tensor, a: float, factors: Tensor) -> Tensor:
-    # compiled code leaves no graph for a second derivative
-    if NORMAL_A[0] < a < NORMAL_A[1] and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        kernel = cuda_kernels.grad if prediction.is_cuda else cpu_kernel.grad
-        result = kernel(prediction, target, a, factors)
-        if result is not None:
-            return result
-    derivative = _derivative(prediction, target, a)
-    return (derivative * factors.to(derivative.dtype)).to(prediction.dtype)
-
-
-class _Surrogate(Function):
-    """The prediction itself, whose gradient is that of the log-cosh loss."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:  # noqa: ARG004
-        return prediction.view_as(prediction)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
-        prediction, target, ctx.a = inputs
-        ctx.save_for_backward(prediction, target)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        prediction, target = (tensor.detach() for tensor in ctx.saved_tensors)
-        return _input_grad(prediction, target, ctx.a, grads[0]), None, None
+from . import cuda_kernels
+from .autograd import TINY_A, LogCosh, LogCoshForwardMode, Surrogate, apply, input_grad
+from .elementwise import NORMAL_A, check_a, match_inputs
 
 
 def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
-    """Log-cosh loss `log(cosh(a t)) / a` of each element, in [0, inf) (paper, Eq. 2).
+    """Log-cosh loss `log(cosh(a t)) / a` with `t = prediction - target`, elementwise (paper, Eq. 2).
 
-    About `a t^2 / 2` for small `|a t|`, `|t| - log(2) / a` for large; the gradient is `tanh(a t)` (Eqs. 5-7).
-    The relative error of both is below 5e-7 in float32 and 1e-15 in float64 where they are normal numbers.
+    It is close to `a t^2 / 2` for `|a t| << 1` and to `|t| - log(2) / a` for `|a t| >> 1`. The gradient with respect to
+    `prediction` is `tanh(a t)` (Eqs. 5-7); with respect to `target` it is `-tanh(a t)`. The relative error of value
+    and gradient is below 5e-7 in float32 and 1e-15 in float64, as long as they are not subnormal.
 
-    `a`, the curvature at 0, is any positive finite number (the paper uses 100 for pixels in [0, 1]); another value
-    raises ValueError, no number TypeError. Shapes and dtypes: see the module. Either argument may require a gradient.
+    Args:
+        prediction: float16, bfloat16, float32 or float64 tensor of any shape.
+        target: tensor of the same shape and one of these dtypes.
+        a: curvature at `t = 0`, positive and finite. The paper uses 100 for most models, with pixels in [0, 1].
 
-    >>> log_cosh(torch.tensor([0.01, -1.0]), torch.tensor([0.0, 0.0]), a=100.0)
-    tensor([0.0043, 0.9931])
+    Returns:
+        A tensor of the same shape in the promoted dtype, with values in [0, inf).
+
+    Raises:
+        TypeError: `prediction` or `target` is not a floating-point tensor, or `a` is not a real number.
+        ValueError: the shapes differ, or `a` is not positive and finite.
+
+    Example:
+        >>> log_cosh(torch.tensor([0.01, -1.0]), torch.tensor([0.0, 0.0]), a=100.0)
+        tensor([0.0043, 0.9931])
     """
     return _log_cosh(prediction, target, check_a(a), "none")
 
 
 def _log_cosh(prediction: Tensor, target: Tensor, a: float, reduction: str) -> Tensor:
-    """`log_cosh` of an `a` that is known to be right; the `sum` or `mean` of all elements is one node of the graph."""
+    """`log_cosh` for an `a` that was already checked, fused with its reduction (`none`, `sum` or `mean`)."""
     prediction, target = match_inputs(prediction, target)
-    function = _LogCosh if torch.compiler.is_compiling() else _LogCoshForwardMode
-    if a < _TINY_A and prediction.dtype == torch.float64:  # f(t; a) = 4 f(t / 4; 4 a)
-        return 4 * _apply(function, prediction / 4, target / 4, 4 * a, reduction)
-    return _apply(function, prediction, target, a, reduction)
+    function = LogCosh if torch.compiler.is_compiling() else LogCoshForwardMode
+    if a < TINY_A and prediction.dtype == torch.float64:  # f(t; a) = 4 f(t / 4; 4 a)
+        return 4 * apply(function, prediction / 4, target / 4, 4 * a, reduction)
+    return apply(function, prediction, target, a, reduction)
 
 
 def log_cosh_surrogate(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
-    """A tensor with the gradient of `log_cosh` in `prediction` but **not its value** (paper, Sec. 3.2).
+    """Return a tensor with the gradient of `log_cosh` but **not its value** (paper, Sec. 3.2).
 
-    Cheaper than the loss where only the gradient is used: the backward pass alone computes anything. The target
-    gets no gradient. Arguments and errors are those of `log_cosh`.
+    The forward pass returns `prediction` and computes nothing; the backward pass computes `tanh(a t)`. Use it in
+    training steps that do not log the loss. `target` gets no gradient, and second derivatives are not those of the
+    loss.
 
-    >>> x_hat = torch.tensor([0.3], requires_grad=True)
-    >>> log_cosh_surrogate(x_hat, torch.tensor([0.2]), a=10.0).sum().backward()
-    >>> x_hat.grad  # tanh(1)
-    tensor([0.7616])
+    Args:
+        prediction: floating-point tensor of any shape.
+        target: floating-point tensor of the same shape.
+        a: curvature of the loss at `t = 0`, positive and finite.
+
+    Returns:
+        A tensor of the same shape in the promoted dtype. Its values have no meaning.
+
+    Raises:
+        TypeError, ValueError: as in `log_cosh`.
+
+    Example:
+        >>> x_hat = torch.tensor([0.3], requires_grad=True)
+        >>> log_cosh_surrogate(x_hat, torch.tensor([0.2]), a=10.0).sum().backward()
+        >>> x_hat.grad  # tanh(1)
+        tensor([0.7616])
     """
     a = check_a(a)
-    return _apply(_Surrogate, *match_inputs(prediction, target), a)
+    return apply(Surrogate, *match_inputs(prediction, target), a)
 
 
 @torch.no_grad()
 def log_cosh_grad(prediction: Tensor, target: Tensor, *, a: float = 1.0, factor: float = 1.0) -> Tensor:
-    """The derivative of `log_cosh` in `prediction` itself, `tanh(a t)`, times a factor (paper, Eqs. 5-7).
+    """Return the gradient of `factor * log_cosh(...).sum()` with respect to `prediction` (paper, Eqs. 5-7).
 
-    To begin a backward pass with, where the loss is summed: no value and no graph is made. Other arguments, dtype and
-    errors are those of `log_cosh`.
+    This is `factor * tanh(a t)`, elementwise. Pass it to `Tensor.backward` of the prediction to backpropagate without
+    evaluating the loss. No graph is recorded.
 
-    >>> log_cosh_grad(torch.tensor([0.3, -9.0]), torch.tensor([0.2, 0.0]), a=10.0)
-    tensor([ 0.7616, -1.0000])
+    Args:
+        prediction: floating-point tensor of any shape.
+        target: floating-point tensor of the same shape.
+        a: curvature of the loss at `t = 0`, positive and finite.
+        factor: weight of the summed loss.
+
+    Returns:
+        A tensor of the same shape in the promoted dtype, with values in [-|factor|, |factor|].
+
+    Raises:
+        TypeError, ValueError: as in `log_cosh`.
+
+    Example:
+        >>> log_cosh_grad(torch.tensor([0.3, -9.0]), torch.tensor([0.2, 0.0]), a=10.0)
+        tensor([ 0.7616, -1.0000])
     """
     a = check_a(a)
     prediction, target = match_inputs(prediction.detach(), target.detach())
@@ -205,15 +111,26 @@ def log_cosh_grad(prediction: Tensor, target: Tensor, *, a: float = 1.0, factor:
         result = cuda_kernels.grad(prediction, target, a, factor)
         if result is not None:
             return result
-    factors = torch.full((), factor, dtype=prediction.dtype, device=prediction.device)
-    return _input_grad(prediction, target, a, factors.expand_as(prediction))
+    output_grad = torch.full((), factor, dtype=prediction.dtype, device=prediction.device)
+    return input_grad(prediction, target, a, output_grad.expand_as(prediction))
 
 
 class LogCoshLoss(nn.Module):
-    """`log_cosh` as a module, used as `torch.nn.MSELoss` is; `reduction` is `mean`, `sum` or `none`.
+    """The log-cosh loss `log(cosh(a t)) / a` as a module, with the interface of `torch.nn.MSELoss` (paper, Eq. 2).
 
-    >>> LogCoshLoss(a=100.0, reduction="sum")(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]))
-    tensor(0.9861)
+    On a CPU, the reductions `mean` and `sum` are computed in the same pass as the loss, without storing its elements.
+
+    Args:
+        a: curvature at `t = 0`, positive and finite.
+        reduction: `mean` or `sum` over all elements, or `none` for the elementwise loss.
+
+    Raises:
+        TypeError: `a` is not a real number.
+        ValueError: `a` is not positive and finite, or `reduction` is unknown.
+
+    Example:
+        >>> LogCoshLoss(a=100.0, reduction="sum")(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]))
+        tensor(0.9861)
     """
 
     def __init__(self, a: float = 1.0, reduction: str = "mean") -> None:
@@ -224,7 +141,19 @@ class LogCoshLoss(nn.Module):
         self.reduction = reduction
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """A scalar, or with `none` the elementwise loss."""
+        """Return the reduced loss.
+
+        Args:
+            prediction: floating-point tensor of any shape.
+            target: floating-point tensor of the same shape.
+
+        Returns:
+            A scalar in [0, inf), or a tensor of the shape of the inputs with `reduction="none"`.
+
+        Raises:
+            TypeError: an argument is not a floating-point tensor.
+            ValueError: the shapes differ.
+        """
         return _log_cosh(prediction, target, self.a, self.reduction)
 
     def extra_repr(self) -> str:

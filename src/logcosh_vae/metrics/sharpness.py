@@ -1,4 +1,4 @@
-"""Sharpness of images: the variance of their Laplacian (paper, Sec. 4)."""
+"""Sharpness of images: the variance of the Laplacian (paper, Sec. 4)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ import torch
 from torch import Tensor
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Luma of red, green and blue (ITU-R BT.601)."""
+"""Weights of red, green and blue in the grey value: luma of ITU-R BT.601."""
 
 
 def grey(images: Tensor) -> Tensor:
-    """`(N, C, H, W)` with 1 or 3 channels to `(N, H, W)`."""
+    """Convert images to grey values.
+
+    Args:
+        images: `(N, C, H, W)` in [0, 1]; C is 1 (grey) or 3 (RGB).
+
+    Returns:
+        `(N, H, W)` in [0, 1], in the dtype of `images`.
+
+    Raises:
+        ValueError: another shape.
+
+    Example:
+        >>> grey(torch.ones(2, 3, 4, 4)).shape
+        torch.Size([2, 4, 4])
+    """
     channels = images.shape[1] if images.ndim == 4 else 0
     if channels == 1:
         return images[:, 0]
@@ -20,27 +34,28 @@ def grey(images: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor) -> Tensor:
-    """Variance of the Laplacian of each image; larger is sharper.
+    """Variance of the Laplacian of each image; larger is sharper (paper, Sec. 4).
 
-    The grey image is convolved with `[[0, 1, 0], [1, -4, 1], [0, 1, 0]]` where the filter fits (no padding), and
-    the population variance of the result is taken, in float64.
+    The grey image is convolved with `[[0, 1, 0], [1, -4, 1], [0, 1, 0]]` without padding. The result is the population
+    variance of the output, in float64.
 
     Args:
-        images: `(N, C, H, W)` in [0, 1], 1 or 3 channels, at least 3 by 3 pixels.
+        images: `(N, C, H, W)` in [0, 1], with 1 or 3 channels and at least 3 by 3 pixels.
 
     Returns:
-        `(N,)`, float64, from 0 (a flat image) to at most 16. Real MNIST test images have 0.182 on average.
+        `(N,)`, float64, in [0, 16]; 0 for a constant image. The mean over the MNIST test images is 0.182.
 
     Raises:
-        ValueError: another number of channels or a smaller image.
+        ValueError: the images have another number of channels, or are too small.
 
     Example:
         >>> sharpness(torch.zeros(1, 1, 28, 28))
         tensor([0.], dtype=torch.float64)
     """
-    g = grey(images).double()
-    if min(g.shape[1:]) < 3:
+    pixels = grey(images).double()
+    if min(pixels.shape[1:]) < 3:
         raise ValueError(f"images must be at least 3 by 3 pixels; got {tuple(images.shape)}")
-    centre = g[:, 1:-1, 1:-1]
-    laplacian = g[:, :-2, 1:-1] + g[:, 2:, 1:-1] + g[:, 1:-1, :-2] + g[:, 1:-1, 2:] - 4.0 * centre
+    centre = pixels[:, 1:-1, 1:-1]
+    vertical = pixels[:, :-2, 1:-1] + pixels[:, 2:, 1:-1]
+    laplacian = vertical + pixels[:, 1:-1, :-2] + pixels[:, 1:-1, 2:] - 4.0 * centre
     return laplacian.flatten(1).var(dim=1, correction=0)

@@ -1,4 +1,11 @@
-"""VAE and WAE, their encoder and decoder networks, and the distributions of their codes."""
+"""The models: `VAE` and `WAE`, their encoder and decoder networks, and latent distributions.
+
+- `autoencoder`: the models and what their forward pass returns.
+- `networks`: the MLP and convolutional networks of the paper.
+- `distributions`: the Gaussian posterior, KL divergence, MMD, and sources of random numbers.
+
+Images are `(N, C, H, W)` float tensors in [0, 1]; latent codes are `(N, latent_size)`.
+"""
 
 from __future__ import annotations
 

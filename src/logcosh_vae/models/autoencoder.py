@@ -1,7 +1,12 @@
-"""VAE and WAE: an encoder, a decoder and a rule for the code between them (paper, Sec. 1.1 and A.1)."""
+"""The models `VAE` and `WAE`, their common base `Autoencoder`, and `AutoencoderOutput` (paper, Sec. 1.1 and A.1).
+
+Both map images to latent codes and back. They differ in the encoder: stochastic for a VAE, deterministic for a WAE. The
+losses are not part of the models.
+"""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,17 +15,17 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from .distributions import DiagonalGaussian, Source, standard_normal
+from .distributions import DiagonalGaussian, NoiseSource, standard_normal
 from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
 
 
 class AutoencoderOutput(NamedTuple):
-    """All that an objective needs from one pass.
+    """What the forward pass of a model returns.
 
     Attributes:
-        x_hat: reconstruction, `(N, C, H, W)` in [0, 1].
-        z: the code that was decoded, `(N, d)`.
-        posterior: `q(z|x)` of a VAE; None for a deterministic encoder.
+        x_hat: reconstructions, `(N, C, H, W)` in [0, 1].
+        z: the latent codes that were decoded, `(N, latent_size)`.
+        posterior: `q(z|x)` of a VAE; None for a WAE, whose encoder is deterministic.
     """
 
     x_hat: Tensor
@@ -29,16 +34,19 @@ class AutoencoderOutput(NamedTuple):
 
 
 class Autoencoder(nn.Module, ABC):
-    """What VAE and WAE share. Networks are given, not named, so any pair that fits can be used.
+    """Common base of `VAE` and `WAE`: reconstruction, sampling and interpolation with an encoder and a decoder.
+
+    Any encoder and decoder of matching sizes can be used; `from_network` builds those of the paper.
 
     Args:
         encoder: maps `(N, C, H, W)` to `(N, parameters_per_latent * latent_size)`.
         decoder: maps `(N, latent_size)` to `(N, C, H, W)` in [0, 1].
-        latent_size: `d`.
+        latent_size: number of latent variables, `d` in the paper.
 
     Attributes:
-        trains_in_bfloat16: in training mode, multiply in bfloat16 and sum in float32; codes, images and weights stay
-            float32.
+        parameters_per_latent: encoder outputs per latent variable: 2 for a VAE (mean and log-variance), 1 for a WAE.
+        trains_in_bfloat16: use bfloat16 autocast in training mode. Weights, latent codes and images stay float32, and
+            evaluation uses float32.
     """
 
     parameters_per_latent: ClassVar[int] = 1
@@ -60,7 +68,16 @@ class Autoencoder(nn.Module, ABC):
         latent_size: int = 8,
         size: Size = PAPER_SIZE,
     ) -> Self:
-        """Build with one of the paper's networks; weights come from torch's global generator.
+        """Build a model with one of the paper's networks. Weights are drawn from torch's global generator.
+
+        Args:
+            name: `mlp` or `conv`, a key of `NETWORKS`.
+            image_shape: channels, height and width of the images.
+            latent_size: number of latent variables.
+            size: hidden layers of the MLP, width of the convolutions; the paper's by default.
+
+        Raises:
+            ValueError: the network is unknown, a size is not positive, or the images are too small for `conv`.
 
         Example:
             >>> model = VAE.from_network("mlp", image_shape=(1, 28, 28), latent_size=8)
@@ -68,132 +85,194 @@ class Autoencoder(nn.Module, ABC):
             torch.Size([4, 1, 28, 28])
         """
         if name not in NETWORKS:
-            raise ValueError(f"unknown network {name!r}; known: {', '.join(NETWORKS)}")
+            raise ValueError(f"unknown network {name!r}; known networks: {', '.join(NETWORKS)}")
         network = NETWORKS[name]
         encoder = network.encoder(image_shape, cls.parameters_per_latent * latent_size, size)
         return cls(encoder, network.decoder(image_shape, latent_size, size), latent_size)
 
     @abstractmethod
-    def code(self, x: Tensor) -> Tensor:
-        """The code of each image without noise, `(N, d)`: the posterior's mode, or the encoder's output."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, generator: Source = None) -> AutoencoderOutput:
-        """Encode, draw the code with `generator` where it is random, decode."""
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Images `(N, C, H, W)` in [0, 1] of codes `(N, d)`."""
-        return self._through(self.decoder, z)
-
-    def compile_training(self, x: Tensor) -> None:
-        """Compile both networks for training, on a GPU with CUDA graphs; other passes go on as they are.
-
-        What torch has compiled before in this process it forgets, and compiles anew where it is used.
+    def encode_mean(self, x: Tensor) -> Tensor:
+        """Encode images without sampling.
 
         Args:
-            x: images of the size to train with, to try it on; weights, statistics and random numbers stay as they are.
+            x: images, `(N, C, H, W)` in [0, 1].
+
+        Returns:
+            Latent codes `(N, latent_size)`: the posterior means of a VAE, the encoder outputs of a WAE.
+        """
+
+    def code(self, x: Tensor) -> Tensor:
+        """Deprecated name of `encode_mean`."""
+        warnings.warn("code is now called encode_mean", DeprecationWarning, stacklevel=2)
+        return self.encode_mean(x)
+
+    @abstractmethod
+    def forward(self, x: Tensor, generator: NoiseSource = None) -> AutoencoderOutput:
+        """Encode images, sample latent codes if the encoder is stochastic, and decode them.
+
+        Args:
+            x: images, `(N, C, H, W)` in [0, 1].
+            generator: source of the noise; None for torch's global generator.
+        """
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Decode latent codes `(N, latent_size)` to images `(N, C, H, W)` in [0, 1]."""
+        return self._run(self.decoder, z)
+
+    def compile_training(self, x: Tensor) -> None:
+        """Compile both networks for training mode, with CUDA graphs on a GPU. Evaluation mode is not affected.
+
+        This resets torch's compiler for the whole process; other compiled functions are recompiled when next called.
+
+        Args:
+            x: images of the shape used in training, `(N, C, H, W)`, for a trial forward and backward pass. Weights,
+                batch statistics and random number generators are left unchanged.
 
         Raises:
-            Exception: whatever torch raises where it cannot compile; nothing is compiled then.
+            Exception: torch could not compile a network. The model then stays uncompiled and usable.
         """
-        torch.compiler.reset()  # else its cache may be full of networks of other sizes, and it would not compile these
+        # networks of other sizes may have filled the compiler's cache, and torch would not compile these
+        torch.compiler.reset()
         networks, modes = (self.encoder, self.decoder), {module: module.training for module in self.modules()}
-        before = {name: value.clone() for name, value in self.state_dict().items()}
+        state = {name: value.clone() for name, value in self.state_dict().items()}
         try:
             self._compiled = {network: torch.compile(network, mode="reduce-overhead") for network in networks}
             self.train()
             with torch.enable_grad():
-                code = torch.zeros(len(x), self.latent_size, device=x.device, requires_grad=True) + 0.0  # no leaf
-                for network, values in zip(networks, (x, code), strict=True):
-                    result = self._through(network, values)
-                    if wanted := [weight for weight in network.parameters() if weight.requires_grad]:
-                        torch.autograd.grad(result.sum(), wanted)
+                # as in training, the decoder's input requires a gradient and is not a leaf
+                z = torch.zeros(len(x), self.latent_size, device=x.device, requires_grad=True) + 0.0
+                for network, inputs in zip(networks, (x, z), strict=True):
+                    output = self._run(network, inputs)
+                    if trainable := [weight for weight in network.parameters() if weight.requires_grad]:
+                        torch.autograd.grad(output.sum(), trainable)
         except BaseException:
             self._compiled = {}
             raise
         finally:
-            self.load_state_dict(before)
+            self.load_state_dict(state)
             for module, training in modes.items():
                 module.training = training
 
-    def _through(self, network: nn.Module, values: Tensor) -> Tensor:
-        result: Tensor
+    def _run(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Apply the encoder or decoder; in training mode, compiled and in bfloat16 where that is enabled."""
+        output: Tensor
         if not self.training:
-            result = network(values)
-            return result
-        with torch.autocast(values.device.type, torch.bfloat16) if self.trains_in_bfloat16 else nullcontext():
-            result = self._compiled.get(network, network)(values)
-        return result.float() if self.trains_in_bfloat16 else result
+            output = network(inputs)
+            return output
+        with torch.autocast(inputs.device.type, torch.bfloat16) if self.trains_in_bfloat16 else nullcontext():
+            output = self._compiled.get(network, network)(inputs)
+        return output.float() if self.trains_in_bfloat16 else output
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Encode without noise and decode: `(N, C, H, W)` in [0, 1] to the same."""
-        return self.decode(self.code(x))
+        """Encode images without sampling and decode them: `(N, C, H, W)` in [0, 1], before and after."""
+        return self.decode(self.encode_mean(x))
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Decode `count` draws of the prior `N(0, I)`: `(count, C, H, W)` in [0, 1]."""
+        """Generate images by decoding draws from the prior `N(0, I)`.
+
+        Args:
+            count: number of images.
+            generator: source of the draws; None for torch's global generator.
+
+        Returns:
+            `(count, C, H, W)` in [0, 1], on the model's device.
+        """
         like = next(self.parameters())
         return self.decode(standard_normal((count, self.latent_size), like=like, generator=generator))
 
     def interpolate(self, first: Tensor, second: Tensor, steps: int) -> Tensor:
-        """Decode points evenly spaced on the line between the codes of two image batches (paper, appendix C).
+        """Interpolate linearly between the latent codes of two image batches (paper, appendix C).
 
         Args:
-            first: `(N, C, H, W)` in [0, 1]; second: the same shape.
-            steps: number of points, both ends included, at least 2.
+            first: images, `(N, C, H, W)` in [0, 1].
+            second: images of the same shape.
+            steps: number of images per pair, including the reconstructions of both ends; at least 2.
 
         Returns:
             `(N, steps, C, H, W)` in [0, 1].
+
+        Raises:
+            ValueError: `steps` is less than 2.
+
+        Example:
+            >>> first, second = torch.rand(2, 3, 1, 28, 28)
+            >>> VAE.from_network("mlp").interpolate(first, second, steps=5).shape
+            torch.Size([3, 5, 1, 28, 28])
         """
         if steps < 2:
             raise ValueError(f"steps must be at least 2; got {steps}")
-        start, end = self.code(first), self.code(second)
-        weight = torch.linspace(0.0, 1.0, steps).to(start)[None, :, None]
-        codes = torch.lerp(start[:, None], end[:, None], weight)
+        start, end = self.encode_mean(first), self.encode_mean(second)
+        fraction = torch.linspace(0.0, 1.0, steps).to(start)[None, :, None]
+        codes = torch.lerp(start[:, None], end[:, None], fraction)
         images: Tensor = self.decode(codes.flatten(0, 1)).unflatten(0, (first.shape[0], steps))
         return images
 
 
 class VAE(Autoencoder):
-    """Variational auto-encoder with a diagonal Gaussian posterior (Kingma and Welling 2013; paper, Eq. 1).
+    """Variational autoencoder with a diagonal Gaussian posterior (Kingma and Welling 2013; paper, Eq. 1).
 
-    The encoder's last layer has `2 d` outputs: mean and log-variance. The reconstruction loss is not part of the
-    model: combine it with any loss in an `Objective`.
+    The encoder has `2 * latent_size` outputs: means, then log-variances. The reconstruction loss is not part of the
+    model; `training.objective.Objective` combines any loss with the KL divergence.
+
+    Example:
+        >>> model = VAE.from_network("mlp", image_shape=(1, 28, 28), latent_size=8)
+        >>> x_hat, z, posterior = model(torch.rand(2, 1, 28, 28))
+        >>> x_hat.shape, z.shape, posterior.kl().shape
+        (torch.Size([2, 1, 28, 28]), torch.Size([2, 8]), torch.Size([2]))
     """
 
     parameters_per_latent: ClassVar[int] = 2
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """`q(z|x)` for each image of `(N, C, H, W)`."""
-        return DiagonalGaussian.from_parameters(self._through(self.encoder, x))
+        """Return the posterior `q(z|x)` of images `(N, C, H, W)` in [0, 1]."""
+        return DiagonalGaussian.from_parameters(self._run(self.encoder, x))
 
-    def code(self, x: Tensor) -> Tensor:
+    def encode_mean(self, x: Tensor) -> Tensor:
+        """Return the posterior means, `(N, latent_size)`, of images `(N, C, H, W)` in [0, 1]."""
         return self.encode(x).mode()
 
-    def forward(self, x: Tensor, generator: Source = None) -> AutoencoderOutput:
-        """Encode, draw `z` with `generator` (torch's own when None), decode."""
+    def forward(self, x: Tensor, generator: NoiseSource = None) -> AutoencoderOutput:
+        """Encode images, draw one `z` per image from its posterior, and decode it.
+
+        Args:
+            x: images, `(N, C, H, W)` in [0, 1].
+            generator: source of the noise; None for torch's global generator.
+        """
         posterior = self.encode(x)
         z = posterior.sample(generator)
         return AutoencoderOutput(self.decode(z), z, posterior)
 
 
 class WAE(Autoencoder):
-    """Wasserstein auto-encoder with a deterministic encoder (Tolstikhin et al. 2018; paper, A.1).
+    """Wasserstein autoencoder with a deterministic encoder (WAE-MMD, Tolstikhin et al. 2018; paper, A.1).
 
-    Its codes are drawn to the prior by the MMD over a batch, which the `Objective` adds.
+    `training.objective.Objective` adds the MMD between the latent codes of a batch and the prior.
+
+    Example:
+        >>> model = WAE.from_network("mlp", image_shape=(1, 28, 28), latent_size=8)
+        >>> output = model(torch.rand(2, 1, 28, 28))
+        >>> output.z.shape, output.posterior
+        (torch.Size([2, 8]), None)
     """
 
     def encode(self, x: Tensor) -> Tensor:
-        """Codes `(N, d)` of images `(N, C, H, W)`."""
-        return self._through(self.encoder, x)
+        """Return the latent codes, `(N, latent_size)`, of images `(N, C, H, W)` in [0, 1]."""
+        return self._run(self.encoder, x)
 
-    def code(self, x: Tensor) -> Tensor:
+    def encode_mean(self, x: Tensor) -> Tensor:
+        """Return the same as `encode`, because the encoder is deterministic."""
         return self.encode(x)
 
-    def forward(self, x: Tensor, generator: Source = None) -> AutoencoderOutput:  # noqa: ARG002 - one interface
-        """Encode and decode; `generator` is accepted so that all models are called alike."""
+    def forward(self, x: Tensor, generator: NoiseSource = None) -> AutoencoderOutput:  # noqa: ARG002
+        """Encode and decode images.
+
+        Args:
+            x: images, `(N, C, H, W)` in [0, 1].
+            generator: not used; accepted so that all models have the same interface.
+        """
         z = self.encode(x)
         return AutoencoderOutput(self.decode(z), z, None)
 
 
 MODELS: dict[str, type[VAE] | type[WAE]] = {"vae": VAE, "wae": WAE}
-"""Model families by the name used in `--model FAMILY-NETWORK`."""
+"""Models by family name, as in `--model FAMILY-NETWORK`."""

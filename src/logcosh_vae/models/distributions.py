@@ -1,4 +1,7 @@
-"""Latent distributions and their divergences from the standard normal prior (paper, Eq. 1 and Eq. 8)."""
+"""The Gaussian posterior, its KL divergence from the prior, the MMD, and sources of random numbers.
+
+The prior is the standard normal `N(0, I)` (paper, Eqs. 1 and 8). The KL divergence is in nats.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,22 @@ import torch
 from torch import Tensor
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
-"""Log-variances are clamped to this range, so that their `exp` and its sums stay finite in float32 and bfloat16."""
+"""Log-variances are clamped to this range so that variances and their sums stay finite in float32 and bfloat16."""
 
 MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Scales `s` of the inverse multiquadratic kernels, as in the code published with Tolstikhin et al. (2018)."""
 
 
 class SharedGenerator(NamedTuple):
-    """A generator of which `size` processes have one each, in the same state, for the rows of one batch.
+    """A source of random numbers for one process of a distributed run.
 
-    Each process draws the numbers of the whole batch and keeps those of its own rows, the part number `rank`.
+    All processes hold a generator in the same state. Each draws the numbers of the whole batch and keeps the rows of
+    its own slice, so a run draws the same numbers for any number of processes.
+
+    Attributes:
+        generator: the generator, in the same state in every process.
+        rank: index of this process, from 0.
+        size: number of processes.
     """
 
     generator: torch.Generator
@@ -26,10 +35,11 @@ class SharedGenerator(NamedTuple):
 
 
 class StaticNoise:
-    """Normal draws at fixed addresses, for a training step that is recorded once and replayed.
+    """Standard normal draws in buffers at fixed addresses, for training steps captured in a CUDA graph.
 
-    A recorded step reads the same memory each time, so the draws have to be put there before it is replayed. The
-    numbers are those that the step would have drawn from the generator itself, in the same order.
+    A captured step reads the same memory at every replay, so new random numbers must be written there beforehand. The
+    first step allocates one buffer per draw; `refill` overwrites all of them before each later step. The numbers are
+    those that the step would draw from the generator directly, in the same order.
 
     Example:
         >>> noise = StaticNoise()
@@ -46,42 +56,57 @@ class StaticNoise:
         self._generator: torch.Generator | None = None
 
     def refill(self, generator: torch.Generator) -> None:
-        """Put new draws from a CPU generator where the next step reads them."""
+        """Start a step with new random numbers: overwrite all buffers with draws from a CPU generator."""
         self._generator = generator
         self.rewind()
         for buffer in self._buffers:
-            drawn = torch.randn(buffer.shape, generator=generator, dtype=torch.float32)
-            buffer.copy_(drawn, non_blocking=True)
+            noise = torch.randn(buffer.shape, generator=generator, dtype=torch.float32)
+            buffer.copy_(noise, non_blocking=True)
 
     def rewind(self) -> None:
-        """Begin a step: the next draws are its first ones."""
+        """Start a step with the random numbers that the buffers already hold."""
         self._next = 0
 
     def draw(self, shape: torch.Size | tuple[int, ...], *, like: Tensor) -> Tensor:
-        """The next draws of this step, in the order of the first step's; that one decides the shapes.
+        """Return the buffer of the step's next draw. Every step must draw the same shapes in the same order.
+
+        Args:
+            shape: shape of the draw.
+            like: a tensor with the device and dtype of a new buffer.
+
+        Returns:
+            The buffer, of that shape; the next `refill` overwrites it.
 
         Raises:
-            RuntimeError: another shape is asked for than in the first step.
+            RuntimeError: the first step drew another shape here.
         """
         if self._next == len(self._buffers):
             self._buffers.append(standard_normal(shape, like=like, generator=self._generator))
         buffer = self._buffers[self._next]
         if buffer.shape != torch.Size(shape):
-            raise RuntimeError(f"the recorded step drew {tuple(buffer.shape)} here, this one draws {tuple(shape)}")
+            raise RuntimeError(
+                f"draw {self._next} of this step has shape {tuple(shape)}, but the first step drew "
+                f"{tuple(buffer.shape)}: every step must draw the same shapes in the same order"
+            )
         self._next += 1
         return buffer
 
 
-Source = torch.Generator | SharedGenerator | StaticNoise | None
-"""Where random numbers come from; None is torch's own generator."""
+NoiseSource = torch.Generator | SharedGenerator | StaticNoise | None
+"""A source of standard normal draws; None stands for torch's global generator."""
 
 
 class DiagonalGaussian(NamedTuple):
-    """Gaussian with a diagonal covariance, one for each image of a batch: `q(z|x)`.
+    """The posterior `q(z|x)` of a batch of images: one Gaussian with diagonal covariance per image.
 
     Attributes:
         mean: `(N, d)`.
         log_variance: `(N, d)`, natural logarithm of the variance.
+
+    Example:
+        >>> posterior = DiagonalGaussian.from_parameters(torch.zeros(2, 6))
+        >>> posterior.sample(torch.Generator().manual_seed(0)).shape, posterior.kl()
+        (torch.Size([2, 3]), tensor([0., 0.]))
     """
 
     mean: Tensor
@@ -89,47 +114,68 @@ class DiagonalGaussian(NamedTuple):
 
     @classmethod
     def from_parameters(cls, parameters: Tensor) -> DiagonalGaussian:
-        """Split an encoder's output `(N, 2d)` into mean and log-variance, which is clamped to a finite range."""
+        """Split an encoder's output into mean and log-variance.
+
+        Args:
+            parameters: `(N, 2d)`: the means, then the log-variances. These are clamped to `LOG_VARIANCE_RANGE`.
+        """
         mean, log_variance = parameters.chunk(2, dim=1)
         return cls(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
-    def sample(self, generator: Source = None) -> Tensor:
-        """Draw `z = mean + exp(log_variance / 2) * noise`, `(N, d)`, differentiable in both parameters."""
+    def sample(self, generator: NoiseSource = None) -> Tensor:
+        """Draw one `z` per image with the reparametrisation trick.
+
+        Returns:
+            `mean + exp(log_variance / 2) * noise`, `(N, d)`, differentiable with respect to both parameters.
+        """
         noise = standard_normal(self.mean.shape, like=self.mean, generator=generator)
         return torch.addcmul(self.mean, noise, (0.5 * self.log_variance).exp())
 
     def mode(self) -> Tensor:
-        """The most likely `z`: the mean, `(N, d)`."""
+        """The mode of the posterior, which is its mean, `(N, d)`."""
         return self.mean
 
     def kl(self) -> Tensor:
-        """`KL(q || N(0, I))` in nats, one value an image, `(N,)`."""
+        """KL divergence from the prior, `KL(q || N(0, I))`, in nats per image, `(N,)`."""
         return kl_divergence(self.mean, self.log_variance)
 
     def kl_grads(self) -> tuple[Tensor, Tensor]:
-        """The derivatives of `kl` in mean and log-variance, each `(N, d)`: `mu` and `(sigma^2 - 1) / 2`."""
+        """Gradients of `kl().sum()` with respect to mean and log-variance, without a graph.
+
+        Returns:
+            `mean` and `(exp(log_variance) - 1) / 2`, each `(N, d)`.
+        """
         return self.mean.detach(), 0.5 * self.log_variance.detach().expm1()
 
 
-def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, generator: Source) -> Tensor:
-    """Draw `N(0, I)` of `shape` with the generator on its own device, then moved to where `like` is.
+def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, generator: NoiseSource) -> Tensor:
+    """Draw from the standard normal distribution.
 
-    A CPU generator so gives the same numbers whatever device the model runs on.
+    Numbers are drawn on the generator's device and then moved, so a CPU generator gives the same numbers whichever
+    device the model is on.
+
+    Args:
+        shape: shape of the result; its first dimension is the batch.
+        like: a tensor with the device and dtype of the result.
+        generator: the source; None for torch's global generator of the device of `like`.
+
+    Returns:
+        A tensor of that shape.
     """
     if isinstance(generator, StaticNoise):
         return generator.draw(shape, like=like)
     if isinstance(generator, SharedGenerator):
-        whole = (shape[0] * generator.size, *shape[1:])
-        rows = slice(generator.rank * shape[0], (generator.rank + 1) * shape[0])
-        return standard_normal(whole, like=like, generator=generator.generator)[rows]
+        global_shape = (shape[0] * generator.size, *shape[1:])
+        local_rows = slice(generator.rank * shape[0], (generator.rank + 1) * shape[0])
+        return standard_normal(global_shape, like=like, generator=generator.generator)[local_rows]
     device = like.device if generator is None else generator.device
-    drawn = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
-    # to a GPU: it goes on with what it has to do, and this process need not wait for that
-    return drawn.to(like.device, like.dtype, non_blocking=drawn.device.type == "cpu")
+    noise = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
+    # copying to a GPU without blocking lets this process continue while the GPU is busy
+    return noise.to(like.device, like.dtype, non_blocking=noise.device.type == "cpu")
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    r"""Kullback-Leibler divergence of diagonal Gaussians from the standard normal.
+    r"""Kullback-Leibler divergence of diagonal Gaussians from the standard normal distribution (paper, Eq. 1).
 
     .. math:: \tfrac12 \sum_j \left(\mu_j^2 + \sigma_j^2 - 1 - \log \sigma_j^2\right)
 
@@ -138,24 +184,26 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
         log_variance: `(N, d)`.
 
     Returns:
-        `(N,)`, in nats, at least 0.
+        `(N,)`, in nats, in [0, inf).
 
     Example:
         >>> kl_divergence(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2))
         tensor([0.5000])
 
-    Reference: Kingma and Welling (2013), appendix B; the paper's Eq. 1.
+    Reference: Kingma and Welling (2013), appendix B.
     """
-    # expm1 keeps the term exact where the posterior has collapsed onto the prior
+    # expm1 is accurate where the posterior has collapsed onto the prior; exp - 1 would cancel
     return 0.5 * (mean.square() + log_variance.expm1() - log_variance).sum(dim=1)
 
 
 def _squared_distances(u: Tensor, v: Tensor) -> Tensor:
+    """Pairwise squared Euclidean distances of `(n, d)` and `(m, d)`, `(n, m)`."""
     norms = u.square().sum(dim=1)[:, None] + v.square().sum(dim=1)[None, :]
     return torch.addmm(norms, u, v.T, alpha=-2.0).clamp_min(0.0)
 
 
 def _kernel(u: Tensor, v: Tensor, scales: tuple[float, ...]) -> Tensor:
+    """The sum of inverse multiquadratic kernels for every pair of points, `(n, m)`."""
     d = u.shape[1]
     distances = _squared_distances(u, v)
     kernel = torch.zeros_like(distances)
@@ -166,38 +214,44 @@ def _kernel(u: Tensor, v: Tensor, scales: tuple[float, ...]) -> Tensor:
 
 
 def mmd(z: Tensor, prior: Tensor, scales: tuple[float, ...] = MMD_SCALES) -> Tensor:
-    r"""Maximum mean discrepancy (squared) between two samples, unbiased within each sample.
+    r"""Squared maximum mean discrepancy between codes and a sample of the prior (paper, Eq. 8).
 
-    With the kernel :math:`k(u, v) = \sum_s C_s / (C_s + |u - v|^2)`, :math:`C_s = 2 d s`:
+    With the kernel :math:`k(u, v) = \sum_s C_s / (C_s + |u - v|^2)`, :math:`C_s = 2 d s`, the estimate is
 
     .. math:: \frac{1}{n(n-1)} \sum_{i \ne j} \left[k(z_i, z_j) + k(p_i, p_j)\right]
               - \frac{2}{n^2} \sum_{i, j} k(z_i, p_j)
 
-    It is near 0, of either sign, where both samples come from one distribution.
+    It is unbiased within each sample. Its expectation is 0 if both samples have the same distribution, so it can be
+    negative.
 
     Args:
-        z: codes of a batch, `(n, d)`, `n >= 2`.
-        prior: a sample of the prior, `(n, d)`.
-        scales: one kernel is added for each.
+        z: codes of a batch, `(n, d)` with `n >= 2`.
+        prior: a sample of the prior, of the same shape.
+        scales: the scales `s` of the kernel.
 
     Returns:
-        A scalar.
+        A scalar, differentiable with respect to `z`.
 
     Raises:
-        ValueError: the samples differ in shape or hold fewer than two points.
+        ValueError: the samples are not `(n, d)`, differ in shape, or have fewer than two points.
 
-    Reference: Tolstikhin et al. (2018), algorithm 2; the paper's Eq. 8.
+    Example:
+        >>> prior, z = torch.randn(2, 100, 8, generator=torch.Generator().manual_seed(0))
+        >>> bool(mmd(z, prior) < mmd(0.1 * z, prior))
+        True
+
+    Reference: Tolstikhin et al. (2018), algorithm 2.
     """
     if z.shape != prior.shape or z.ndim != 2 or z.shape[0] < 2:
         raise ValueError(
-            f"mmd needs two samples of one shape (n, d) with n >= 2; got {tuple(z.shape)} and {tuple(prior.shape)}"
+            f"mmd needs two samples of the same shape (n, d) with n >= 2; got {tuple(z.shape)} and {tuple(prior.shape)}"
         )
     n = z.shape[0]
 
-    def within(u: Tensor) -> Tensor:
+    def mean_over_pairs(u: Tensor) -> Tensor:
         kernel = _kernel(u, u, scales)
         return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
 
     with torch.no_grad():
-        prior_term = within(prior)
-    return within(z) + prior_term - 2.0 * _kernel(z, prior, scales).mean()
+        prior_term = mean_over_pairs(prior)
+    return mean_over_pairs(z) + prior_term - 2.0 * _kernel(z, prior, scales).mean()

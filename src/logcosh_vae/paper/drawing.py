@@ -15,6 +15,7 @@ from torch import Tensor
 from ..base import image_grid as pictures
 from ..data.batches import to_unit
 from ..evaluation.evaluate import generate, interpolations, random_test_images, reconstruct
+from ..experiments.results import ExperimentResults, RowResult
 from ..losses import LOSSES, make_loss
 from ..reporting.html import COLOURS
 from ..reporting.tables import LOSS_NAMES, model_text
@@ -71,7 +72,7 @@ def _panel(kind: str, folder: Path, root: Path | None) -> Image.Image:
     return _grid(interpolations(model, random_test_images(folder, 2 * SIDE, SEED, root), 10), 10)
 
 
-def sheet(results: Mapping[str, Any], store: Path, root: Path | None, kinds: Sequence[str]) -> Image.Image:
+def sheet(results: ExperimentResults, store: Path, root: Path | None, kinds: Sequence[str]) -> Image.Image:
     """A row of panels for each model, one panel a loss (and kind); real images first where they are reconstructed.
 
     Args:
@@ -81,17 +82,17 @@ def sheet(results: Mapping[str, Any], store: Path, root: Path | None, kinds: Seq
         kinds: `samples`, `reconstructions`, `interpolation`.
     """
     rows: list[list[Panel]] = []
-    for model in dict.fromkeys(row["model"] for row in results["rows"]):
+    for model in dict.fromkeys(row.model for row in results.rows):
         panels: list[Panel] = []
-        members = [row for row in results["rows"] if row["model"] == model]
+        members = [row for row in results.rows if row.model == model]
         for kind in kinds:
             if kind == "reconstructions":
-                real = random_test_images(store / members[0]["runs"][0], SIDE * SIDE, SEED, root)
+                real = random_test_images(store / members[0].runs[0], SIDE * SIDE, SEED, root)
                 panels.append(("real test images", _grid(real, SIDE)))
             for row in members:
-                title = f"{model_text(model)}, {LOSS_NAMES[row['loss']]}"
+                title = f"{model_text(model)}, {LOSS_NAMES[row.loss]}"
                 name = title if len(kinds) == 1 else f"{title}: {kind}"
-                panels.append((name, _panel(kind, store / row["runs"][0], root)))
+                panels.append((name, _panel(kind, store / row.runs[0], root)))
         rows.append(panels)
     return compose(rows)
 
@@ -115,7 +116,7 @@ def figure_image(figure: Any) -> Image.Image:
     return Image.open(content).convert("RGB")
 
 
-def loss_curves(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
+def loss_curves(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
     """The losses of the paper on [-1, 1], and their gradients."""
     figure, (values, slopes) = plot(9.0, 3.6, (1, 1))
     shown = [("l2", None), ("l1", None), *(("log-cosh", a) for a in (1.0, 3.0, 10.0, 100.0))]
@@ -138,25 +139,24 @@ def loss_curves(results: Mapping[str, Any], store: Path, root: Path | None) -> I
     return figure_image(figure)
 
 
-def curvature(row: Mapping[str, Any]) -> float:
+def curvature(row: RowResult) -> float:
     """Second derivative at 0 of a row's weighted loss."""
-    bound = LOSSES[row["loss"]].curvature(1.0 if row["a"] is None else row["a"])
-    return float(bound * row["weight"])
+    bound = LOSSES[row.loss].curvature(1.0 if row.a is None else row.a)
+    return float(bound * row.weight)
 
 
-def curvature_rows(results: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+def curvature_rows(results: ExperimentResults) -> dict[str, list[RowResult]]:
     """Figure 6's rows by loss, each loss's by rising curvature, in whatever order the runs finished."""
     return {
-        loss: sorted((row for row in results["rows"] if row["loss"] == loss), key=curvature)
-        for loss in ("l2", "log-cosh")
+        loss: sorted((row for row in results.rows if row.loss == loss), key=curvature) for loss in ("l2", "log-cosh")
     }
 
 
-def pair_of(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def pair_of(results: ExperimentResults) -> dict[str, RowResult]:
     """Of Figure 6's rows the paper's own pair: squared L2 with `lambda = 1`, log-cosh with `a = 100`."""
     wanted = (("l2", "weight", 1.0), ("log-cosh", "a", 100.0))
     return {
-        loss: next(row for row in results["rows"] if row["loss"] == loss and row[key] == value)
+        loss: next(row for row in results.rows if row.loss == loss and getattr(row, key) == value)
         for loss, key, value in wanted
     }
 
@@ -167,7 +167,9 @@ def _along_training(axes: Any, folders: Mapping[str, RunFolder], term: str, titl
         few = [point for record in records for point in record["tracked"]]
         axes.plot([point["step"] for point in few], [point[term] for point in few], color=colour, linewidth=0.9)
         steps = [record["tracked"][-1]["step"] for record in records]
-        axes.plot(steps, [r["validation"][term] for r in records], "o", color=colour, label=label, markersize=3)
+        axes.plot(
+            steps, [record["validation"][term] for record in records], "o", color=colour, label=label, markersize=3
+        )
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("steps (line: first test images; dots: all of them)")
     axes.legend(frameon=False, fontsize=9)
@@ -195,27 +197,27 @@ def _misleading(folders: Mapping[str, Path], root: Path | None) -> list[Panel]:
     return list(zip(["real", *labels], grids, strict=True))
 
 
-def curvature_figure(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:
+def curvature_figure(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:
     """Figure 6: squared L2 error and KL along training, and FID against curvature with a digit at each point."""
     by_loss = curvature_rows(results)
-    folders = {LOSS_NAMES[loss]: store / row["runs"][0] for loss, row in pair_of(results).items()}
+    folders = {LOSS_NAMES[loss]: store / row.runs[0] for loss, row in pair_of(results).items()}
     figure, axes = plot(13.0, 3.8, (1, 1, 1.3))
     runs = {name: RunFolder(path) for name, path in folders.items()}
     _along_training(axes[0], runs, "squared_l2", "(a) squared L2 test error")
     _along_training(axes[1], runs, "kl", "(b) KL divergence on the test split")
     for (loss, members), colour in zip(by_loss.items(), COLOURS, strict=False):
-        fid = [row["metrics"]["fid"] for row in members]
-        spread = [value["std"] or 0.0 for value in fid]
+        fid = [row.metrics["fid"] for row in members]
+        spread = [value.std or 0.0 for value in fid]
         x = [curvature(row) for row in members]
         name = "log-cosh, $a$ = curvature" if loss == "log-cosh" else r"squared L2, $2\lambda$ = curvature"
-        axes[2].errorbar(x, [value["mean"] for value in fid], spread, color=colour, marker="o", label=name, capsize=3)
+        axes[2].errorbar(x, [value.mean for value in fid], spread, color=colour, marker="o", label=name, capsize=3)
     axes[2].set_title("(c) FID of samples against the curvature at 0", fontsize=10)
     axes[2].set_xlabel("curvature")
     axes[2].legend(frameon=False, fontsize=9)
     digit = _threes(folders["squared L2"], root)[:1]
     strips: list[list[Panel]] = []
     for loss, members in by_loss.items():
-        made = torch.cat([digit, *[reconstruct(load(store / row["runs"][0]), digit) for row in members]])
+        made = torch.cat([digit, *[reconstruct(load(store / row.runs[0]), digit) for row in members]])
         points = ", ".join(f"{curvature(row):g}" for row in members)
         strips.append([(f"{LOSS_NAMES[loss]}: real, then reconstructed at curvature {points}", _strip(made))])
     return compose([[("", figure_image(figure))], _misleading(folders, root), *strips])

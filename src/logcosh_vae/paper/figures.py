@@ -5,15 +5,15 @@ They share their runs with the tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from ..experiments.autoencoders import AutoencoderExperiment, Row
+from ..experiments.results import ExperimentResults, RowResult
 from ..reporting.narrative import NARRATIVE, Narrative
 from ..reporting.tables import format_change, format_value
 from ..training.config import TrainConfig
@@ -27,7 +27,7 @@ A_VALUES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
 MNIST_MODELS = ("vae-mlp", "vae-conv", "wae-mlp", "wae-conv")
 CELEBA_MODELS = ("vae-conv", "wae-conv")
 
-Draw = Callable[[Mapping[str, Any], Path, Path | None], Image.Image]
+Draw = Callable[[ExperimentResults, Path, Path | None], Image.Image]
 """Makes the picture from the results, the folder of runs and the data root."""
 
 
@@ -65,7 +65,7 @@ def _rows(data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Callab
 
 
 def _sheet(title: str, kinds: tuple[str, ...], data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Figure:
-    def draw(results: Mapping[str, Any], store: Path, root: Path | None) -> Image.Image:
+    def draw(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:
         return sheet(results, store, root, kinds)
 
     return Figure(title, _rows(data, models, losses), draw)
@@ -87,11 +87,11 @@ def _curvature_rows(profile: str) -> tuple[Row, ...]:
     )
 
 
-def _fids(rows: list[Mapping[str, Any]]) -> list[float]:
-    return [row["metrics"]["fid"]["mean"] for row in rows]
+def _fids(rows: list[RowResult]) -> list[float]:
+    return [row.metrics["fid"].mean for row in rows]
 
 
-def _trend(rows: list[Mapping[str, Any]]) -> str:
+def _trend(rows: list[RowResult]) -> str:
     fid = _fids(rows)
     first, last = rows[0], rows[-1]
     steps = sum(after < before for before, after in pairwise(fid))
@@ -108,11 +108,11 @@ def _agrees(holds: bool, claim: str) -> str:
     return f"; the paper: {claim}, which {'holds' if holds else 'does not hold'} here"
 
 
-def curvature_findings(results: Mapping[str, Any]) -> list[str]:
+def curvature_findings(results: ExperimentResults) -> list[str]:
     """What Figure 6 says: the paper has log-cosh's FID fall with curvature and that of scaled L2 get worse."""
     by_loss = curvature_rows(results)
     final = {
-        name: {loss: row["test"][name]["mean"] for loss, row in pair_of(results).items()}
+        name: {loss: (row.test or {})[name].mean for loss, row in pair_of(results).items()}
         for name in ("squared_l2", "kl")
     }
     error, kl = final["squared_l2"], final["kl"]

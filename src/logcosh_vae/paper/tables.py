@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..evaluation.evaluate import EvaluationConfig
+from ..evaluation.records import EvaluationConfig
 from ..experiments.autoencoders import AutoencoderExperiment, Row
 from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, required, resolve
 from .reported import reported

@@ -14,6 +14,8 @@ import jinja2
 from PIL import Image
 
 from ..base.files import write_text
+from ..base.records import to_json
+from ..experiments.results import ExperimentResults
 from ..training.run_folder import RunFolder
 from .narrative import NARRATIVE, Narrative
 from .tables import METRIC_NAMES, TableRow, markdown_table, table_rows
@@ -114,7 +116,7 @@ class Part:
         file: name of the picture's file beside the report; by default as `reproduce` names it.
     """
 
-    results: Mapping[str, Any]
+    results: ExperimentResults
     narrative: Narrative = NARRATIVE
     picture: bytes | None = None
     store: Path | None = None
@@ -155,25 +157,25 @@ def _part(part: Part) -> dict[str, Any]:
         shown["introduction"] = part.narrative.introduction(results)
         shown["legend"] = part.narrative.legend(results)
         shown["metrics"] = {k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells}
-        shown["configuration"] = json.dumps(_shared([row["config"] for row in results["rows"]]), indent=2)
+        shown["configuration"] = json.dumps(_shared([row.config for row in results.rows]), indent=2)
     if part.store is not None and rows:
-        shown["sections"] = _sections(rows, [part.store / row["runs"][0] for row in results["rows"]])
+        shown["sections"] = _sections(rows, [part.store / row.runs[0] for row in results.rows])
     return shown
 
 
 def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None) -> Path:
     """Write the tables, figures and findings of the parts as Markdown; figures are files beside `target`."""
-    lines = [f"# {title or parts[0].results['title']}", ""]
+    lines = [f"# {title or parts[0].results.title}", ""]
     for part in parts:
         results = part.results
         if len(parts) > 1:
-            lines += [f"## {results['title']}", ""]
+            lines += [f"## {results.title}", ""]
         if part.picture is not None:
-            file = part.file or f"{results['experiment']}-{results['profile']}.png"
-            lines += [f"![{results['title']}]({file})", ""]
-        if part.table and results["rows"]:
+            file = part.file or f"{results.experiment}-{results.profile}.png"
+            lines += [f"![{results.title}]({file})", ""]
+        if part.table and results.rows:
             lines += [markdown_table(results)]
-        if results["rows"]:
+        if results.rows:
             lines += [part.narrative.provenance(results)]
             lines += [*(f"- {sentence}" for sentence in part.narrative.findings(results)), ""]
     write_text(target, "\n".join(lines))
@@ -190,9 +192,9 @@ def build(parts: Sequence[Part], target: Path, title: str | None = None) -> Path
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.jinja").render(
-        title=title or parts[0].results["title"],
+        title=title or parts[0].results.title,
         parts=[_part(part) for part in parts],
-        environment=json.dumps(parts[0].results["environment"], indent=2),
+        environment=json.dumps(to_json(parts[0].results.environment), indent=2),
     )
     write_text(target, page)
     return target

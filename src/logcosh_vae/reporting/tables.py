@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from ..experiments.results import ExperimentResults
 
 METRIC_NAMES = {
     "sharpness_reconstructed": "Sharpness, reconstructed",
@@ -17,7 +17,15 @@ SMALLER_IS_BETTER = {"fid"}
 DIFFERENCES = {"ssim", "psnr"}
 """Metrics whose change is a difference; that of others is in percent."""
 
-LOSS_NAMES = {"l2": "squared L2", "l1": "L1", "log-cosh": "log-cosh"}
+
+class _LossNames(dict[str, str]):
+    """Names of losses for readers; a loss without an entry is shown under its name in the registry."""
+
+    def __missing__(self, loss: str) -> str:
+        return loss
+
+
+LOSS_NAMES = _LossNames({"l2": "squared L2", "l1": "L1", "log-cosh": "log-cosh"})
 BASELINE = "l2"
 
 
@@ -135,37 +143,36 @@ def _change(metric: str, value: float | None, base: float | None) -> float | Non
     return value - base if metric in DIFFERENCES else 100.0 * (value / base - 1.0)
 
 
-def table_rows(results: Mapping[str, Any]) -> list[TableRow]:
+def table_rows(results: ExperimentResults) -> list[TableRow]:
     """The rows of `results` with their change against the baseline loss."""
-    rows: Sequence[Mapping[str, Any]] = results["rows"]
-    bases = {(row["data"], row["model"], row.get("task")): row for row in rows if row["loss"] == BASELINE}
+    rows = results.rows
+    bases = {(row.data, row.model, row.task): row for row in rows if row.loss == BASELINE}
     table = []
     for row in rows:
-        base = bases.get((row["data"], row["model"], row.get("task"))) if row["loss"] != BASELINE else None
+        base = bases.get((row.data, row.model, row.task)) if row.loss != BASELINE else None
         cells = {}
-        for metric, values in row["metrics"].items():
-            reported = row["reported"].get(metric)
-            base_mean = base["metrics"][metric]["mean"] if base else None
-            base_reported = base["reported"].get(metric) if base else None
+        for metric, values in row.metrics.items():
+            reported = row.reported.get(metric)
+            base_mean = base.metrics[metric].mean if base else None
+            base_reported = base.reported.get(metric) if base else None
             cells[metric] = Cell(
                 metric,
-                values["mean"],
-                values["std"],
-                _change(metric, values["mean"], base_mean),
+                values.mean,
+                values.std,
+                _change(metric, values.mean, base_mean),
                 reported,
                 _change(metric, reported, base_reported),
             )
-        seconds = row["training_seconds"]["mean"]
-        title = row.get("task_title") or model_text(row["model"])
-        table.append(TableRow(title, row["loss"], row["a"], cells, seconds))
+        title = row.task_title or model_text(row.model)
+        table.append(TableRow(title, row.loss, row.a, cells, row.training_seconds.mean))
     return table
 
 
-def markdown_table(results: Mapping[str, Any]) -> str:
+def markdown_table(results: ExperimentResults) -> str:
     """The table in Markdown: a line a row; in each cell obtained and change, over reported."""
     rows = table_rows(results)
     metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
-    head = ["task" if "task" in results["rows"][0] else "model", "loss", *[METRIC_NAMES[name] for name in metrics]]
+    head = ["task" if results.rows[0].task else "model", "loss", *[METRIC_NAMES[name] for name in metrics]]
     lines = ["| " + " | ".join(head) + " |", "|---|---|" + "--:|" * len(metrics)]
     for row in rows:
         cells = [row.model_text, row.loss_text]

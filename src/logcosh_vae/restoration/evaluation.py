@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..base.errors import DamagedJsonError, DataError
-from ..base.files import read_json, write_json
+from ..base.errors import DamagedJsonError, DataError, RecordError
+from ..base.records import SCHEMA_VERSION, read_record, write_record
 from ..base.versions import RESTORATION
 from ..data.batches import to_unit
 from ..experiments.scheduler import Job
@@ -30,8 +29,40 @@ from .photographs import found, read
 from .tiling import restore
 from .training import load_restoration, train_restoration
 
-MEASURES = {"images", "ssim", "psnr", "corrupted_ssim", "corrupted_psnr", "validation", "training_seconds"}
-"""What is noted of a measured run."""
+
+@dataclass(frozen=True)
+class PictureMetrics:
+    """Metrics of restored pictures, one value a picture.
+
+    Attributes:
+        images: names of the pictures.
+        ssim, psnr: of the restored ones; corrupted_ssim, corrupted_psnr: of what they were restored from.
+    """
+
+    images: tuple[str, ...]
+    ssim: tuple[float, ...]
+    psnr: tuple[float, ...]
+    corrupted_ssim: tuple[float, ...]
+    corrupted_psnr: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RestorationMeasures(PictureMetrics):
+    """The measures of a finished run, as `measures.json` holds them.
+
+    Attributes:
+        validation: metrics of each epoch on held-out tiles.
+        training_seconds: seconds in training steps.
+        version: of restoration, see `base.versions`; content: digest of the measured pictures.
+        side: of the central square that was measured, None for whole pictures.
+    """
+
+    validation: tuple[Mapping[str, float], ...]
+    training_seconds: float
+    version: int
+    content: str
+    side: int | None
+    schema_version: int = SCHEMA_VERSION
 
 
 def _image(pixels: NDArray[np.unsignedinteger]) -> Tensor:
@@ -103,20 +134,17 @@ def restored(network: RestorationNetwork, corrupted: Tensor) -> Tensor:
 
 def measure(
     network: RestorationNetwork, folder: Path, corruption: Corruption, side: int | None = None
-) -> dict[str, Any]:
-    """SSIM and PSNR of each picture in `folder`, restored and as it was corrupted.
-
-    Returns:
-        `images`: names; `ssim`, `psnr`, `corrupted_ssim`, `corrupted_psnr`: a value for each.
-    """
-    result: dict[str, Any] = {"images": [], "ssim": [], "psnr": [], "corrupted_ssim": [], "corrupted_psnr": []}
+) -> PictureMetrics:
+    """SSIM and PSNR of each picture in `folder`, restored and as it was corrupted."""
+    names: list[str] = []
+    values: dict[str, list[float]] = {"ssim": [], "psnr": [], "corrupted_ssim": [], "corrupted_psnr": []}
     for name, clean, corrupted in clean_and_corrupted(folder, corruption, side):
         image = restored(network, corrupted)
-        result["images"].append(name)
+        names.append(name)
         for prefix, shown in (("", image), ("corrupted_", corrupted)):
-            result[f"{prefix}ssim"].append(ssim(shown, clean))
-            result[f"{prefix}psnr"].append(psnr(shown, clean))
-    return result
+            values[f"{prefix}ssim"].append(ssim(shown, clean))
+            values[f"{prefix}psnr"].append(psnr(shown, clean))
+    return PictureMetrics(tuple(names), **{name: tuple(each) for name, each in values.items()})
 
 
 @cache
@@ -149,31 +177,34 @@ class RestorationJob(Job):
         crops = config.batch_size * config.steps * config.epochs
         return float(_flops_per_crop(config.widths, config.blocks, config.crop_size) * crops)
 
-    def cached_result(self) -> dict[str, Any] | None:
-        """The measures if they were made by this version on these pictures, as they are now, else None."""
+    def cached_result(self) -> RestorationMeasures | None:
+        """The measures if this version made them on these pictures, as they are now, else None."""
         path = self.path / "measures.json"
         if not path.is_file() or not RunFolder(self.path).is_finished(self.config.epochs):
             return None
         try:
-            result: dict[str, Any] = read_json(path)
-        except DamagedJsonError:
+            result = read_record(RestorationMeasures, path)
+        except (RecordError, DamagedJsonError):
             return None
-        if not isinstance(result, dict) or not result.keys() >= MEASURES:
-            return None
-        same = (result.get("version"), result.get("side"), result.get("content"))
+        same = (result.version, result.side, result.content)
         return result if same == (RESTORATION, self.side, content_of(self.test)) else None
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> RestorationMeasures:
         """Train and measure."""
         train_restoration(self.config, self.path, resume=True, root=self.root)
-        result = self.cached_result()
-        if result is None:
-            network, config = load_restoration(self.path)
-            records = RunFolder(self.path).metrics()
-            with on_threads(config.threads):
-                result = measure(network, self.test, CORRUPTIONS[config.task], self.side)
-            result |= {"version": RESTORATION, "side": self.side, "content": content_of(self.test)}
-            result["validation"] = [record["validation"] for record in records]
-            result["training_seconds"] = sum(record["seconds"] for record in records)
-            write_json(self.path / "measures.json", result)
+        if (result := self.cached_result()) is not None:
+            return result
+        network, config = load_restoration(self.path)
+        records = RunFolder(self.path).metrics()
+        with on_threads(config.threads):
+            metrics = measure(network, self.test, CORRUPTIONS[config.task], self.side)
+        result = RestorationMeasures(
+            **vars(metrics),
+            validation=tuple(record["validation"] for record in records),
+            training_seconds=sum(record["seconds"] for record in records),
+            version=RESTORATION,
+            content=content_of(self.test),
+            side=self.side,
+        )
+        write_record(result, self.path / "measures.json")
         return result

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from ..base.errors import DataError
 from ..base.settings import to_dict
 from ..data import ImageSet, text_removal
-from ..experiments.experiment import Experiment, Outcomes, Preparing, summary
+from ..experiments.experiment import Experiment, Outcomes, Preparing
+from ..experiments.results import ExperimentResults, RowResult, SplitCounts, Summary
 from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS
-from .evaluation import RestorationJob, check_measurable
+from .evaluation import RestorationJob, RestorationMeasures, check_measurable
 from .photographs import found
 from .training import load_splits, run_name
 
@@ -79,45 +80,50 @@ class RestorationExperiment(Experiment[RestorationJob]):
             plans.append([RestorationJob(*pair, root, test, self.side) for pair in zip(configs, paths, strict=True)])
         return plans
 
-    def results(self, plan: Sequence[Sequence[RestorationJob]], outcomes: Outcomes, root: Path) -> dict[str, Any]:
-        """Rows with the measures of every picture, and the measures of the corrupted pictures."""
-        first = [outcomes[jobs[0].path] for jobs in plan]
+    def add_results(
+        self,
+        results: ExperimentResults,
+        plan: Sequence[Sequence[RestorationJob]],
+        outcomes: Outcomes,
+        root: Path,
+    ) -> ExperimentResults:
+        """The results with the metrics of every picture, and those of the corrupted pictures."""
+        first: list[RestorationMeasures] = [outcomes[jobs[0].path] for jobs in plan]
         train, held_out = load_splits(plan[0][0].config, root, None)
-        return {
-            "rows": [_row_result(jobs, outcomes) for jobs in plan],
-            "pictures": first[0]["images"],
-            "corrupted": {
-                jobs[0].config.task: {name: outcome[f"corrupted_{name}"] for name in ("ssim", "psnr")}
+        return replace(
+            results,
+            rows=tuple(_row_result(jobs, outcomes) for jobs in plan),
+            pictures=first[0].images,
+            corrupted={
+                jobs[0].config.task: {"ssim": outcome.corrupted_ssim, "psnr": outcome.corrupted_psnr}
                 for jobs, outcome in zip(plan, first, strict=True)
             },
-            "images": {
-                "train": {"used": len(train.images), "held": len(held_out.images)},
-                "test": {"used": len(first[0]["images"]), "complete": COMPLETE if self.test is None else None},
+            images={
+                "train": SplitCounts(len(train.images), held_out=len(held_out.images)),
+                "test": SplitCounts(len(first[0].images), COMPLETE if self.test is None else None),
             },
-            "side": self.side,
-        }
+            side=self.side,
+        )
 
 
-def _row_result(jobs: Sequence[RestorationJob], outcomes: Outcomes) -> dict[str, Any]:
+def _row_result(jobs: Sequence[RestorationJob], outcomes: Outcomes) -> RowResult:
     config = jobs[0].config
-    runs = [outcomes[job.path] for job in jobs]
-    mean = {name: [sum(run[name]) / len(run[name]) for run in runs] for name in ("ssim", "psnr")}
-    return {
-        "data": config.data,
-        "model": "restoration",
-        "task": config.task,
-        "task_title": CORRUPTIONS[config.task].title,
-        "loss": config.loss,
-        "a": config.a,
-        "weight": 1.0,
-        "seeds": [job.config.seed for job in jobs],
-        "metrics": {name: summary(values) for name, values in mean.items()},
-        "pictures": {name: [run[name] for run in runs] for name in ("ssim", "psnr")},
-        "validation": {
-            name: [[epoch[name] for epoch in run["validation"]] for run in runs] for name in ("ssim", "psnr")
-        },
-        "training_seconds": summary([run["training_seconds"] for run in runs]),
-        "reported": {},
-        "runs": [job.path.name for job in jobs],
-        "config": {key: value for key, value in to_dict(config).items() if key != "seed"},
-    }
+    runs: list[RestorationMeasures] = [outcomes[job.path] for job in jobs]
+    values = {"ssim": [run.ssim for run in runs], "psnr": [run.psnr for run in runs]}
+    return RowResult(
+        data=config.data,
+        model="restoration",
+        loss=config.loss,
+        a=config.a,
+        weight=1.0,
+        seeds=tuple(job.config.seed for job in jobs),
+        metrics={name: Summary.of([sum(run) / len(run) for run in each]) for name, each in values.items()},
+        reported={},
+        training_seconds=Summary.of([run.training_seconds for run in runs]),
+        runs=tuple(job.path.name for job in jobs),
+        config={key: value for key, value in to_dict(config).items() if key != "seed"},
+        task=config.task,
+        task_title=CORRUPTIONS[config.task].title,
+        pictures={name: tuple(each) for name, each in values.items()},
+        validation={name: tuple(tuple(epoch[name] for epoch in run.validation) for run in runs) for name in values},
+    )

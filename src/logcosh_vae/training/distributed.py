@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..base.launch import rank_and_world_size
-from ..models.distributions import SharedGenerator, Source, StaticNoise
+from ..models.distributions import NoiseSource, SharedGenerator, StaticNoise
 from .objective import Losses
 
 MESSAGE = 1 << 20
@@ -48,7 +48,7 @@ class Processes:
         own = batch_size // self.size
         return slice(self.rank * own, (self.rank + 1) * own)
 
-    def local_noise(self, generator: torch.Generator | StaticNoise) -> Source:
+    def local_noise(self, generator: torch.Generator | StaticNoise) -> NoiseSource:
         """Where the numbers that belong to the rows of a batch come from."""
         if self.size == 1 or isinstance(generator, StaticNoise):
             return generator

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..losses import Loss
 from ..models.autoencoder import AutoencoderOutput
-from ..models.distributions import MMD_SCALES, Source, mmd, standard_normal
+from ..models.distributions import MMD_SCALES, NoiseSource, mmd, standard_normal
 
 Losses = dict[str, Tensor]
 """Named scalars; `loss` is the one that training minimises."""
@@ -44,14 +44,14 @@ class Objective:
     reconstruction_weight: float = 1.0
     mmd_scales: tuple[float, ...] = MMD_SCALES
 
-    def divergence(self, output: AutoencoderOutput, generator: Source = None) -> tuple[str, Tensor]:
+    def divergence(self, output: AutoencoderOutput, generator: NoiseSource = None) -> tuple[str, Tensor]:
         """`("kl", mean KL over the batch)` with a posterior, else `("mmd", MMD to a fresh prior sample)`."""
         if output.posterior is not None:
             return "kl", output.posterior.kl().mean()
         prior = standard_normal(output.z.shape, like=output.z, generator=generator)
         return "mmd", mmd(output.z, prior, self.mmd_scales)
 
-    def __call__(self, output: AutoencoderOutput, target: Tensor, generator: Source = None) -> Losses:
+    def __call__(self, output: AutoencoderOutput, target: Tensor, generator: NoiseSource = None) -> Losses:
         """Every loss by name, each a mean over the batch.
 
         Args:
@@ -75,7 +75,7 @@ class Objective:
         }
 
     def backward(
-        self, output: AutoencoderOutput, target: Tensor, generator: Source = None, *, compute_loss: bool = True
+        self, output: AutoencoderOutput, target: Tensor, generator: NoiseSource = None, *, compute_loss: bool = True
     ) -> Losses:
         """Add the gradient of the objective to that of every weight.
 

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from ..base.environment import describe
 from ..base.errors import DamagedJsonError, RunError
 from ..base.files import TEMPORARY_PREFIX, atomic_write, one_line, parse_json, read_json, write_json, write_text
+from ..base.records import write_record
 from .loop import Position
 
 MADE_OF_WEIGHTS = (
@@ -89,7 +90,7 @@ class RunFolder:
         elif path.exists() and any(path.iterdir()):
             raise RunError(f"{path} is not empty and holds no run; choose another --out")
         write_json(folder.config_path, config)
-        write_json(path / "environment.json", describe())
+        write_record(describe(), path / "environment.json")
         return folder
 
     @property
