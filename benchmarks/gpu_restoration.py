@@ -259,6 +259,7 @@ def complete(name: str, result: Result, folder: Path) -> Result:
             training_seconds=row["training_seconds"],
             version=RESTORATION,
             content=content_of(test),
+            side=None,
         )
         print(f"{label}: mean SSIM {sum(measured.ssim) / len(measured.ssim):.4f}", flush=True)
     complete_result = ExperimentResults(
