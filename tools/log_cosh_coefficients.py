@@ -1,4 +1,4 @@
-"""The coefficients in `losses.py` and `log_cosh.c`; `python tools/log_cosh_coefficients.py` prints them.
+"""The coefficients in `losses/autograd.py` and `log_cosh.c`; `python tools/log_cosh_coefficients.py` prints them.
 
 For `|x| <= BRANCH`, `log(cosh(x)) / x^2` is an even, smooth function, so a polynomial in `s = x^2 - CENTRE`,
 where `CENTRE` is the middle of `[0, BRANCH^2]`. How many coefficients are needed follows from the nearest singularity,
@@ -52,7 +52,7 @@ POLYNOMIALS = {
     "expm1(r) / r": Polynomial(_expm1, -HALF, HALF, 6),
     "log1p(e) / e": Polynomial(_log1p, 0.0, SMALL, 5),
 }
-"""The first two stand in `losses.py`; all but the second in `log_cosh.c`."""
+"""The first two stand in `losses/autograd.py`; all but the second in `log_cosh.c`."""
 
 
 if __name__ == "__main__":

@@ -247,7 +247,7 @@ def decoding() -> Values:
             pixels, size, mode = decode(content, Preparation(20, 24, channels))
             values[f"{path.name} {channels}"] = [float(pixels.mean()), projection(pixels) / 100, *size]
             values[f"{path.name} {channels} mode"] = mode
-        tiles, _, _ = decode_tiles(content, Tiling(32, most=4_000))
+        tiles, _, _ = decode_tiles(content, Tiling(32, max_pixels=4_000))
         values[f"{path.name} tiles"] = [len(tiles), float(tiles.mean()), projection(tiles) / 100]
     return values
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from logcosh_vae.base.environment import describe as environment_of
@@ -35,9 +36,10 @@ from logcosh_vae.bench.gpu_results import (
     key_of,
     with_origin,
 )
-from logcosh_vae.experiments.results import ExperimentResults
+from logcosh_vae.experiments.results import ExperimentResults, read_results
 from logcosh_vae.experiments.scheduler import Job
 from logcosh_vae.paper.figures import curvature_findings
+from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.training.builders import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -684,3 +686,29 @@ def test_an_early_interrupt_is_one_line(
     monkeypatch.setattr("logcosh_vae.base.devices.find_device", interrupt)
     assert main("--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs")) == 130
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_networks_are_measured_on_whole_pictures(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part, count in (("train", 12), ("test", 2)):
+        folder = tmp_path / "data" / "text-removal" / part
+        folder.mkdir(parents=True)
+        for number in range(count):
+            pixels = torch.randint(256, (96, 96, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(number))
+            Image.fromarray(pixels.numpy()).save(folder / f"{number}.png")
+    monkeypatch.setenv("LOGCOSH_VAE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    small = {"widths": [8, 8], "blocks": 1, "tile_size": 64, "crop_size": 32}
+    folder = _restoration_folder(tmp_path / "out", script, ("l2",))
+    results = _read(folder / "results.json")
+    results["figure10-excerpt"]["rows"][0]["config"] |= small
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    weights = {key: value.half() for key, value in RestorationNetwork((8, 8), 1).state_dict().items()}
+    save_file(weights, script.restoration.weights_path(folder, "figure10-excerpt", "l2"))
+    repository = _repository(tmp_path / "repository")
+    assert script.merge.merge(folder, repository) == 0
+    merged = read_results(repository / "results" / "figure10-excerpt.json")
+    assert merged.pictures == ("0.png", "1.png")
+    assert merged.rows[0].more["accelerator"] == "card"
+    assert "measuring 2 pictures" in capsys.readouterr().out

@@ -185,7 +185,7 @@ def test_a_stopped_comparison_leaves_no_process_and_goes_on(
         assert not folder.weights_path.exists()
     again = run(*arguments, "--resume", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert all(folder.weights_path.is_file() and not list(folder.path.rglob(".aside-*")) for folder in folders)
+    assert all(folder.weights_path.is_file() and not list(folder.path.rglob(".tmp-*")) for folder in folders)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a Linux scheduler")

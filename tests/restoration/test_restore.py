@@ -41,7 +41,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pictures" / "c.png").write_bytes(b"no picture")
     whole = (folder / "learn" / "2.png").read_bytes()
     (folder / "pictures" / "d.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "pictures" / ".aside-e.png").write_bytes(whole)
+    (folder / "pictures" / ".tmp-e.png").write_bytes(whole)
     (folder / "learn" / "broken.png").write_bytes(b"no picture")
     settings = [part for value in SMALL for part in ("--set", value)]
     result = restore("--train", "--data", "learn", "--task", "denoise", "--out", "run", *settings, cwd=folder)
@@ -123,7 +123,7 @@ def test_learning_goes_on_from_a_run_and_from_the_package_s_network(studio: Path
     assert shipped.returncode == 0, shipped.stderr
     for arguments, code, message in [
         ((*learning, "--task", "deblur", "--from", "shipped", "--out", "new"), 1, "no network for 'deblur' comes"),
-        ((*learning, "--from", "nowhere", "--out", "new"), 1, "nowhere is no run folder"),
+        ((*learning, "--from", "nowhere", "--out", "new"), 1, "nowhere is not a run folder"),
         (("pictures", "--from", "run"), 2, "belong to --train"),
     ]:
         failed = restore(*arguments, cwd=studio)

@@ -1,4 +1,4 @@
-"""Image grids as PNG files."""
+"""Grids of images, saved as PNG files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .files import atomic_write
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Float images in [0, 1] as uint8, rounded to the nearest; the same shape."""
+    """Convert float images in [0, 1] to uint8 on the CPU: scaled to 255, rounded to nearest, clamped; same shape."""
     return images.detach().mul(255.0).round_().clamp_(0, 255).to("cpu", torch.uint8)
 
 
@@ -22,10 +22,13 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
 
     Args:
         images: `(N, C, H, W)` with 1 or 3 channels, float in [0, 1] or uint8.
-        columns: images in a row.
-        scale: each pixel becomes `scale` by `scale`.
+        columns: number of images per row.
+        scale: each pixel becomes a block of `scale` by `scale` pixels.
         gap: width of the lines between images, in pixels of the result.
-        background: grey level of the lines and of empty places.
+        background: grey level of the lines and of empty cells, 0 to 255.
+
+    Returns:
+        A grey or RGB image; unused cells of the last row are filled with the background.
     """
     if images.is_floating_point():
         images = to_bytes(images)
@@ -41,6 +44,6 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a PNG in one step."""
-    with atomic_write(path) as aside:
-        image.save(aside, format="PNG")
+    """Write a PNG atomically: `path` never holds a partly written file."""
+    with atomic_write(path) as temporary:
+        image.save(temporary, format="PNG")

@@ -97,7 +97,8 @@ def data_info(
         print(f"pictures: {_common(Counter(train.sizes))}; colours {_common(Counter(train.modes))}")
     if train.label_names:
         print(f"attributes: {', '.join(train.label_names)}")
-    print(f"mean {', '.join(f'{v:.3f}' for v in summary.mean)}; spread {', '.join(f'{v:.3f}' for v in summary.spread)}")
+    mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (summary.mean, summary.std))
+    print(f"mean {mean}; standard deviation {std}")
     for file, why in train.left_out[:LISTED]:
         print(f"left out: {file}: {why}")
     if train.left_out:

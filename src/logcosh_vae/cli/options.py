@@ -62,7 +62,7 @@ Size = Annotated[
     typer.Option("--size", help="HEIGHTxWIDTH, or one number, that pictures are brought to; 64.", show_default=False),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="cpu | cuda | cuda:N; cpu by default.", show_default=False)
+    str | None, typer.Option("--device", help="auto | cpu | cuda | cuda:N | mps; cpu by default.", show_default=False)
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Jobs = Annotated[

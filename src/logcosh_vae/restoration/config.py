@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ..base.devices import find_device, takes_bfloat16
+from ..base.devices import find_device, resolve_auto, takes_bfloat16
 from ..base.errors import ConfigError
 from ..base.settings import renamed, validate_choice
 from ..losses import make_loss
@@ -61,6 +61,7 @@ class RestorationConfig:
 def resolve_restoration(config: RestorationConfig) -> RestorationConfig:
     """The config with `a` filled in and every value validation_tiles; `ConfigError` names the key."""
     validate_choice("task", config.task, CORRUPTIONS)
+    config = replace(config, device=resolve_auto(config.device))
     if config.loss == "log-cosh" and config.a is None:
         config = replace(config, a=RESTORATION_A)
     if config.captions and config.task not in TRAINED_AS:

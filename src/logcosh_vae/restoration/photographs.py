@@ -16,7 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from ..base.errors import DataError
 from ..base.files import atomic_write, one_line
-from ..data.collection import SUFFIXES, is_picture
+from ..data.collection import SUFFIXES, is_image_file
 from ..data.decode import ORIENTATION
 
 Pixels = NDArray[np.unsignedinteger]
@@ -229,7 +229,7 @@ def found(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     for path in inputs:
         if path.is_dir():
             files = sorted(
-                file for file in path.rglob("*") if is_picture(file.relative_to(path).as_posix()) and file.is_file()
+                file for file in path.rglob("*") if is_image_file(file.relative_to(path).as_posix()) and file.is_file()
             )
             if not files:
                 raise DataError(f"{path} holds no pictures")

@@ -21,7 +21,7 @@ from ..base.settings import digest, from_dict, renamed_keys, to_dict
 from ..base.versions import DATA, RESTORATION
 from ..data import ImageSet, load_tiles
 from ..data.batches import Batch, to_unit
-from ..data.memmap import file_of
+from ..data.memmap import reader_for
 from ..data.sources import Progress
 from ..evaluation.features import fingerprint
 from ..losses import Loss, make_loss
@@ -44,10 +44,10 @@ def cosine(fraction: float) -> float:
 def crops(tiles: Tensor, config: RestorationConfig, generator: torch.Generator) -> Iterator[Batch]:
     """One epoch's crops: random parts of random tiles, mirrored and turned at random."""
     room = tiles.shape[-1] - config.crop_size + 1
-    file = file_of(tiles)
+    reader = reader_for(tiles)
     for _ in range(config.steps):
         chosen = torch.randint(len(tiles), (config.batch_size,), generator=generator)
-        whole = tiles[chosen] if file is None else file.take(tiles, chosen)
+        whole = tiles[chosen] if reader is None else reader.read(chosen)
         places = torch.randint(room, (config.batch_size, 2), generator=generator).tolist()
         turns = torch.randint(2, (config.batch_size, 3), generator=generator).tolist()
         parts = []
@@ -124,7 +124,7 @@ def build_restoration_optimizer(network: RestorationNetwork, config: Restoration
 def load_splits(config: RestorationConfig, root: Path | None, progress: Progress | None) -> tuple[ImageSet, ImageSet]:
     """The tiles to learn from, and those of pictures that are kept from learning."""
     train, held_out = (
-        load_tiles(config.data, split, side=config.tile_size, root=root, progress=progress)
+        load_tiles(config.data, split, tile_size=config.tile_size, root=root, progress=progress)
         for split in ("train", "test")
     )
     return train, held_out
