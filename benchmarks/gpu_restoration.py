@@ -26,10 +26,10 @@ from logcosh_vae.experiments.results import ExperimentResults, RunCounts
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, Corruption
-from logcosh_vae.restoration.evaluation import RestorationJob, RestorationMeasures, content_of, measure
+from logcosh_vae.restoration.evaluation import RestorationJob, RestorationMeasures, folder_digest, measure
 from logcosh_vae.restoration.experiment import RestorationExperiment
 from logcosh_vae.restoration.network import RestorationNetwork
-from logcosh_vae.restoration.photographs import found
+from logcosh_vae.restoration.picture_files import find_pictures
 from logcosh_vae.restoration.training import load_restoration, load_splits, train_restoration
 from logcosh_vae.restoration.training import run_name as restoration_name
 from logcosh_vae.training.loop import make_generator
@@ -99,7 +99,7 @@ def _affordable_steps(session: Session, config: RestorationConfig) -> int:
     """Steps of an epoch that the time allows: corrupting the images on the host takes most of a step."""
     corruption, generator = CORRUPTIONS[config.task], make_generator(0, "gpu")
     images = torch.rand(config.batch_size, 3, config.crop_size, config.crop_size)
-    corruption.training(images, generator)  # draws the sheets of text
+    corruption.training(images, generator)  # draws the text canvases
     started = time.monotonic()
     for _ in range(10):
         corruption.training(images, generator)
@@ -242,7 +242,7 @@ def complete(name: str, result: Result, folder: Path) -> Result:
     test = text_removal("test", root)
     text_removal("train", root)  # it is counted
     loaded = networks(name, rows, folder)
-    pictures = len(list(found([test])))
+    pictures = len(list(find_pictures([test])))
     experiment = EXPERIMENTS["figure10"].experiment("paper")
     assert isinstance(experiment, RestorationExperiment)
     experiment = replace(experiment, rows=tuple(config for config, _ in loaded), profile=result["profile"])
@@ -258,7 +258,7 @@ def complete(name: str, result: Result, folder: Path) -> Result:
             validation=tuple(row["validation"]),
             training_seconds=row["training_seconds"],
             version=RESTORATION,
-            content=content_of(test),
+            content=folder_digest(test),
             side=None,
         )
         print(f"{label}: mean SSIM {sum(measured.ssim) / len(measured.ssim):.4f}", flush=True)

@@ -39,9 +39,9 @@ from logcosh_vae.models.distributions import DiagonalGaussian, kl_divergence, mm
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
 from logcosh_vae.restoration.network import RestorationNetwork
-from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TRAINING, draw_sheet
+from logcosh_vae.restoration.step import build_restoration_optimizer, crops, restoration_step
+from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TRAINING, draw_text_canvas
 from logcosh_vae.restoration.tiling import restore
-from logcosh_vae.restoration.training import build_restoration_optimizer, crops, restoration_step
 from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
 from logcosh_vae.training.config import TrainConfig, resolve
 from logcosh_vae.training.loop import make_generator, update
@@ -227,7 +227,7 @@ def text() -> Values:
     """Text as it is drawn, and over images; for the library's version that is named."""
     values: Values = {"pillow": PIL.__version__}
     for name, style in (("plain", PLAIN), ("training", TRAINING), ("captions", CAPTIONS)):
-        sheet = draw_sheet(96, 128, np.random.default_rng(4), style)
+        sheet = draw_text_canvas(96, 128, np.random.default_rng(4), style)
         values[name] = hashlib.sha256(np.ascontiguousarray(sheet).tobytes()).hexdigest()[:16]
         values[f"{name}, covered"] = float((sheet != sheet.max()).mean())
     images = to_unit(smooth_images(2, 3, 48))

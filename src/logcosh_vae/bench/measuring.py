@@ -11,7 +11,7 @@ from ..evaluation.evaluate import BATCH, measure
 from ..evaluation.features import load_extractor
 from ..evaluation.records import EvaluationConfig
 from ..restoration.blending import restore_changed
-from ..restoration.pretrained import load_shipped
+from ..restoration.pretrained import load_pretrained
 from ..training.builders import build_model
 from ..training.loop import make_generator
 from .step import SHAPE, config_of
@@ -53,7 +53,7 @@ def of_a_run() -> list[Contender]:
 
 def of_a_picture() -> list[Contender]:
     """Text removed from a megapixel by the network that comes with the package."""
-    network, _ = load_shipped("text")
+    network, _ = load_pretrained("text")
     picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     whole = torch.rand(1, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
 

@@ -19,7 +19,7 @@ from ..reporting.paired import paired
 from ..reporting.restoration_narrative import by_picture, held
 from ..reporting.tables import LOSS_NAMES, format_metric_change
 from ..restoration.corruptions import CORRUPTIONS
-from ..restoration.evaluation import clean_and_corrupted, restored
+from ..restoration.evaluation import clean_and_corrupted, restore_image
 from ..restoration.training import load_restoration
 from .drawing import Panel, compose, figure_image, plot
 
@@ -86,7 +86,7 @@ def _panels(versions: Sequence[tuple[str, Tensor]], clean: Tensor) -> list[list[
 
 def _versions(results: ExperimentResults, task: str, store: Path, corrupted: Tensor) -> list[tuple[str, Tensor]]:
     return [
-        (LOSS_NAMES[loss], restored(load_restoration(store / row.runs[0])[0], corrupted))
+        (LOSS_NAMES[loss], restore_image(load_restoration(store / row.runs[0])[0], corrupted))
         for loss, row in _rows(results, task).items()
     ]
 
