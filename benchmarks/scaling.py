@@ -2,8 +2,9 @@
 
     python benchmarks/scaling.py        seconds
 
-Writes `results/scaling.json`. No GPU was measured. `ASSUMED` holds every number that is taken from a data sheet or from
-experience; the rates of reading and decoding pictures are those of `results/bench-data.json` and `bench-prepare.json`.
+Writes `results/scaling.json`. Nothing was measured on several GPUs. `ASSUMED` holds every number that is taken from a
+data sheet or from experience; the rates of reading and decoding pictures are those of `results/bench-data.json` and
+`bench-prepare.json`.
 """
 
 from __future__ import annotations

@@ -145,6 +145,13 @@ def curvature(row: RowResult) -> float:
     return float(bound * row.weight)
 
 
+def curvature_rows(results: ExperimentResults) -> dict[str, list[RowResult]]:
+    """Figure 6's rows by loss, each loss's by rising curvature, in whatever order the runs finished."""
+    return {
+        loss: sorted((row for row in results.rows if row.loss == loss), key=curvature) for loss in ("l2", "log-cosh")
+    }
+
+
 def pair_of(results: ExperimentResults) -> dict[str, RowResult]:
     """Of Figure 6's rows the paper's own pair: squared L2 with `lambda = 1`, log-cosh with `a = 100`."""
     wanted = (("l2", "weight", 1.0), ("log-cosh", "a", 100.0))
@@ -192,8 +199,7 @@ def _misleading(folders: Mapping[str, Path], root: Path | None) -> list[Panel]:
 
 def curvature_figure(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:
     """Figure 6: squared L2 error and KL along training, and FID against curvature with a digit at each point."""
-    rows = results.rows
-    by_loss = {loss: [row for row in rows if row.loss == loss] for loss in ("l2", "log-cosh")}
+    by_loss = curvature_rows(results)
     folders = {LOSS_NAMES[loss]: store / row.runs[0] for loss, row in pair_of(results).items()}
     figure, axes = plot(13.0, 3.8, (1, 1, 1.3))
     runs = {name: RunFolder(path) for name, path in folders.items()}

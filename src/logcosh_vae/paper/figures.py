@@ -17,7 +17,7 @@ from ..experiments.results import ExperimentResults, RowResult
 from ..reporting.narrative import NARRATIVE, Narrative
 from ..reporting.tables import format_change, format_value
 from ..training.config import TrainConfig
-from .drawing import curvature, curvature_figure, loss_curves, pair_of, sheet
+from .drawing import curvature, curvature_figure, curvature_rows, loss_curves, pair_of, sheet
 from .reported import reported
 from .tables import PROFILES, configuration
 
@@ -110,7 +110,7 @@ def _agrees(holds: bool, claim: str) -> str:
 
 def curvature_findings(results: ExperimentResults) -> list[str]:
     """What Figure 6 says: the paper has log-cosh's FID fall with curvature and that of scaled L2 get worse."""
-    by_loss = {loss: [row for row in results.rows if row.loss == loss] for loss in BOTH}
+    by_loss = curvature_rows(results)
     final = {
         name: {loss: (row.test or {})[name].mean for loss, row in pair_of(results).items()}
         for name in ("squared_l2", "kl")
