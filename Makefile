@@ -26,7 +26,7 @@ lint: $(VENV)/.dev
 $(BIN)/python:
 	PYTHON="$(PYTHON)" sh tools/make-venv.sh $(VENV)
 
-$(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt src/logcosh_vae/losses/log_cosh.c
+$(VENV)/.run: $(BIN)/python pyproject.toml setup.py constraints.txt src/logcosh_vae/losses/log_cosh.c
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 
