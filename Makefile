@@ -27,7 +27,7 @@ $(BIN)/python:
 	PYTHON="$(PYTHON)" sh tools/make-venv.sh $(VENV)
 
 $(VENV)/.run: $(BIN)/python pyproject.toml setup.py constraints.txt src/logcosh_vae/losses/log_cosh.c
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run

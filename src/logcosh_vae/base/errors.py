@@ -52,6 +52,10 @@ class TrainingError(UserError, RuntimeError):
     """Training cannot go on; the message says where it stopped and what to change."""
 
 
+class MissingPackageError(UserError, ImportError):
+    """An optional dependency is not installed; the message names it and the extra that brings it."""
+
+
 class PeerError(UserError, RuntimeError):
     """Another program that a benchmark runs beside ours failed."""
 

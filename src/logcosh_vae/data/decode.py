@@ -8,10 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:  # digits and trained models are loaded without Pillow
+    from PIL import Image
 
 BACKGROUND = 255
 """Transparent pixels are laid on white."""
@@ -98,6 +101,8 @@ class Tiling:
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
     """Grey or colour of 8 bits a channel, transparency laid on white."""
+    from PIL import Image
+
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
         if values.size and (values.min() < 0 or values.max() > 65535):
@@ -122,6 +127,8 @@ def box(size: tuple[int, int], preparation: Preparation) -> tuple[float, float, 
 
 @contextmanager
 def _opened(content: bytes) -> Iterator[Image.Image]:
+    from PIL import Image, UnidentifiedImageError
+
     try:
         opened = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
@@ -137,6 +144,8 @@ def _upright_size(picture: Image.Image) -> tuple[int, int]:
 
 def _upright(picture: Image.Image, channels: int) -> Image.Image:
     """Turned as its EXIF says, of 8 bits, grey or red, green and blue."""
+    from PIL import ImageOps
+
     return _eight_bit(ImageOps.exif_transpose(picture)).convert("L" if channels == 1 else "RGB")
 
 
@@ -157,6 +166,8 @@ def decode(content: bytes, preparation: Preparation) -> tuple[NDArray[np.uint8],
         Exception: whatever the decoder raises for a file that is none, or damaged; ValueError for pixels that are
             neither 8 nor 16 bit.
     """
+    from PIL import Image
+
     with _opened(content) as picture:
         mode, size = picture.mode, _upright_size(picture)
         # a JPEG can be decoded smaller; twice the size that is kept leaves the antialiasing to the resize below
@@ -183,6 +194,8 @@ def decode_tiles(content: bytes, tiling: Tiling) -> tuple[NDArray[np.uint8], tup
     Raises:
         Exception: as `decode`.
     """
+    from PIL import Image
+
     with _opened(content) as picture:
         mode, size = picture.mode, _upright_size(picture)
         shrink = math.sqrt(size[0] * size[1] / tiling.most)

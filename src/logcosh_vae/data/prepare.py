@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..base.devices import usable_cores
 from ..base.errors import DataError
+from ..base.extras import require
 from ..base.files import TEMPORARY_PREFIX, one_line, read_json, write_json
 from ..base.versions import DATA
 from .collection import Collection, Member
@@ -186,6 +187,7 @@ def _build(
     folder: Path,
     progress: Progress | None,
 ) -> None:
+    require("decoding pictures", "PIL")
     for left_over in folder.parent.glob(f"{TEMPORARY_PREFIX}{folder.name}-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)

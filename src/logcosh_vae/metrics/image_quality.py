@@ -22,7 +22,10 @@ def ssim(image: Tensor, clean: Tensor) -> float:
 
     Every pixel counts: windows at the margin are filled up by reflection. In float32 it is right to 1e-5.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    try:
+        from torchmetrics.functional.image import structural_similarity_index_measure
+    except ModuleNotFoundError:
+        raise ImportError("ssim needs torchmetrics: pip install 'logcosh-vae[all]'") from None
 
     value = structural_similarity_index_measure(
         image[None].float(), clean[None].float(), sigma=SIGMA, kernel_size=WINDOW, data_range=1.0

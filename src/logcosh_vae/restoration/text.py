@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from ..base.extras import require
+
 CHARACTERS = string.ascii_letters + string.digits + "    .,:!?&-"
 
 DENSITY = 0.65
@@ -76,6 +78,7 @@ def _font(size: int, name: str | None) -> ImageFont.FreeTypeFont | ImageFont.Ima
     """One of `FONTS`, else Pillow's own, which is unpacked anew each time it is asked for."""
     if name is None:
         return ImageFont.load_default(size)
+    require("rendering text", "matplotlib")
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", size)

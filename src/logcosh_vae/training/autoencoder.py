@@ -14,6 +14,7 @@ from torch import Tensor
 from ..base import image_grid as pictures
 from ..base.devices import find_device
 from ..base.errors import ConfigError, RunError
+from ..base.extras import require
 from ..base.files import one_line
 from ..base.settings import digest, from_dict, renamed_keys, to_dict
 from ..base.versions import DATA, TRAINING
@@ -164,6 +165,7 @@ def train(
     Raises:
         RunError, ConfigError, DataError, TrainingError: with one line for the user.
     """
+    require("training, which draws samples,", "PIL")
     config, callbacks = resolve(config), callbacks or Callbacks()
     device = local_device(find_device(config.device))
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
