@@ -22,7 +22,6 @@ OPTIONAL = (
     "dask",
     "distributed",
     "efficientnet_lite_pytorch",
-    "jinja2",
     "matplotlib",
     "platformdirs",
     "rich",
@@ -30,12 +29,12 @@ OPTIONAL = (
     "torchmetrics",
     "typer",
 )
-"""Modules that the extras bring."""
+"""Modules that only the extras bring (torch itself brings Jinja2)."""
 
 NEEDS = {
     "import logcosh_vae.evaluation.evaluate": "Pillow",
     "import logcosh_vae.paper.figures": "Pillow",
-    "import logcosh_vae.reporting.html": "Jinja2 and Pillow",
+    "import logcosh_vae.reporting.html": "Pillow",
     "import logcosh_vae.restoration.photographs": "Pillow",
     "import torch; from logcosh_vae.base.image_grid import grid; grid(torch.zeros(1, 1, 2, 2), 1)": "Pillow",
     "import torch; from logcosh_vae.metrics.image_quality import ssim; ssim(*torch.zeros(2, 3, 8, 8))": "torchmetrics",

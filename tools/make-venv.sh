@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make a virtual environment in $1 with $PYTHON (3.11 or newer). Debian ships venv apart from python3, so where
-# it is missing: pip's own `virtualenv` if there, then Debian's package when allowed to install it, then a plain word.
+# Make a virtual environment in $1 with $PYTHON (3.11 or newer). Debian packages venv separately from python3. Where it
+# is missing, try `virtualenv`, then Debian's package if this user may install it; else say what to install.
 set -eu
 target=$1
 python=${PYTHON:-python3}
