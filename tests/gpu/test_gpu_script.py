@@ -35,6 +35,7 @@ def _wait_for(folder: Path, name: str, rows: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_every_stage_runs_and_goes_on_after_kills(celeba_root: Path, tmp_path: Path) -> None:
     if not (celeba_root / "text-removal" / "train").is_dir():
         pytest.skip("there are no pictures to learn restoration from")

@@ -83,6 +83,7 @@ def test_short_epochs_share_a_state_and_a_resumed_run_goes_on_from_it(
     assert [r["validation"] for r in resumed.metrics()] == [r["validation"] for r in whole.metrics()]
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, data_root: Path) -> None:
     settings = ["--set", "model.hidden=[32]", "--set", "data.limit=20000", "--epochs", "6"]
     command = [sys.executable, "-m", "logcosh_vae", "train", "--data-root", str(data_root), *settings, "--out"]
@@ -228,6 +229,7 @@ def test_training_that_diverges_says_so(tmp_path: Path, data_root: Path) -> None
         train(override(small(), ["optimizer.learning_rate=1e30"]), tmp_path / "run", root=data_root)
 
 
+@pytest.mark.slow
 def test_log_cosh_is_sharper_than_l2_after_two_epochs(tmp_path: Path, data_root: Path) -> None:
     from logcosh_vae.data.batches import to_unit
     from logcosh_vae.metrics.sharpness import sharpness
@@ -249,6 +251,7 @@ def test_the_shipped_classifier_is_as_accurate_as_its_card_says(data_root: Path,
     assert obtained >= 0.994
 
 
+@pytest.mark.slow
 def test_the_classifier_trains_by_the_same_loop(tmp_path: Path, data_root: Path) -> None:
     config = FeatureConfig(epochs=2, limit=6_000, log_every=5)
     whole = train_features(config, tmp_path / "whole", root=data_root)
