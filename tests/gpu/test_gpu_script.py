@@ -551,6 +551,7 @@ def _wait_for(path: Path, text: str, times: int = 1) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_session_that_is_stopped_goes_on_and_says_when_it_is_done(
     main: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -578,6 +579,7 @@ def test_a_session_that_is_stopped_goes_on_and_says_when_it_is_done(
     assert max(map(len, log.read_text(encoding="utf-8").splitlines())) < 200
 
 
+@pytest.mark.slow
 def test_a_table_is_trained_and_what_time_does_not_allow_is_left(data_root: Path, tmp_path: Path) -> None:
     more = ("--jobs", "1", "--data-root", str(data_root), "--stages", "figure6")
     command = _command(tmp_path, *more, "--minutes", "4")

@@ -45,6 +45,7 @@ class _Page(html.parser.HTMLParser):
         self.words.append(data)
 
 
+@pytest.mark.slow
 def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) -> None:
     models = ("--model", "vae-mlp", "--model", "wae-mlp")
     arguments = ("reproduce", "table1", "--profile", "smoke", "--seeds", 2, *models, "--data-root", data_root)
@@ -80,6 +81,7 @@ def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) 
     assert (fewer.returncode, "more seeds" in fewer.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root: Path) -> None:
     try:
         text_removal("test", celeba_root)
@@ -118,6 +120,7 @@ def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root
     assert re.search(r"Text removal: (no network restores anything|.+ on \d+ of \d+ pictures)", result.stdout)
 
 
+@pytest.mark.slow
 def test_every_task_of_restoration_is_learnt_and_measured(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, count in (("train", 12), ("test", 2)):
@@ -228,6 +231,7 @@ def _children(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
 def test_runs_survive_the_death_of_a_worker_and_a_cluster_gives_the_same(tmp_path: Path, data_root: Path) -> None:
     distributed = pytest.importorskip("distributed")
     local = _table(tmp_path, "local", "--data-root", data_root)

@@ -81,6 +81,7 @@ def test_short_epochs_share_a_state_and_resume_continues_from_it(
     assert [r["validation"] for r in resumed.metrics()] == [r["validation"] for r in whole.metrics()]
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, data_root: Path) -> None:
     settings = ["--set", "model.hidden=[32]", "--set", "data.limit=20000", "--epochs", "6"]
     command = [sys.executable, "-m", "logcosh_vae", "train", "--data-root", str(data_root), *settings, "--out"]
@@ -226,6 +227,7 @@ def test_diverged_training_is_an_error(tmp_path: Path, data_root: Path) -> None:
         train(override(small(), ["optimizer.learning_rate=1e30"]), tmp_path / "run", root=data_root)
 
 
+@pytest.mark.slow
 def test_log_cosh_is_sharper_than_l2_after_two_epochs(tmp_path: Path, data_root: Path) -> None:
     from logcosh_vae.data.batches import to_unit
     from logcosh_vae.metrics.sharpness import sharpness
@@ -247,6 +249,7 @@ def test_shipped_classifier_has_the_accuracy_of_its_card(data_root: Path, tmp_pa
     assert obtained >= 0.994
 
 
+@pytest.mark.slow
 def test_classifier_trains_to_90_percent_in_two_epochs(tmp_path: Path, data_root: Path) -> None:
     config = FeatureConfig(epochs=2, limit=6_000, log_every=5)
     whole = train_features(config, tmp_path / "whole", root=data_root)

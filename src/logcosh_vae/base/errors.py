@@ -57,6 +57,10 @@ class TrainingError(UserError, RuntimeError):
     """Training cannot continue; the message says where it stopped and what to change."""
 
 
+class MissingPackageError(UserError, ImportError):
+    """An optional dependency is not installed; the message names it and the extra that brings it."""
+
+
 class PeerError(UserError, RuntimeError):
     """Another project's program, which a benchmark compares with this one, failed."""
 

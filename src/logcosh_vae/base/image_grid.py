@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from .extras import require
 from .files import atomic_write
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -30,6 +34,9 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
     Returns:
         A grey or RGB image; unused cells of the last row are filled with the background.
     """
+    require("drawing pictures", "PIL")
+    from PIL import Image
+
     if images.is_floating_point():
         images = to_bytes(images)
     pixels = images.cpu().numpy().transpose(0, 2, 3, 1).repeat(scale, axis=1).repeat(scale, axis=2)

@@ -5,6 +5,22 @@ and `report.py` run experiments and write their reports, `pictures.py` writes im
 progress and `tables.py` prints results. Functions import torch only when they run, so that `--help` answers at once.
 """
 
-from .main import main
+from __future__ import annotations
+
+import sys
+
+from ..base.errors import MissingPackageError
+from ..base.extras import require
+
+try:
+    require("the command logcosh-vae", "typer", "rich")
+except MissingPackageError as error:
+    _missing = f"error: {error}"
+
+    def main() -> None:
+        """Exit with one line that says what to install."""
+        sys.exit(_missing)
+else:
+    from .main import main
 
 __all__ = ["main"]

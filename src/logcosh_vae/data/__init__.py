@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ..base.errors import DataError
+from ..base.extras import require
 from .celeba import OFFICIAL_RANGES, find_celeba, load_celeba
 from .decode import Preparation, Tiling
 from .folder import load_folder
@@ -48,6 +49,7 @@ TEXT_REMOVAL = "text-removal"
 
 def _user_cache() -> Path:
     """Return this project's folder in the user's cache folder."""
+    require("the default folder for data (set LOGCOSH_VAE_DATA and LOGCOSH_VAE_CACHE to choose others)", "platformdirs")
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("logcosh-vae"))

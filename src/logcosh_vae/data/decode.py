@@ -8,10 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:  # digits and trained models are loaded without Pillow
+    from PIL import Image
 
 BACKGROUND = 255
 """Grey level on which transparent pixels are composited (white)."""
@@ -119,6 +122,8 @@ def _eight_bit(source: Image.Image) -> Image.Image:
     Raises:
         ValueError: the pixels are floating-point numbers, or integers outside 0 to 65535.
     """
+    from PIL import Image
+
     if source.mode.startswith("I"):
         values = np.asarray(source)
         if values.size and (values.min() < 0 or values.max() > 65535):
@@ -143,6 +148,8 @@ def crop_box(size: tuple[int, int], preparation: Preparation) -> tuple[float, fl
 
 @contextmanager
 def _open(content: bytes) -> Iterator[Image.Image]:
+    from PIL import Image, UnidentifiedImageError
+
     try:
         opened = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
@@ -158,6 +165,8 @@ def _upright_size(source: Image.Image) -> tuple[int, int]:
 
 def _upright(source: Image.Image, channels: int) -> Image.Image:
     """Return the image turned upright by its EXIF orientation, in mode `L` (1 channel) or `RGB` (3 channels)."""
+    from PIL import ImageOps
+
     return _eight_bit(ImageOps.exif_transpose(source)).convert("L" if channels == 1 else "RGB")
 
 
@@ -183,6 +192,8 @@ def decode(content: bytes, preparation: Preparation) -> tuple[NDArray[np.uint8],
         ValueError: the file is empty, not an image, or has pixels of more than 16 bits.
         Exception: whatever the decoder raises for a damaged file.
     """
+    from PIL import Image
+
     with _open(content) as source:
         mode, size = source.mode, _upright_size(source)
         # a JPEG can be decoded at a reduced size, which is faster; at twice the final size the quality of the
@@ -215,6 +226,8 @@ def decode_tiles(content: bytes, tiling: Tiling) -> tuple[NDArray[np.uint8], tup
     Raises:
         ValueError, Exception: as `decode`.
     """
+    from PIL import Image
+
     with _open(content) as source:
         mode, size = source.mode, _upright_size(source)
         shrink = math.sqrt(size[0] * size[1] / tiling.max_pixels)

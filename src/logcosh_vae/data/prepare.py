@@ -20,6 +20,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..base.errors import DataError
+from ..base.extras import require
 from ..base.files import TEMPORARY_PREFIX, read_json, write_json
 from ..base.versions import DATA
 from .build import HEADER_BYTES, fingerprint, image_shape, npy_header, npy_size, pixel_digest, write_images
@@ -141,6 +142,7 @@ def _build(
     progress: Progress | None,
 ) -> None:
     """Prepare a set in a temporary folder, and rename it to `folder` when it is complete."""
+    require("decoding image files", "PIL")
     for leftover in folder.parent.glob(f"{TEMPORARY_PREFIX}{folder.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..base import image_grid as pictures
+from ..base.extras import require
 from ..data.batches import to_unit
 from ..evaluation.evaluate import generate, interpolations, random_test_images, reconstruct
 from ..experiments.results import ExperimentResults, RowResult
@@ -99,6 +100,7 @@ def sheet(results: ExperimentResults, store: Path, root: Path | None, kinds: Seq
 
 def plot(width: float, height: float, columns: Sequence[float]) -> tuple[Any, Any]:
     """A plot's figure in inches, and its axes beside each other with those widths."""
+    require("plotting", "matplotlib")
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(width, height), dpi=110, layout="constrained")

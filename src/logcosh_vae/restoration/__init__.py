@@ -8,3 +8,9 @@
 - `evaluation`, `experiment`: metrics of whole images, and the experiments of the paper.
 - `tiling`, `blending`, `region`, `augmentation`, `photographs`: the parts of the pipeline.
 """
+
+from __future__ import annotations
+
+from ..base.extras import require
+
+require(__name__, "PIL")

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from ..base.extras import require
+
 CHARACTERS = string.ascii_letters + string.digits + "    .,:!?&-"
 
 MAX_COVERAGE = 0.65
@@ -78,6 +80,7 @@ def _font(size: int, name: str | None) -> ImageFont.FreeTypeFont | ImageFont.Ima
     """Return a font of `FONTS`, or Pillow's default; cached because Pillow decodes its default font at every call."""
     if name is None:
         return ImageFont.load_default(size)
+    require("rendering text", "matplotlib")
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", size)

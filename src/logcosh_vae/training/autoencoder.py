@@ -17,6 +17,7 @@ from torch import Tensor
 from ..base import image_grid
 from ..base.devices import find_device
 from ..base.errors import ConfigError, RunError
+from ..base.extras import require
 from ..base.files import one_line
 from ..base.settings import digest, from_dict, renamed_keys, to_dict
 from ..base.versions import DATA, TRAINING
@@ -197,6 +198,7 @@ def train(
         RunError: the folder is in use, or holds another run or other files.
         TrainingError: training diverged.
     """
+    require("training, which draws samples,", "PIL")
     config, callbacks = resolve(config), callbacks or Callbacks()
     device = local_device(find_device(config.device))
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
