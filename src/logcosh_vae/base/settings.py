@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 from .errors import ConfigError, RenamedWarning
 
+# Why not pydantic: `logcosh_vae.load` reads a config in an installation of four packages, and pydantic 2.14 would add
+# five (11 MB) and 0.5 s to an import that takes 0.15 s. Nearest-name hints, renamed keys and digests would remain ours.
+
 T = TypeVar("T")
 
 
