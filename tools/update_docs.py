@@ -40,7 +40,8 @@ from logcosh_vae.reporting.markdown import (
 from logcosh_vae.reporting.narrative import Narrative
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))  # each study has the formatter of its results beside it
+# each script formats its own results in Markdown
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "studies")]
 
 import bfloat16  # noqa: E402
 import captions  # noqa: E402

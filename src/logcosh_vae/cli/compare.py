@@ -128,7 +128,7 @@ def _restoration(
 ) -> _Compared:
     from ..base.settings import override, validate_choice
     from ..losses import LOSSES
-    from ..paper.restoration_drawing import examples
+    from ..paper.restoration_figures import examples
     from ..reporting.restoration_narrative import NARRATIVE
     from ..reporting.tables import LOSS_NAMES
     from ..restoration.config import RestorationConfig, resolve_restoration

@@ -13,7 +13,7 @@ from ..restoration.config import RestorationConfig
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.experiment import RestorationExperiment
 from .figures import SILENT, Draw
-from .restoration_drawing import choice_figure, examples_figure, scatter_figure, tasks_figure
+from .restoration_figures import choice_figure, examples_figure, scatter_figure, tasks_figure
 from .tables import LOSSES
 
 A_VALUES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)

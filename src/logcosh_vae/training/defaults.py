@@ -8,7 +8,7 @@ from dataclasses import dataclass
 BETAS = {"mlp": (0.9, 0.999), "conv": (0.5, 0.999)}
 """Adam's, by network. The paper does not give them: the framework's for the MLP; for convolutions those of the code
 published with Tolstikhin et al. (2018), since at full width the usual momentum carries the first steps so far towards
-black that the sigmoid saturates (benchmarks/conv_start.py)."""
+black that the sigmoid saturates (studies/conv_start.py)."""
 
 RESTORATION_WIDTHS = (16, 32, 64, 128)
 """Channels of the restoration network at each resolution, the whole image's first."""

@@ -1,6 +1,6 @@
 """Faces in the laptop profile: what the FID is made of, with other steps and learning rates, and with other `a`.
 
-    python benchmarks/celeba_study.py [--runs runs] [--data-root FOLDER]
+    python studies/celeba_study.py [--runs runs] [--data-root FOLDER]
 
 Trains what is missing under RUNS (ten minutes a run on a core) and writes `results/celeba-study-laptop.json`. All
 runs have the same networks and the same 24 epochs; `profile` marks those of the laptop profile: VAE with batches and
@@ -49,7 +49,7 @@ A_VALUES = (2.5, 10.0, 100.0)
 
 
 def in_profile(model: str, loss: str) -> TrainConfig:
-    return PROFILES["laptop"].fid_change(configuration("celeba", model, loss))
+    return PROFILES["laptop"].change(configuration("celeba", model, loss))
 
 
 def in_setting(loss: str, batch_size: int, rate: float) -> TrainConfig:

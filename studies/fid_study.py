@@ -1,6 +1,6 @@
 """What the FID of Table 1 is made of: features, reconstruction and prior, for the runs of `results/table1-paper.json`.
 
-    python benchmarks/fid_study.py [--runs runs] [--data-root FOLDER]
+    python studies/fid_study.py [--runs runs] [--data-root FOLDER]
 
 Writes `results/fid-study-paper.json`; a classifier once trained is kept under `RUNS/fid-study`. For each model and loss
 (first seed) it measures the FID of

@@ -1,6 +1,6 @@
 """Where log-cosh falls behind L1 in figure 10: pictures with much black.
 
-    python benchmarks/dark_pictures.py --runs FOLDER [--profile laptop] [--data-root FOLDER]        a minute
+    python studies/dark_pictures.py --runs FOLDER [--profile laptop] [--data-root FOLDER]        a minute
 
 Reads `results/figure10-PROFILE.json` and the runs it names, writes `results/dark-pictures-PROFILE.json`: the difference
 in SSIM of each picture beside the share of its values that are nearly 0; and of those with many, what the networks of

@@ -1,6 +1,6 @@
 """What it changes to train in bfloat16: the convolutional VAE on MNIST both ways, over seeds.
 
-    python benchmarks/bfloat16.py [--epochs 3] [--seeds 3] [--runs FOLDER] [--data-root FOLDER]      half an hour
+    python studies/bfloat16.py [--epochs 3] [--seeds 3] [--runs FOLDER] [--data-root FOLDER]      half an hour
 
 Writes `results/bfloat16.json`. Runs that are there already go on, or are only measured. How much faster it is says
 `logcosh-vae bench step`.

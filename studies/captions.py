@@ -1,6 +1,6 @@
 """Five photographs with text drawn by another program, restored by the command a person would type.
 
-    python benchmarks/captions.py [--model RUN ...]
+    python studies/captions.py [--model RUN ...]
 
 Each is restored as PNG, stored as JPEG with its text, and without any text, which should leave it as it is. Needs
 ImageMagick (`convert`) and the packages scikit-image and matplotlib, whose sample photographs are in the public domain

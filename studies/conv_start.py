@@ -1,6 +1,6 @@
 """The first steps of the paper's convolutional VAE at full width: why its start has to be chosen with care.
 
-    python benchmarks/conv_start.py [--steps 60] [--data-root FOLDER]        a quarter of an hour on a core
+    python studies/conv_start.py [--steps 60] [--data-root FOLDER]        a quarter of an hour on a core
 
 With torch's own initial weights and Adam's usual momentum the last layer's logits saturate in the first steps, and with
 squared L2 and L1 training may end with black images. Writes `results/conv-start-paper.json`: for each loss and each way
