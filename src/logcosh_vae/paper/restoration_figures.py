@@ -1,16 +1,20 @@
-"""The pictures of restoration's experiments, drawn from finished runs."""
+"""Draw figures 10 and 11 of the paper, and the figures of the further restoration experiments, from finished runs.
+
+Every figure function takes the results, the folder that contains the run folders (`run_root`), and the data root.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..base import image_grid as pictures
+from ..base import image_grid
 from ..data import text_removal
 from ..experiments.results import ExperimentResults, RowResult
 from ..metrics.image_quality import ssim
@@ -24,18 +28,22 @@ from ..restoration.training import load_restoration
 from .drawing import Panel, compose, figure_image, plot
 
 EXAMPLES = 3
-WHOLE = 300
-"""Width of a whole picture in a figure."""
+"""Number of pictures in figure 11."""
+
+OVERVIEW_WIDTH = 300
+"""Width in pixels to which a whole picture is reduced."""
+
 DETAIL = (300, 200)
-"""Width and height of the part that is shown pixel by pixel."""
+"""Width and height of the central crop that is shown at full resolution."""
 
 
 def _rows(results: ExperimentResults, task: str = "text") -> dict[str, RowResult]:
+    """Return the rows of a task by loss."""
     return {row.loss: row for row in results.rows if row.task == task}
 
 
-def scatter_figure(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
-    """Figure 10: each picture's SSIM with log-cosh against that with L2 and with L1, and the diagonal."""
+def scatter_figure(results: ExperimentResults, run_root: Path, data_root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
+    """Draw figure 10: the SSIM of each picture with log-cosh against that with L2 and with L1, and the diagonal."""
     rows = _rows(results)
     ours = by_picture(rows["log-cosh"], "ssim")
     figure, both = plot(10.0, 5.0, (1, 1))
@@ -54,10 +62,18 @@ def scatter_figure(results: ExperimentResults, store: Path, root: Path | None) -
     return figure_image(figure)
 
 
-def chosen(rows: Mapping[str, RowResult], count: int = EXAMPLES) -> list[int]:
-    """The pictures whose SSIM differs by the median between log-cosh and squared L2 (or the losses there are).
+def median_examples(rows: Mapping[str, RowResult], count: int = EXAMPLES) -> list[int]:
+    """Choose typical pictures: those whose SSIM difference between two losses is closest to the median.
 
-    Of one loss alone it is those with its median SSIM.
+    The losses are squared L2 and log-cosh, or the first and the last of `rows` if one of these is missing. With one
+    loss only, the pictures closest to its median SSIM are chosen.
+
+    Args:
+        rows: results by loss.
+        count: number of pictures to choose.
+
+    Returns:
+        Sorted indices into the test pictures.
     """
     values = {loss: by_picture(row, "ssim") for loss, row in rows.items()}
     if {"l2", "log-cosh"} <= values.keys():
@@ -70,76 +86,99 @@ def chosen(rows: Mapping[str, RowResult], count: int = EXAMPLES) -> list[int]:
 
 
 def _panels(versions: Sequence[tuple[str, Tensor]], clean: Tensor) -> list[list[Panel]]:
-    """A picture's versions whole, with 1 - SSIM, and a part of each pixel by pixel."""
+    """Return two rows of panels: each version reduced, titled with 1 - SSIM, and a crop at full resolution."""
     height, width = clean.shape[1:]
-    across, down = min(DETAIL[0], width), min(DETAIL[1], height)
-    top, left = (height - down) // 2, (width - across) // 2
-    whole, parts = [], []
+    crop_width, crop_height = min(DETAIL[0], width), min(DETAIL[1], height)
+    top, left = (height - crop_height) // 2, (width - crop_width) // 2
+    overviews, details = [], []
     for name, image in versions:
-        shown = pictures.grid(image[None], 1, scale=1, gap=0).convert("RGB")
-        distance = "" if image is clean else f": 1 - SSIM {1.0 - ssim(image, clean):.3f}"  # its font has no minus sign
-        small = shown.resize((WHOLE, round(height * WHOLE / width)), Image.Resampling.LANCZOS)
-        whole.append((f"{name}{distance}", small))
-        parts.append(("", shown.crop((left, top, left + across, top + down))))
-    return [whole, parts]
+        shown = image_grid.grid(image[None], 1, scale=1, gap=0).convert("RGB")
+        # 1 - SSIM rather than the change in SSIM, since the font of the titles has no minus sign
+        distance = "" if image is clean else f": 1 - SSIM {1.0 - ssim(image, clean):.3f}"
+        size = (OVERVIEW_WIDTH, round(height * OVERVIEW_WIDTH / width))
+        overviews.append((f"{name}{distance}", shown.resize(size, Image.Resampling.LANCZOS)))
+        details.append(("", shown.crop((left, top, left + crop_width, top + crop_height))))
+    return [overviews, details]
 
 
-def _versions(results: ExperimentResults, task: str, store: Path, corrupted: Tensor) -> list[tuple[str, Tensor]]:
+def _restored(results: ExperimentResults, task: str, run_root: Path, corrupted: Tensor) -> list[tuple[str, Tensor]]:
+    """Restore a corrupted image with the first seed's network of each loss of a task."""
     return [
-        (LOSS_NAMES[loss], restored(load_restoration(store / row.runs[0])[0], corrupted))
+        (LOSS_NAMES[loss], restored(load_restoration(run_root / row.runs[0])[0], corrupted))
         for loss, row in _rows(results, task).items()
     ]
 
 
-def examples(results: ExperimentResults, task: str, store: Path, folder: Path) -> Image.Image:
-    """Clean, corrupted and restored pictures of `folder` with 1 - SSIM; those of median difference, first seed."""
-    wanted = set(chosen(_rows(results, task)))
+def examples(results: ExperimentResults, task: str, run_root: Path, folder: Path) -> Image.Image:
+    """Draw clean, corrupted and restored versions of typical pictures, with 1 - SSIM of each.
+
+    Args:
+        results: results of a restoration experiment; the networks of the first seed are used.
+        task: the corruption, a key of `CORRUPTIONS`.
+        run_root: folder that contains the run folders.
+        folder: folder with the clean test pictures.
+    """
+    wanted = set(median_examples(_rows(results, task)))
     rows: list[list[Panel]] = []
     for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS[task], results.side, wanted):
         versions = [(f"{Path(name).stem}, clean", clean), ("corrupted", corrupted)]
-        rows += _panels([*versions, *_versions(results, task, store, corrupted)], clean)
+        rows += _panels([*versions, *_restored(results, task, run_root, corrupted)], clean)
     return compose(rows)
 
 
-def examples_figure(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:
-    """Figure 11."""
-    return examples(results, "text", store, text_removal("test", root))
+def examples_figure(results: ExperimentResults, run_root: Path, data_root: Path | None) -> Image.Image:
+    """Draw figure 11: examples of text removal."""
+    return examples(results, "text", run_root, text_removal("test", data_root))
 
 
-def tasks_figure(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:
-    """A part of one picture for each task: clean, corrupted and restored, with the whole picture's 1 - SSIM."""
+def tasks_figure(results: ExperimentResults, run_root: Path, data_root: Path | None) -> Image.Image:
+    """Draw one picture for each task: a crop of the clean, corrupted and restored versions.
+
+    The titles give 1 - SSIM of the whole picture.
+    """
     rows: list[list[Panel]] = []
     for task in results.corrupted or {}:
         corruption = CORRUPTIONS[task]
-        for _, clean, corrupted in clean_and_corrupted(text_removal("test", root), corruption, results.side, {0}):
+        for _, clean, corrupted in clean_and_corrupted(text_removal("test", data_root), corruption, results.side, {0}):
             versions = [(f"{corruption.title}: clean", clean), ("corrupted", corrupted)]
-            whole, parts = _panels([*versions, *_versions(results, task, store, corrupted)], clean)
-            rows.append([(title, part) for (title, _), (_, part) in zip(whole, parts, strict=True)])
+            overviews, details = _panels([*versions, *_restored(results, task, run_root, corrupted)], clean)
+            rows.append([(title, detail) for (title, _), (_, detail) in zip(overviews, details, strict=True)])
     return compose(rows)
 
 
-def choice_figure(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
-    """SSIM on pictures kept from training: against `a`, and along training."""
-    figure, (against, along) = plot(11.0, 4.0, (1, 1.2))
+def choice_figure(results: ExperimentResults, run_root: Path, data_root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
+    """Draw the SSIM on held-out pictures: at the end of training against `a`, and along training for every run."""
+    figure, (final, along) = plot(11.0, 4.0, (1, 1.2))
+    _plot_final(final, results)
+    _plot_along_training(along, results)
+    return figure_image(figure)
+
+
+def _plot_final(axes: Any, results: ExperimentResults) -> None:
+    """Plot the final SSIM of log-cosh against `a`, with the other losses as horizontal lines."""
     ours = [row for row in results.rows if row.loss == "log-cosh"]
-    against.plot([row.a for row in ours], [held(row) for row in ours], "o-", color=COLOURS[1], label="log-cosh")
-    against.set_xscale("log")
+    axes.plot([row.a for row in ours], [held(row) for row in ours], "o-", color=COLOURS[1], label="log-cosh")
+    axes.set_xscale("log")
     for row, colour in zip((r for r in results.rows if r.loss != "log-cosh"), COLOURS[2:], strict=False):
-        against.axhline(held(row), color=colour, linestyle="--", label=LOSS_NAMES[row.loss])
-    against.set_xlabel("a")
-    against.set_title("SSIM on pictures kept from training", fontsize=10)
-    against.legend(frameon=False, fontsize=9)
+        axes.axhline(held(row), color=colour, linestyle="--", label=LOSS_NAMES[row.loss])
+    axes.set_xlabel("a")
+    axes.set_title("SSIM on held-out pictures", fontsize=10)
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _plot_along_training(axes: Any, results: ExperimentResults) -> None:
+    """Plot SSIM after every epoch, the mean over seeds; log-cosh from blue (small `a`) to red (large `a`)."""
+    ours = [row for row in results.rows if row.loss == "log-cosh"]
     reds = torch.linspace(0.15, 0.95, len(ours)).tolist()
     for row in results.rows:
         values = [statistics.fmean(epoch) for epoch in zip(*(row.validation or {})["ssim"], strict=True)]
         steps = [row.config["steps"] * (epoch + 1) for epoch in range(len(values))]
         if row.loss == "log-cosh":
             red = reds[ours.index(row)]
-            along.plot(steps, values, color=(red, 0.35, 1.0 - red), linewidth=1.2, label=f"a = {row.a:g}")
+            axes.plot(steps, values, color=(red, 0.35, 1.0 - red), linewidth=1.2, label=f"a = {row.a:g}")
         else:
             shade = "black" if row.loss == "l2" else "grey"
-            along.plot(steps, values, "--", color=shade, label=LOSS_NAMES[row.loss])
-    along.set_xlabel("steps")
-    along.set_title("along training", fontsize=10)
-    along.legend(frameon=False, fontsize=8, ncols=2)
-    return figure_image(figure)
+            axes.plot(steps, values, "--", color=shade, label=LOSS_NAMES[row.loss])
+    axes.set_xlabel("steps")
+    axes.set_title("SSIM along training", fontsize=10)
+    axes.legend(frameon=False, fontsize=8, ncols=2)
