@@ -33,15 +33,10 @@ from logcosh_vae.reporting.markdown import provenance
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.network import RestorationNetwork
-from logcosh_vae.restoration.pretrained import load_shipped
+from logcosh_vae.restoration.pretrained import load_pretrained
+from logcosh_vae.restoration.step import build_restoration_optimizer, crops, restoration_step
 from logcosh_vae.restoration.tiling import restore
-from logcosh_vae.restoration.training import (
-    build_restoration_optimizer,
-    crops,
-    load_restoration,
-    load_splits,
-    restoration_step,
-)
+from logcosh_vae.restoration.training import load_restoration, load_splits
 from logcosh_vae.training.loop import make_generator, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,7 +97,7 @@ def seams(network: RestorationNetwork) -> int:
     clean = np.asarray(photograph(1100, 900)).astype(np.float32) / 255.0
     corrupted = CORRUPTIONS["text"].evaluation(torch.from_numpy(clean).permute(2, 0, 1), 0)
     picture = corrupted.permute(1, 2, 0).mul(255.0).round().numpy().astype(np.uint8)
-    untiled, tiled = (restore(network, picture, tile=tile).astype(int) for tile in (2048, 512))
+    untiled, tiled = (restore(network, picture, tile_size=tile).astype(int) for tile in (2048, 512))
     return int(np.abs(untiled - tiled).max())
 
 
@@ -158,7 +153,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     arguments = parser.parse_args()
     started = time.perf_counter()
-    network = load_restoration(arguments.model)[0] if arguments.model else load_shipped("text")[0]
+    network = load_restoration(arguments.model)[0] if arguments.model else load_pretrained("text")[0]
     with tempfile.TemporaryDirectory() as folder:
         rows = whole_command(arguments.model, Path(folder))
     torch.set_num_threads(len(os.sched_getaffinity(0)))

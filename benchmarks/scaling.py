@@ -4,8 +4,8 @@
 
 Takes a few seconds. Writes `results/scaling.json`, which docs/scaling.md shows.
 
-No GPU is measured: operations are counted, and rates are assumed. `ASSUMED` holds every number that is taken from a
-data sheet or from experience. The rate of converting images is that of `results/bench-data.json`.
+Nothing is measured on several GPUs: operations are counted, and rates are assumed. `ASSUMED` holds every number that is
+taken from a data sheet or from experience. The rate of converting images is that of `results/bench-data.json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from logcosh_vae.models.networks import ImageShape
 from logcosh_vae.reporting.tables import duration
 from logcosh_vae.training.builders import build_model
 from logcosh_vae.training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
-from logcosh_vae.training.distributed import MESSAGE
+from logcosh_vae.training.distributed import BUCKET_MB
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -100,7 +100,7 @@ def counted(image_shape: ImageShape) -> dict[str, int]:
         "operations_an_image": counter.get_total_flops() // 2,
         "parameters": parameters,
         "statistics_a_step": 4 * normalisations,
-        "gradient_messages_a_step": -(-parameters // MESSAGE),
+        "gradient_messages_a_step": -(-4 * parameters // (BUCKET_MB << 20)),
     }
 
 

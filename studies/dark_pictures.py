@@ -30,7 +30,7 @@ from logcosh_vae.reporting.paired import paired
 from logcosh_vae.reporting.restoration_narrative import by_picture
 from logcosh_vae.reporting.tables import LOSS_NAMES
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
-from logcosh_vae.restoration.evaluation import clean_and_corrupted, restored
+from logcosh_vae.restoration.evaluation import clean_and_corrupted, restore_image
 from logcosh_vae.restoration.training import load_restoration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,7 +59,7 @@ def black_pixels(rows: Sequence[RowResult], names: list[str], run_root: Path, fo
         black = (clean < DARK).all(dim=0)
         bare = black & (clean == corrupted).all(dim=0)
         for loss, network in networks.items():
-            result = restored(network, corrupted)
+            result = restore_image(network, corrupted)
             found.append(
                 {
                     "picture": name,

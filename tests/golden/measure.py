@@ -40,9 +40,9 @@ from logcosh_vae.models.distributions import DiagonalGaussian, kl_divergence, mm
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
 from logcosh_vae.restoration.network import RestorationNetwork
-from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TRAINING, draw_sheet
+from logcosh_vae.restoration.step import build_restoration_optimizer, crops, restoration_step
+from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TRAINING, draw_text_canvas
 from logcosh_vae.restoration.tiling import restore
-from logcosh_vae.restoration.training import build_restoration_optimizer, crops, restoration_step
 from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
 from logcosh_vae.training.config import TrainConfig, resolve
 from logcosh_vae.training.loop import make_generator, update
@@ -231,7 +231,7 @@ def text() -> Values:
     """Text as drawn, and over images, with the version of the library that draws it."""
     values: Values = {"pillow": PIL.__version__}
     for name, style in (("plain", PLAIN), ("training", TRAINING), ("captions", CAPTIONS)):
-        sheet = draw_sheet(96, 128, np.random.default_rng(4), style)
+        sheet = draw_text_canvas(96, 128, np.random.default_rng(4), style)
         values[name] = hashlib.sha256(np.ascontiguousarray(sheet).tobytes()).hexdigest()[:16]
         values[f"{name}, covered"] = float((sheet != sheet.max()).mean())
     images = to_unit(smooth_images(2, 3, 48))
@@ -251,7 +251,7 @@ def decoding() -> Values:
             pixels, size, mode = decode(content, Preparation(20, 24, channels))
             values[f"{path.name} {channels}"] = [float(pixels.mean()), projection(pixels) / 100, *size]
             values[f"{path.name} {channels} mode"] = mode
-        tiles, _, _ = decode_tiles(content, Tiling(32, most=4_000))
+        tiles, _, _ = decode_tiles(content, Tiling(32, max_pixels=4_000))
         values[f"{path.name} tiles"] = [len(tiles), float(tiles.mean()), projection(tiles) / 100]
     return values
 

@@ -21,7 +21,10 @@ from logcosh_vae.training.config import TrainConfig
 from logcosh_vae.training.loop import make_generator
 from logcosh_vae.training.session import Callbacks
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device was found"),
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

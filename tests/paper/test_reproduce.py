@@ -45,6 +45,7 @@ class _Page(html.parser.HTMLParser):
         self.words.append(data)
 
 
+@pytest.mark.slow
 def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) -> None:
     models = ("--model", "vae-mlp", "--model", "wae-mlp")
     arguments = ("reproduce", "table1", "--profile", "smoke", "--seeds", 2, *models, "--data-root", data_root)
@@ -80,6 +81,7 @@ def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) 
     assert (fewer.returncode, "more seeds" in fewer.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_all_experiments_of_the_paper_run_on_real_images(tmp_path: Path, celeba_root: Path) -> None:
     try:
         text_removal("test", celeba_root)
@@ -118,6 +120,7 @@ def test_all_experiments_of_the_paper_run_on_real_images(tmp_path: Path, celeba_
     assert re.search(r"Text removal: (no network restores anything|.+ on \d+ of \d+ pictures)", result.stdout)
 
 
+@pytest.mark.slow
 def test_restoration_experiments_train_and_evaluate_every_task(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, count in (("train", 12), ("test", 2)):
@@ -185,7 +188,7 @@ def test_stopped_comparison_leaves_no_process_and_can_be_resumed(
         assert not folder.weights_path.exists()
     again = run(*arguments, "--resume", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert all(folder.weights_path.is_file() and not list(folder.path.rglob(".aside-*")) for folder in folders)
+    assert all(folder.weights_path.is_file() and not list(folder.path.rglob(".tmp-*")) for folder in folders)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a Linux scheduler")
@@ -228,6 +231,7 @@ def _children(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
 def test_runs_survive_a_killed_worker_and_a_cluster_gives_the_same_metrics(tmp_path: Path, data_root: Path) -> None:
     distributed = pytest.importorskip("distributed")
     local = _table(tmp_path, "local", "--data-root", data_root)

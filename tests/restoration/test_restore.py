@@ -1,4 +1,4 @@
-"""Restoration as a person uses it: learnt on a folder of pictures, then used on others."""
+"""The command `restore`: training on a folder of pictures, and restoring others."""
 
 import shutil
 import subprocess
@@ -38,11 +38,11 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
         coarse.resize((160, 120), Image.Resampling.BICUBIC).save(folder / "learn" / f"{index}.png")
     Image.open(folder / "learn" / "0.png").save(folder / "pictures" / "a.jpg")
     Image.open(folder / "learn" / "1.png").convert("L").save(folder / "pictures" / "more" / "b.png")
-    (folder / "pictures" / "c.png").write_bytes(b"no picture")
+    (folder / "pictures" / "c.png").write_bytes(b"not a picture")
     whole = (folder / "learn" / "2.png").read_bytes()
     (folder / "pictures" / "d.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "pictures" / ".aside-e.png").write_bytes(whole)
-    (folder / "learn" / "broken.png").write_bytes(b"no picture")
+    (folder / "pictures" / ".tmp-e.png").write_bytes(whole)
+    (folder / "learn" / "broken.png").write_bytes(b"not a picture")
     settings = [part for value in SMALL for part in ("--set", value)]
     result = restore("--train", "--data", "learn", "--task", "denoise", "--out", "run", *settings, cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -53,24 +53,24 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_folder_is_restored_and_nothing_is_overwritten(studio: Path) -> None:
+def test_folder_is_restored_and_nothing_is_overwritten(studio: Path) -> None:
     first = restore("pictures", "-o", "clean", "--model", "run", cwd=studio)
     assert first.returncode == 1, "one picture is broken"
-    assert "left out: pictures/c.png" in first.stderr
+    assert "left out: pictures/c.png is not a picture" in first.stderr
     assert "left out: pictures/d.png cannot be read" in first.stderr
     assert first.stdout.split() == ["clean/a.jpg", "clean/more/b.png"]
     with Image.open(studio / "clean" / "a.jpg") as colour, Image.open(studio / "clean" / "more" / "b.png") as grey:
         assert (colour.size, grey.size, grey.mode) == ((160, 120), (160, 120), "L")
     again = restore("pictures", "-o", "clean", "--model", "run", cwd=studio)
-    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert (again.returncode, "already exists; pass --overwrite" in again.stderr) == (2, True)
     assert restore("pictures", "-o", "clean", "--model", "run", "--overwrite", cwd=studio).returncode == 1
-    for _ in range(2):  # results within the folder are not restored again
+    for _ in range(2):  # results inside the input folder are not restored again
         inside = restore("pictures", "-o", "pictures/out", "--model", "run", "--overwrite", cwd=studio)
         assert inside.stdout.split() == ["pictures/out/a.jpg", "pictures/out/more/b.png"]
     shutil.rmtree(studio / "pictures" / "out")
 
 
-def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
+def test_pattern_single_picture_box_and_mask(studio: Path) -> None:
     several = restore("pictures/**/[ab].*", "--model", "run", cwd=studio)
     assert several.returncode == 0, several.stderr
     assert several.stdout.split() == ["pictures/a-restored.jpg", "pictures/more/b-restored.png"]
@@ -91,12 +91,15 @@ def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
     ]:
         failed = restore("pictures/a.jpg", "-o", "no.tif", "--model", "run", *arguments, cwd=studio)
         assert (failed.returncode, message in failed.stderr) == (code, True), failed.stderr
-    # what is named is restored whatever it is called, what lies in a folder and is a result is not
+    # a result is restored again if it is named, but not if it lies in a folder that is named
     named = restore("pictures/a-restored.jpg", "--model", "run", cwd=studio)
     assert (named.returncode, named.stdout.split()) == (0, ["pictures/a-restored-restored.jpg"])
     (studio / "results").mkdir()
     shutil.copy(studio / "pictures" / "a-restored.jpg", studio / "results")
-    for arguments, message in [(("results",), "are results already"), (("learn", "-o", "x.png"), "need a folder")]:
+    for arguments, message in [
+        (("results",), "all pictures there are results"),
+        (("learn", "-o", "x.png"), "need a folder"),
+    ]:
         refused = restore(*arguments, "--model", "run", cwd=studio)
         assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
     captions = restore("pictures/a.jpg", "-o", "c.tif", "--model", "captions", "--box", "0,0,20,20", cwd=studio)
@@ -105,7 +108,7 @@ def test_a_pattern_that_no_shell_resolved_and_one_picture(studio: Path) -> None:
     assert (none.returncode, "pictures/*.webp does not exist" in none.stderr) == (1, True)
 
 
-def test_what_cannot_be_measured_on_is_known_before_training(studio: Path) -> None:
+def test_unusable_test_images_are_reported_before_training(studio: Path) -> None:
     arguments = ["compare", "--task", "denoise", "--data", "learn", "--out", "c"]
     for test, code, message in [("pictures", 1, "pictures/c.png"), ("learn", 2, "holds the pictures of --data")]:
         command = [sys.executable, "-m", "logcosh_vae", *arguments, "--test", test]
@@ -114,7 +117,7 @@ def test_what_cannot_be_measured_on_is_known_before_training(studio: Path) -> No
     assert not list(studio.glob("c/runs/restore*"))
 
 
-def test_learning_goes_on_from_a_run_and_from_the_package_s_network(studio: Path) -> None:
+def test_training_starts_from_a_run_or_from_the_pretrained_network(studio: Path) -> None:
     settings = [part for value in SMALL if not value.startswith("widths") for part in ("--set", value)]
     learning = ("--train", "--data", "learn", *settings)
     further = restore(*learning, "--task", "impulse", "--from", "run", "--out", "further", cwd=studio)
@@ -123,7 +126,7 @@ def test_learning_goes_on_from_a_run_and_from_the_package_s_network(studio: Path
     assert shipped.returncode == 0, shipped.stderr
     for arguments, code, message in [
         ((*learning, "--task", "deblur", "--from", "shipped", "--out", "new"), 1, "no network for 'deblur' comes"),
-        ((*learning, "--from", "nowhere", "--out", "new"), 1, "nowhere is no run folder"),
+        ((*learning, "--from", "nowhere", "--out", "new"), 1, "nowhere is not a run folder"),
         (("pictures", "--from", "run"), 2, "belong to --train"),
     ]:
         failed = restore(*arguments, cwd=studio)

@@ -1,26 +1,54 @@
-"""Configs: strict, complete, and changed only as told."""
+"""Configs: defaults, validation, overrides, former keys and digests."""
 
 import json
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logcosh_vae.base.devices import find_device, float64_device
 from logcosh_vae.base.errors import ConfigError, RenamedWarning
 from logcosh_vae.base.settings import digest, from_dict, override, renamed_keys, to_dict
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
-from logcosh_vae.training.builders import build_schedule
+from logcosh_vae.training.builders import build_model, build_optimizer, build_schedule
 from logcosh_vae.training.config import ObjectiveConfig, TrainConfig, resolve
 from logcosh_vae.training.loop import Position
 
 
+@pytest.mark.parametrize(("cuda", "mps", "device"), [(0, 0, "cpu"), (0, 1, "mps"), (1, 0, "cuda"), (1, 1, "cuda")])
+def test_auto_is_resolved_to_the_device_of_this_machine(
+    cuda: int, mps: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
+    config = resolve(TrainConfig(device="auto"))
+    assert config == resolve(TrainConfig(device=device))
+    assert config.device == device
+    assert digest(config) == digest(resolve(TrainConfig(device=device)))
+    restoration = RestorationConfig("set", bfloat16=False)
+    assert resolve_restoration(replace(restoration, device="auto")).device == device
+
+
+def test_mps_trains_without_what_it_does_not_support() -> None:
+    config = resolve(override(TrainConfig(device="mps"), ["model.network=conv", "model.width=0.03125"]))
+    assert (config.bfloat16, config.cuda_graph) == (False, None)
+    model = build_model(config, (1, 28, 28))
+    assert all(weight.is_contiguous() for weight in model.parameters())
+    assert build_optimizer(config, model).defaults["fused"] is None
+    assert float64_device(torch.device("mps")) == torch.device("cpu")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ConfigError, match=r"device 'mps' cannot be used \(this machine has no MPS\)"):
+            find_device("mps")
+
+
 @given(st.builds(TrainConfig, epochs=st.integers(1, 99), seed=st.integers(0, 2**62), threads=st.integers(1, 8)))
-def test_a_config_survives_its_file(config: TrainConfig) -> None:
+def test_config_round_trips_through_json(config: TrainConfig) -> None:
     assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config
 
 
-def test_open_values_are_resolved_by_family() -> None:
+def test_defaults_depend_on_family_network_and_data() -> None:
     vae, wae = resolve(TrainConfig()), resolve(override(TrainConfig(), ["model.family=wae"]))
     assert (vae.objective.a, vae.objective.reconstruction_weight) == (100.0, 1.0)
     assert wae.objective.reconstruction_weight == 0.005
@@ -34,22 +62,22 @@ def test_open_values_are_resolved_by_family() -> None:
     )
     assert faces.optimizer.lr_milestones == ((30.0, 0.5), (50.0, 0.2))
     assert resolve(override(faces, ["optimizer.lr_milestones=[]", "epochs=3"])).optimizer.lr_milestones == ()
-    # as in the code published with Tolstikhin et al. (2018); the MLP trains with the framework's
+    # convolutions as in the code published with Tolstikhin et al. (2018), the MLP with torch's defaults
     assert (vae.optimizer.betas, faces.optimizer.betas) == ((0.9, 0.999), (0.5, 0.999))
     assert resolve(override(faces, ["optimizer.betas=[0.9, 0.99]"])).optimizer.betas == (0.9, 0.99)
 
 
-def test_a_gpu_records_the_step_unless_it_is_compiled() -> None:
+def test_cuda_graph_is_the_default_on_a_gpu_unless_compiled() -> None:
     cpu, gpu = resolve(TrainConfig()), resolve(TrainConfig(device="cuda"))
     assert (cpu.cuda_graph, gpu.cuda_graph) == (None, True)
     assert resolve(TrainConfig(device="cuda", compiled=True)).cuda_graph is False
     with pytest.raises(ConfigError, match="cuda_graph must be false where compiled is true"):
         resolve(TrainConfig(device="cuda", compiled=True, cuda_graph=True))
-    with pytest.raises(ConfigError, match="cuda_graph must be false or open unless the device is cuda"):
+    with pytest.raises(ConfigError, match="cuda_graph must be false or null unless the device is cuda"):
         resolve(TrainConfig(cuda_graph=True))
 
 
-def test_the_learning_rate_drops_after_the_epochs_it_names() -> None:
+def test_learning_rate_changes_after_each_milestone() -> None:
     schedule = build_schedule(resolve(override(TrainConfig(), ["data.name=celeba"])), steps=7)
     last = [schedule.learning_rate(Position(epoch, 68, 7, 7).fraction) for epoch in (1, 30, 50, 68)]
     first = [schedule.learning_rate(Position(epoch, 68, 1, 7).fraction) for epoch in (1, 31, 51)]
@@ -69,7 +97,7 @@ def test_former_names_of_settings_still_work() -> None:
     assert renamed_keys(TrainConfig)["optimizer.drops"] == "optimizer.lr_milestones"
 
 
-def test_a_renamed_setting_leaves_the_digest_as_it_was() -> None:
+def test_renamed_setting_does_not_change_the_digest() -> None:
     """The digests are those of version 0.1, whose keys were `weight`, `epsilon` and `drops`."""
     assert digest(resolve(TrainConfig())) == "8fff04d679df"
     assert digest(resolve_restoration(RestorationConfig("set", bfloat16=False))) == "81253af26fb1"
@@ -93,14 +121,14 @@ def test_every_value_changes_the_digest() -> None:
         ("epochs=0", "epochs must be at least 1"),
         ("epochs.more=1", "'epochs' has no parts"),
         ("epochs", "write it as key=value"),
-        ("model.hidden=[500, 0]", "positive sizes"),
+        ("model.hidden=[500, 0]", "positive numbers"),
         ("model.hidden=500", "model.hidden must be a list, e.g. [1, 2]"),
         ("model.family=vea", "did you mean 'vae'"),
         ("optimizer.betas=[0.9]", "optimizer.betas must be a list of 2"),
         ("optimizer.learning_rate=NaN", "positive and finite"),
         ("objective.loss=huber", "unknown loss 'huber'"),
         ("objective.a=-1", "positive finite number"),
-        ("model.width=0.5", "belongs to the network 'conv'"),
+        ("model.width=0.5", "applies to model.network='conv' only"),
         ("optimizer.lr_milestones=[[30]]", "optimizer.lr_milestones must be a list of 2"),
         ("optimizer.lr_milestones=[[30, 0]]", "an epoch and a positive factor"),
         ("objective.reconstruction_weight=0", "objective.reconstruction_weight must be positive"),
@@ -110,6 +138,6 @@ def test_every_value_changes_the_digest() -> None:
         ("optimizer=3", "optimizer must be a group of settings"),
     ],
 )
-def test_a_wrong_setting_is_named(setting: str, message: str) -> None:
+def test_error_names_the_invalid_setting(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         resolve(override(TrainConfig(), [setting]))

@@ -1,4 +1,4 @@
-"""Training on real digits: the same bytes each time, also after a kill; what a run leaves; what it learns."""
+"""Training on MNIST: reproducible bytes, also after a kill and a resume; the run folder; the effect of the loss."""
 
 import json
 import signal
@@ -44,9 +44,7 @@ def small(**values: object) -> TrainConfig:
     ("model", "loss"),
     [*product(["vae-mlp", "wae-mlp"], ["l2", "l1", "log-cosh"]), ("vae-conv", "log-cosh"), ("wae-conv", "l2")],
 )
-def test_the_same_config_gives_the_same_bytes_also_after_a_resume(
-    model: str, loss: str, tmp_path: Path, data_root: Path
-) -> None:
+def test_same_config_gives_same_bytes_also_after_resume(model: str, loss: str, tmp_path: Path, data_root: Path) -> None:
     family, _, network = model.partition("-")
     config = override(small(), [f"model.family={family}", f"objective.loss={loss}"])
     if network == "conv":
@@ -60,10 +58,10 @@ def test_the_same_config_gives_the_same_bytes_also_after_a_resume(
 
 
 class StoppedError(Exception):
-    """Ends a training from within."""
+    """Raised by a callback to stop training."""
 
 
-def test_short_epochs_share_a_state_and_a_resumed_run_goes_on_from_it(
+def test_short_epochs_share_a_state_and_resume_continues_from_it(
     tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_folder, "STATE_SECONDS", 1e6)
@@ -83,6 +81,7 @@ def test_short_epochs_share_a_state_and_a_resumed_run_goes_on_from_it(
     assert [r["validation"] for r in resumed.metrics()] == [r["validation"] for r in whole.metrics()]
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, data_root: Path) -> None:
     settings = ["--set", "model.hidden=[32]", "--set", "data.limit=20000", "--epochs", "6"]
     command = [sys.executable, "-m", "logcosh_vae", "train", "--data-root", str(data_root), *settings, "--out"]
@@ -128,7 +127,7 @@ def test_steps_with_and_without_the_loss_train_to_the_same_weights(
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_compiled_networks_train_to_the_same_weights_and_are_done_without_where_that_fails(
+def test_compiled_networks_train_to_the_same_weights_and_failed_compilation_is_reported(
     tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, notes = small(epochs=1), []
@@ -145,24 +144,24 @@ def test_compiled_networks_train_to_the_same_weights_and_are_done_without_where_
         assert torch.equal(without[name], weights)
 
 
-def test_what_was_measured_does_not_stay_beside_other_weights(tmp_path: Path, data_root: Path) -> None:
+def test_continued_training_deletes_the_outdated_evaluation(tmp_path: Path, data_root: Path) -> None:
     run = train(small(epochs=1), tmp_path / "run", root=data_root)
     (run.path / "evaluation.json").write_text("{}")
     train(small(epochs=1), run.path, resume=True, root=data_root)
-    assert (run.path / "evaluation.json").is_file(), "a finished run is left as it is"
+    assert (run.path / "evaluation.json").is_file(), "a finished run must stay unchanged"
     train(small(epochs=2), run.path, resume=True, root=data_root)
     assert not (run.path / "evaluation.json").exists()
 
 
-def test_training_leaves_torch_as_it_was(tmp_path: Path, data_root: Path) -> None:
+def test_training_restores_threads_and_denormals(tmp_path: Path, data_root: Path) -> None:
     threads = torch.get_num_threads()
     train(override(small(epochs=1), ["threads=1"]), tmp_path / "run", root=data_root)
     assert torch.get_num_threads() == threads
     assert torch.tensor(1e-39).mul(1.0).item() > 0.0, "denormals are still flushed"
 
 
-def test_tracking_along_training_leaves_the_weights_as_they_are(tmp_path: Path, data_root: Path) -> None:
-    """Also where batch normalisation would notice that the model was looked at in another mode."""
+def test_tracking_does_not_change_the_weights(tmp_path: Path, data_root: Path) -> None:
+    """Tested with batch normalisation, whose statistics would change if tracking ran in training mode."""
     conv = override(small(epochs=2), ["model.network=conv", "model.hidden=null", "model.width=0.03125", "log_every=3"])
     weights = {}
     for images in (0, 250):
@@ -175,7 +174,7 @@ def test_tracking_along_training_leaves_the_weights_as_they_are(tmp_path: Path, 
     assert tracked[-1]["squared_l2"] < tracked[0]["squared_l2"]
 
 
-def test_what_a_run_leaves(tmp_path: Path, data_root: Path) -> None:
+def test_run_folder_has_config_records_pictures_and_weights(tmp_path: Path, data_root: Path) -> None:
     folder = train(small(), tmp_path / "run", root=data_root)
     config = json.loads(folder.config_path.read_text())
     assert config["train"]["objective"]["a"] == 100.0
@@ -200,7 +199,7 @@ def test_what_a_run_leaves(tmp_path: Path, data_root: Path) -> None:
         logcosh_vae.load(tmp_path / "run")
 
 
-def test_a_run_folder_of_version_0_1_resumes_and_loads(tmp_path: Path, data_root: Path) -> None:
+def test_run_folder_of_version_0_1_resumes_and_loads(tmp_path: Path, data_root: Path) -> None:
     """Its config had other keys, and its records called the loss `objective`."""
     path = tmp_path / "run"
     train(small(epochs=1), path, root=data_root)
@@ -215,19 +214,20 @@ def test_a_run_folder_of_version_0_1_resumes_and_loads(tmp_path: Path, data_root
     assert folder.weights_path.read_bytes() == whole.weights_path.read_bytes()
 
 
-def test_two_processes_do_not_train_one_run(tmp_path: Path, data_root: Path) -> None:
+def test_locked_run_folder_is_an_error(tmp_path: Path, data_root: Path) -> None:
     folder = train(small(), tmp_path / "run", root=data_root)
     with folder.lock(), pytest.raises(RunError, match="another process"):
         train(small(), tmp_path / "run", root=data_root, resume=True)
 
 
-def test_training_that_diverges_says_so(tmp_path: Path, data_root: Path) -> None:
+def test_diverged_training_is_an_error(tmp_path: Path, data_root: Path) -> None:
     from logcosh_vae.base.errors import TrainingError
 
-    with pytest.raises(TrainingError, match=r"epoch \d+, step \d+.*lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"diverged in epoch \d+, step \d+.*lower the learning rate"):
         train(override(small(), ["optimizer.learning_rate=1e30"]), tmp_path / "run", root=data_root)
 
 
+@pytest.mark.slow
 def test_log_cosh_is_sharper_than_l2_after_two_epochs(tmp_path: Path, data_root: Path) -> None:
     from logcosh_vae.data.batches import to_unit
     from logcosh_vae.metrics.sharpness import sharpness
@@ -242,14 +242,15 @@ def test_log_cosh_is_sharper_than_l2_after_two_epochs(tmp_path: Path, data_root:
     assert values["log-cosh"] > 1.5 * values["l2"]
 
 
-def test_the_shipped_classifier_is_as_accurate_as_its_card_says(data_root: Path, tmp_path: Path) -> None:
+def test_shipped_classifier_has_the_accuracy_of_its_card(data_root: Path, tmp_path: Path) -> None:
     classifier, card = load_classifier("mnist", (1, 28, 28), tmp_path)
     obtained = accuracy(classifier, load_images("mnist", "test", root=data_root))
     assert obtained == pytest.approx(card["test_accuracy"], abs=1e-9)
     assert obtained >= 0.994
 
 
-def test_the_classifier_trains_by_the_same_loop(tmp_path: Path, data_root: Path) -> None:
+@pytest.mark.slow
+def test_classifier_trains_to_90_percent_in_two_epochs(tmp_path: Path, data_root: Path) -> None:
     config = FeatureConfig(epochs=2, limit=6_000, log_every=5)
     whole = train_features(config, tmp_path / "whole", root=data_root)
     assert whole.metrics()[-1]["validation"]["accuracy"] > 0.9
@@ -257,19 +258,19 @@ def test_the_classifier_trains_by_the_same_loop(tmp_path: Path, data_root: Path)
         train_features(config, tmp_path / "whole", root=data_root)
 
 
-def test_the_features_of_faces_are_their_attributes(celeba_root: Path, tmp_path: Path) -> None:
+def test_celeba_classifier_learns_the_attributes(celeba_root: Path, tmp_path: Path) -> None:
     config = feature_config("celeba", size=(32, 32), epochs=2, limit=1_500, log_every=5, learning_rate=1e-3)
     ensure_features(config, (3, 32, 32), tmp_path, tmp_path / "installed", root=celeba_root)
     classifier, card = load_classifier("celeba", (3, 32, 32), celeba_root, tmp_path / "installed")
     test = load_images("celeba", "test", size=(32, 32), root=celeba_root)
     assert test.labels is not None
     assert accuracy(classifier, test) == pytest.approx(card["test_accuracy"], abs=1e-6)
-    always_the_commoner = torch.stack([test.labels.float().mean(0), 1 - test.labels.float().mean(0)]).amax(0).mean()
-    assert card["test_accuracy"] > float(always_the_commoner) - 0.03
+    majority_accuracy = torch.stack([test.labels.float().mean(0), 1 - test.labels.float().mean(0)]).amax(0).mean()
+    assert card["test_accuracy"] > float(majority_accuracy) - 0.03
     assert classifier.features(torch.rand(2, 3, 32, 32)).shape == (2, 128)
 
 
-def test_a_model_starts_from_its_seed_alone() -> None:
+def test_initial_weights_depend_on_the_seed_only() -> None:
     torch.manual_seed(1)
     first = builders.build_model(resolve(small()), (1, 28, 28)).state_dict()
     torch.manual_seed(2)
@@ -279,6 +280,6 @@ def test_a_model_starts_from_its_seed_alone() -> None:
     assert not torch.equal(first["encoder.1.weight"], other["encoder.1.weight"])
 
 
-def test_objective_is_the_one_place_that_weighs() -> None:
+def test_config_sets_loss_and_weight_of_the_objective() -> None:
     objective = builders.build_objective(override(small(), ["objective.reconstruction_weight=2.5", "objective.a=7"]))
     assert objective == Objective(Loss("log-cosh", 7.0), 2.5)

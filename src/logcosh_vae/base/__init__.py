@@ -1,1 +1,1 @@
-"""What every package above the mathematics shares: files, errors, settings, devices, versions, the environment."""
+"""Shared by all packages above losses, models and metrics: files, errors, settings, devices, versions, environment."""

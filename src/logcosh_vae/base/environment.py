@@ -1,4 +1,4 @@
-"""Where a result came from: machine, versions, commit."""
+"""The environment that is recorded with every result: machine, versions of the software, commit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def _processor() -> str:
+    """Return the processor's model name, which only Linux lists in full in /proc/cpuinfo."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -28,7 +29,7 @@ def _processor() -> str:
 
 
 def _version() -> str:
-    """The installed version; of files that are used without being installed, `uninstalled`."""
+    """Return the installed version of this package, or `uninstalled` if it runs from a source folder."""
     try:
         return metadata.version("logcosh-vae")
     except metadata.PackageNotFoundError:
@@ -37,15 +38,16 @@ def _version() -> str:
 
 @cache
 def commit() -> str:
-    """The commit this code stands at, `+` appended when it was changed since; the version when there is no git.
+    """Return the git commit of this code (12 digits), with `+` appended if tracked files have changed since.
 
-    `LOGCOSH_VAE_COMMIT` names it for a copy of the files without their history.
+    The environment variable `LOGCOSH_VAE_COMMIT` overrides it, for copies without a git history. Without git, the
+    result is `v` and the package's version.
     """
     if named := os.environ.get("LOGCOSH_VAE_COMMIT"):
         return named
     try:
         root = ["git", "-C", str(PACKAGE)]
-        # an installed package may lie within another project's repository, whose commit says nothing of it
+        # an installed package may lie inside another project's repository, whose commit would be the wrong one
         subprocess.run([*root, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True, timeout=10)
         name = subprocess.run(
             [*root, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True, timeout=10

@@ -1,6 +1,7 @@
-"""Errors whose message is written for the user: the command line prints it as one line and exits with `exit_code`.
+"""Errors whose messages are written for the user.
 
-A message says what is wrong, where, and what to do about it.
+The command line prints the message as one line and exits with `exit_code`. A message says what is wrong, where, and
+what to do about it.
 """
 
 from __future__ import annotations
@@ -9,35 +10,35 @@ from typing import ClassVar
 
 
 class UserError(Exception):
-    """Base of all errors that a user sees as one line."""
+    """Base class of all errors that a user sees as one line."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(UserError):
-    """The command line was used in a way that cannot work."""
+    """The command line has missing, unknown or contradictory arguments."""
 
     exit_code = 2
 
 
 class ConfigError(UserError, ValueError):
-    """A configuration cannot be used; the message names the key and the accepted values."""
+    """A configuration is invalid; the message names the key and the accepted values."""
 
     exit_code = 2
 
 
 class RegionError(UserError, ValueError):
-    """The box or mask of a picture to restore cannot be used."""
+    """The box or mask of a picture to restore is invalid."""
 
     exit_code = 2
 
 
 class DataError(UserError):
-    """Images cannot be loaded or used; the message names the file."""
+    """Images cannot be loaded; the message names the file or data set."""
 
 
 class DamagedJsonError(UserError, ValueError):
-    """A file that should hold JSON does not; the message names it."""
+    """A file that should hold JSON holds something else; the message names it."""
 
 
 class RecordError(UserError, ValueError):
@@ -45,20 +46,24 @@ class RecordError(UserError, ValueError):
 
 
 class RunError(UserError):
-    """A run folder, its weights or its features cannot be used as asked; the message names the path."""
+    """A run folder, its weights or its features cannot be used; the message names the path."""
 
 
 class MissingFeaturesError(RunError):
-    """There is no feature network for an image set yet; the message says how to get one."""
+    """No feature network has been trained for an image set; the message says how to train one."""
 
 
 class TrainingError(UserError, RuntimeError):
-    """Training cannot go on; the message says where it stopped and what to change."""
+    """Training cannot continue; the message says where it stopped and what to change."""
+
+
+class MissingPackageError(UserError, ImportError):
+    """An optional dependency is not installed; the message names it and the extra that brings it."""
 
 
 class PeerError(UserError, RuntimeError):
-    """Another program that a benchmark runs beside ours failed."""
+    """Another project's program, which a benchmark compares with this one, failed."""
 
 
 class RenamedWarning(FutureWarning):
-    """A former name was used, which still works; the message says what it is called now."""
+    """A former name was used; it still works, and the message gives the current name."""

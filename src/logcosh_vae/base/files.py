@@ -1,4 +1,4 @@
-"""Files written aside and renamed, so that a reader or a crash never meets half of one."""
+"""Atomic file writes, JSON files, and one-line texts of exceptions."""
 
 from __future__ import annotations
 
@@ -12,46 +12,58 @@ from typing import Any
 
 from .errors import DamagedJsonError
 
-TEMPORARY_PREFIX = ".aside-"
-"""Names of files being written; one that stays was left by a process that was killed."""
+TEMPORARY_PREFIX = ".tmp-"
+"""Prefix of files that are being written. A process that is killed leaves its temporary file behind."""
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """An error's text on one line of at most `limit` characters."""
+    """Return an exception's text on one line of at most `limit` characters; its class name if it has no text."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; rename it over `path` when the block ends without an error."""
+    """Yield a temporary path in the same folder, and rename it to `path` when the block ends without an error.
+
+    Readers therefore see the previous file or the complete new one, also after a crash. The folder is created if it is
+    missing; the temporary file is removed if the block raises.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
-    aside = Path(name)
+    temporary = Path(name)
     try:
-        yield aside
-        mask = os.umask(0)
+        yield temporary
+        mask = os.umask(0)  # the only way to read the mask is to set it
         os.umask(mask)
-        aside.chmod(0o666 & ~mask)
-        aside.replace(path)
+        temporary.chmod(0o666 & ~mask)  # mkstemp creates files that only their owner can read
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step."""
-    with atomic_write(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    """Write `text` to `path` atomically, in UTF-8."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by readable JSON in one step; NaN is an error."""
+    """Write `value` to `path` atomically, as indented JSON.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def parse_json(text: str, path: Path) -> Any:
-    """The JSON value in `text`, which stands in `path`."""
+    """Return the JSON value in `text`, the content of `path`.
+
+    Raises:
+        DamagedJsonError: it is not JSON.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -59,7 +71,12 @@ def parse_json(text: str, path: Path) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`; a file that is no JSON is a `DamagedJsonError`."""
+    """Return the JSON value in a file.
+
+    Raises:
+        DamagedJsonError: the file is not JSON.
+        OSError: the file cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

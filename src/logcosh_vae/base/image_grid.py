@@ -1,19 +1,23 @@
-"""Image grids as PNG files."""
+"""Grids of images, saved as PNG files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from .extras import require
 from .files import atomic_write
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Float images in [0, 1] as uint8, rounded to the nearest; the same shape."""
+    """Convert float images in [0, 1] to uint8 on the CPU: scaled to 255, rounded to nearest, clamped; same shape."""
     return images.detach().mul(255.0).round_().clamp_(0, 255).to("cpu", torch.uint8)
 
 
@@ -22,11 +26,17 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
 
     Args:
         images: `(N, C, H, W)` with 1 or 3 channels, float in [0, 1] or uint8.
-        columns: images in a row.
-        scale: each pixel becomes `scale` by `scale`.
+        columns: number of images per row.
+        scale: each pixel becomes a block of `scale` by `scale` pixels.
         gap: width of the lines between images, in pixels of the result.
-        background: grey level of the lines and of empty places.
+        background: grey level of the lines and of empty cells, 0 to 255.
+
+    Returns:
+        A grey or RGB image; unused cells of the last row are filled with the background.
     """
+    require("drawing pictures", "PIL")
+    from PIL import Image
+
     if images.is_floating_point():
         images = to_bytes(images)
     pixels = images.cpu().numpy().transpose(0, 2, 3, 1).repeat(scale, axis=1).repeat(scale, axis=2)
@@ -41,6 +51,6 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a PNG in one step."""
-    with atomic_write(path) as aside:
-        image.save(aside, format="PNG")
+    """Write a PNG atomically: `path` never holds a partly written file."""
+    with atomic_write(path) as temporary:
+        image.save(temporary, format="PNG")

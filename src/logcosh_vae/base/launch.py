@@ -1,4 +1,4 @@
-"""Whether this process is one of several that `torchrun` has started; without torch, for the command line."""
+"""Rank and world size set by `torchrun`, read without importing torch so that the command line starts quickly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Rank of this process and number of those that `torchrun` has started for the command; `(0, 1)` without it."""
+    """Return this process's rank and the number of processes `torchrun` started; `(0, 1)` without `torchrun`."""
     if "MASTER_ADDR" not in os.environ:
         return 0, 1
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,19 +1,22 @@
-"""Memory of this process: what torch frees is kept for the next step instead of going back to the system and forth."""
+"""Memory allocation of this process: freed blocks are kept for the next training step."""
 
 from __future__ import annotations
 
 import ctypes
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # parameters of mallopt(3)
 _LARGEST, _FORMERLY_LARGEST = 1 << 30, 1 << 25
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep blocks of up to a gibibyte that are freed; whether it does.
+    """Make the C library keep freed blocks of up to 1 GiB instead of returning them to the operating system.
 
-    It would else return the large activations of every step to the system, and each page of the next step's would cost
-    a fault, a good part of the time of training a convolutional network. The setting holds for the whole process and
-    cannot be taken back, so only commands and their workers make it. Only glibc knows it; elsewhere nothing happens.
+    By default glibc returns the large activations of each training step to the system, so every page of the next step
+    costs a page fault, which takes a considerable part of the training time of a convolutional network. The setting
+    applies to the whole process and cannot be undone, so only commands and their worker processes make it.
+
+    Returns:
+        Whether the setting was made; False where the C library is not glibc.
 
     Example:
         >>> keep_freed_memory() in (True, False)

@@ -1,4 +1,4 @@
-"""Dataclasses as data: loaded strictly, changed by dotted overrides, named by a digest of their content."""
+"""Configuration dataclasses: strict loading, dotted overrides such as `data.size=[64,64]`, renamed fields, digests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ T = TypeVar("T")
 
 
 def validate_choice(key: str, value: str, known: Mapping[str, object] | Sequence[str]) -> str:
-    """Return `value` if it is among `known`; else raise `ConfigError` with the nearest name."""
+    """Return `value` if it is in `known`.
+
+    Raises:
+        ConfigError: it is not; the message names `key`, the nearest known name and all known names.
+    """
     if value in known:
         return value
     near = difflib.get_close_matches(value, list(known), n=1)
@@ -27,18 +31,25 @@ def validate_choice(key: str, value: str, known: Mapping[str, object] | Sequence
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as plain JSON values."""
+    """Return a dataclass as plain JSON values, nested dataclasses as dictionaries and tuples as lists."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return plain
 
 
 def renamed(former: str, **options: Any) -> Any:
-    """A dataclass field that was called `former`: that key is still accepted, and names of older runs stay valid."""
+    """Declare a dataclass field whose former name is still accepted as a key.
+
+    `digest` uses the former name, so the digests of older runs stay valid.
+
+    Args:
+        former: the field's former name.
+        **options: passed to `dataclasses.field`.
+    """
     return dataclasses.field(metadata={"formerly": former}, **options)
 
 
 def renamed_keys(cls: type[Any]) -> dict[str, str]:
-    """Former dotted keys of a (nested) dataclass with their present names."""
+    """Return the former dotted keys of a (nested) dataclass, each mapped to its current dotted key."""
     keys = {}
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
@@ -51,28 +62,40 @@ def renamed_keys(cls: type[Any]) -> dict[str, str]:
 
 
 def digest(config: Any, *extra: str) -> str:
-    """A short name of the config's content, together with anything else that decides the weights.
+    """Return 12 hexadecimal digits that identify the content of a config.
 
-    Fields that are None do not enter it, and renamed fields enter under their former name, so that adding or renaming
-    an option leaves the names of older runs as they are.
+    Fields that are None are skipped and renamed fields are listed under their former name, so adding or renaming an
+    option does not change the digests of older runs.
+
+    Args:
+        config: a (nested) dataclass.
+        *extra: anything else that determines the trained weights.
     """
-    text = json.dumps([_digested(config), *extra], sort_keys=True)
+    text = json.dumps([_digest_values(config), *extra], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _digested(config: Any) -> dict[str, Any]:
+def _digest_values(config: Any) -> dict[str, Any]:
     values = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            values[field.metadata.get("formerly", field.name)] = _digested(value)
+            values[field.metadata.get("formerly", field.name)] = _digest_values(value)
         elif value is not None:
             values[field.metadata.get("formerly", field.name)] = value
     return values
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
-    """Build a (nested) dataclass from plain values; an unknown key or a wrong type is a `ConfigError`.
+    """Build a (nested) dataclass from plain values, as JSON holds them.
+
+    Args:
+        cls: the dataclass.
+        values: its fields; fields that are absent keep their defaults.
+        path: dotted prefix of the keys in error messages.
+
+    Raises:
+        ConfigError: a key is unknown or a value has the wrong type.
 
     Example:
         >>> from logcosh_vae.training.config import TrainConfig
@@ -91,7 +114,10 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:
-    """`value` as `kind`, or a `ConfigError`; kinds are those of the dataclasses above."""
+    """Convert `value` to the annotated type `kind`, or raise `ConfigError`.
+
+    Supported are nested dataclasses, optional types, tuples of one type, and int, float, bool and str.
+    """
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if isinstance(value, Mapping):
@@ -107,10 +133,11 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
         return float(value)
     elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"{path} must be {_in_words(kind)}; got {value!r}")
+    raise ConfigError(f"{path} must be {_type_name(kind)}; got {value!r}")
 
 
-def _in_words(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
+    """Return how an error message names the annotated type `kind`."""
     parts = typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
         return "a list, e.g. [1, 2]" if parts[-1] is Ellipsis else f"a list of {len(parts)}"
@@ -119,7 +146,14 @@ def _in_words(kind: Any) -> str:
 
 
 def override(config: T, settings: Sequence[str]) -> T:
-    """Apply `key.sub=value` settings; values are JSON, anything else is text.
+    """Return a copy of a config with `key.sub=value` settings applied.
+
+    Args:
+        config: a (nested) dataclass.
+        settings: each one key and value; a value that is not JSON is taken as text.
+
+    Raises:
+        ConfigError: a setting has no `=`, its key is unknown or its value has the wrong type.
 
     Example:
         >>> from logcosh_vae.training.config import TrainConfig

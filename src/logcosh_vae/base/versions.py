@@ -1,26 +1,29 @@
-"""Versions of what decides a result: one is raised when a change moves the numbers it stands for, and only then.
+"""Version numbers of the computations whose numerical results are recorded.
 
-They are part of the name and the record of every run, so results of different numbers never mix, while moving or
-reformatting code invalidates nothing. The golden tests (`tests/golden`) pin the numbers and ask for the version to be
-raised when they move.
+A version is raised when, and only when, a change alters the numbers it stands for. Versions are part of every run's
+name and record: results computed in different ways are never mixed, and moving or reformatting code invalidates no
+cached result. The golden tests (`tests/golden`) pin the numbers and fail until the version is raised.
 """
 
 from __future__ import annotations
 
 TRAINING = 2
-"""Losses, models, initial weights, random streams, optimizers, schedules, the loop: the weights of auto-encoders and
-feature classifiers. 2: convolutional networks start by fan-in, with `beta1` = 0.5."""
+"""Everything that determines the weights of autoencoders and feature classifiers: losses, models, initial weights,
+random streams, optimizers, schedules and the training loop.
+
+Version 2: the convolutional networks' last layer is initialised by its fan-in, and they train with `beta1` = 0.5.
+"""
 
 EVALUATION = 1
-"""Metrics, feature extraction, what is generated and chosen to be measured."""
+"""Metrics, feature extraction, and the choice of the images that are generated and measured."""
 
 RESTORATION = 1
-"""Corruptions, text, the restoration network, its training and its measuring."""
+"""Corruptions, text rendering, the restoration network, its training and its evaluation."""
 
 DATA = 1
-"""Decoding, cropping and resizing of pictures; how a set is split."""
+"""Decoding, cropping and resizing of image files, and the split into training and test images."""
 
 
 def numerics() -> dict[str, int]:
-    """All of them by name, as every result carries them."""
+    """Return all versions by name, as they are recorded with every result."""
     return {"training": TRAINING, "evaluation": EVALUATION, "restoration": RESTORATION, "data": DATA}

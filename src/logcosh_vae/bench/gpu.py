@@ -126,12 +126,17 @@ def _cudnn_tries() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def _flops(config: TrainConfig, shape: ImageShape) -> int:
-    """Floating-point operations of a step's products; multiplication and addition count as two."""
+def flops_of_step(config: TrainConfig, shape: ImageShape) -> int:
+    """Floating-point operations of a step's products; multiplication and addition count as two.
+
+    They are counted on one image and scaled: every product grows with the batch. Making the products runs a forward
+    pass, which the counter must not see.
+    """
+    work = step.products(replace(config, batch_size=1), shape)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        for product in step.products(config, shape):
+        for product in work:
             product()
-    return int(counter.get_total_flops())
+    return int(counter.get_total_flops()) * config.batch_size
 
 
 def training_step(
@@ -156,7 +161,7 @@ def training_step(
     finally:
         for contender in contenders:
             contender.close()
-    flops = _flops(config, shape)
+    flops = flops_of_step(config, shape)
     ceiling = BFLOAT16 if config.bfloat16 else FLOAT32
     rate = {name: flops / spread(values).median for name, values in times.items()}
     name = f"VAE ({'MLP' if network == 'mlp' else 'Conv'}), {shape[1]}x{shape[2]}, batch {batch_size}"

@@ -13,7 +13,7 @@ from ..evaluation.evaluate import BATCH, measure
 from ..evaluation.features import load_extractor
 from ..evaluation.records import EvaluationConfig
 from ..restoration.blending import restore_changed
-from ..restoration.pretrained import load_shipped
+from ..restoration.pretrained import load_pretrained
 from ..training.builders import build_model
 from ..training.loop import make_generator
 from .step import SHAPE, config_of
@@ -61,7 +61,7 @@ def evaluation_contenders() -> list[Contender]:
 
 def restoration_contenders() -> list[Contender]:
     """Return text removal from one megapixel by the network shipped with the package, and that network alone."""
-    network, _ = load_shipped("text")
+    network, _ = load_pretrained("text")
     picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     whole = torch.rand(1, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
 

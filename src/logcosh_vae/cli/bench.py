@@ -1,4 +1,4 @@
-"""`bench`: how fast this is here, beside others and beside what the machine can do."""
+"""The verb `bench`: benchmarks of speed."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ def bench(
     name: Annotated[
         str, typer.Argument(help="step | loss | data | evaluation | side-by-side | start-up | all")
     ] = "all",
-    threads: Annotated[int, typer.Option("--threads", min=1, max=1024)] = 1,
-    rounds: Annotated[int, typer.Option("--rounds", min=2, help="Turns of each; more for a noisy machine.")] = 9,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads for torch.")] = 1,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=2, help="Measurements of each contender; more for a busy machine.")
+    ] = 9,
     other: Annotated[
         str | None,
         typer.Option(
             "--peer",
             metavar="COMMAND",
-            help="With step: another program in the same turns, e.g. 'peer/bin/python benchmarks/pythae_step.py'.",
+            help="For step: also time another program, e.g. 'peer/bin/python benchmarks/pythae_step.py'.",
             show_default=False,
         ),
     ] = None,
-    results: Annotated[Path, typer.Option("--results", help="Where bench-NAME.json goes.")] = Path("results"),
+    results: Annotated[Path, typer.Option("--results", help="Folder for bench-NAME.json.")] = Path("results"),
 ) -> None:
-    """Time steps, losses, batches, measuring and start-up in turns against other implementations and the limit."""
+    """Measure the speed of training and evaluation.
+
+    Times training steps, losses, batches, evaluation and start-up, alternating with other implementations and with
+    the limit of this machine.
+    """
     from ..base.records import write_record
     from ..base.settings import validate_choice
     from ..bench.suite import SUITE, run
-    from .terminal import BenchmarkDisplay, bench_table, console
+    from .tables import bench_table, print_table
+    from .terminal import BenchmarkDisplay
 
     validate_choice("benchmark", name, (*SUITE, "all"))
     results.mkdir(parents=True, exist_ok=True)
-    for each in SUITE if name == "all" else [name]:
-        display = BenchmarkDisplay()
-        try:
-            obtained = run(each, threads=threads, rounds=rounds, other=other, progress=display)
-        finally:
-            display.line.close()
-        path = results / f"{obtained.experiment}.json"
-        write_record(obtained, path)
-        console().print(bench_table(obtained))
+    for benchmark in SUITE if name == "all" else [name]:
+        with BenchmarkDisplay() as display:
+            measured = run(benchmark, threads=threads, rounds=rounds, other=other, progress=display)
+        path = results / f"{measured.experiment}.json"
+        write_record(measured, path)
+        print_table(bench_table(measured))
         print(f"results: {path}", flush=True)

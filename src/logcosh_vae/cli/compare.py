@@ -1,17 +1,33 @@
-"""The verb compare: one model, several losses, side by side."""
+"""The verb `compare`: the same network trained with several losses, for autoencoders or for restoration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..base.errors import UsageError
-from .many import run_all
-from .options import Data, DataRoot, Device, Epochs, Jobs, Model, Settings, Size, app, picture_set, train_config
+from .experiments import run_all
+from .options import (
+    A,
+    Data,
+    DataRoot,
+    Device,
+    Epochs,
+    Jobs,
+    Model,
+    Seeds,
+    Settings,
+    Size,
+    app,
+    picture_set,
+    train_config,
+)
+from .report import Report
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,136 +36,154 @@ if TYPE_CHECKING:
     from ..experiments.results import ExperimentResults
     from ..reporting.narrative import Narrative
 
-    # what is compared, what is said of it, and what draws it from results and runs
-    _Compared = tuple[Experiment[Any], Narrative, Callable[[ExperimentResults, Path], Image] | None]
+
+@dataclass(frozen=True)
+class _Request:
+    """The options that comparisons of autoencoders and of restoration share."""
+
+    data: str
+    losses: list[str]
+    a: float | None
+    epochs: int | None
+    device: str | None
+    settings: list[str]
+
+    def a_of(self, loss: str) -> float | None:
+        return self.a if loss == "log-cosh" else None
+
+    def title(self, subject: str) -> str:
+        from ..reporting.tables import LOSS_NAMES
+
+        return f"{subject}: {' against '.join(LOSS_NAMES[loss] for loss in self.losses)}"
 
 
-EXAMPLES = "examples.png"
+@dataclass(frozen=True)
+class _Comparison:
+    """An experiment with one row per loss, its narrative, and what draws its picture from results and runs folder."""
+
+    experiment: Experiment[Any]
+    narrative: Narrative
+    draw: Callable[[ExperimentResults, Path], Image | None] = lambda _results, _runs: None
 
 
 @app.command()
 def compare(
-    out: Annotated[Path, typer.Option("--out", help="Folder for runs, results and report.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the runs, results and report.", show_default=False)],
     data: Data = "mnist",
     model: Model = "vae-mlp",
-    loss: Annotated[list[str] | None, typer.Option("--loss", help="Repeat for each loss.")] = None,
-    a: Annotated[float | None, typer.Option("--a", help="a of log-cosh; the paper's by default.")] = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--loss",
+            metavar="LOSS",
+            help="l2 | l1 | log-cosh; repeat for each loss. By default l2 and log-cosh.",
+            show_default=False,
+        ),
+    ] = None,
+    a: A = None,
     epochs: Epochs = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1)] = 1,
+    seeds: Seeds = 1,
     size: Size = None,
     jobs: Jobs = None,
     device: Device = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Use what --out holds; train what is missing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Reuse the runs in --out; train only what is missing.")] = (
+        False
+    ),
     settings: Settings = None,
     data_root: DataRoot = None,
     task: Annotated[
         str | None,
         typer.Option(
             "--task",
-            help="Compare in restoration instead: text | denoise | impulse | deblur | demosaic | super-resolution",
+            help="Compare restoration networks instead, for: text | denoise | impulse | deblur | demosaic | "
+            "super-resolution",
             show_default=False,
         ),
     ] = None,
     test: Annotated[
-        Path | None, typer.Option("--test", help="With --task: folder of pictures to measure on.", show_default=False)
+        Path | None,
+        typer.Option("--test", help="With --task: folder of pictures to evaluate on.", show_default=False),
     ] = None,
 ) -> None:
-    """Train one model with several losses and compare them in a table and a report."""
-    from ..base import image_grid as pictures
-    from ..experiments.results import write_results
-    from ..reporting.html import Part, build, png, write_markdown
-    from .terminal import console, results_table
+    """Train one model with several losses and compare them.
 
+    Prints a table and writes results.json, report.html and report.md.
+    """
     if out.exists() and any(out.iterdir()) and not resume:
-        raise UsageError(f"{out} is not empty; add --resume to use what it holds, or choose another --out")
+        raise UsageError(f"{out} is not empty; add --resume to reuse the runs in it, or choose another --out")
     losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
     if a is not None and "log-cosh" not in losses:
-        raise UsageError("--a belongs to log-cosh, which is none of the losses")
+        raise UsageError(
+            "--a belongs to log-cosh, which is not one of the losses; add --loss log-cosh or leave out --a"
+        )
+    request = _Request(data, losses, a, epochs, device, settings or [])
     if task is None:
         if test is not None:
-            raise UsageError("--test belongs to --task; without it, a part of --data is kept to measure on")
-        made = _autoencoders(data, model, losses, a, epochs, size, device, settings or [])
+            raise UsageError("--test needs --task; autoencoders are evaluated on the test split of --data")
+        comparison = _autoencoders(request, model, size)
     else:
         if size is not None or model != "vae-mlp":
-            raise UsageError("--size and --model do not go with --task")
-        made = _restoration(data, test, task, losses, a, epochs, device, settings or [])
-    experiment, words, draw = made
-    (results,) = run_all([experiment], seeds, out / "runs", data_root, jobs)
-    write_results(results, out / "results.json")
-    drawn = draw(results, out / "runs") if draw else None
-    if drawn is not None:
-        pictures.save(drawn, out / EXAMPLES)
-    parts = [Part(results, words, png(drawn) if drawn else None, None if drawn else out / "runs", file=EXAMPLES)]
-    report = build(parts, out / "report.html")
-    write_markdown(parts, out / "report.md")
-    console().print(results_table(results))
-    print(f"report: {report}")
+            raise UsageError("--size and --model cannot be used with --task")
+        comparison = _restoration(request, task, test)
+    runs = out / "runs"
+    report = Report(runs=runs)
+    for results in run_all([comparison.experiment], seeds, runs, data_root, jobs):
+        report.add(
+            results,
+            comparison.narrative,
+            out / "results.json",
+            out / "examples.png",
+            partial(comparison.draw, results, runs),
+        )
+    report.write(out / "report.html")
 
 
-def _autoencoders(
-    data: str,
-    model: str,
-    losses: Sequence[str],
-    a: float | None,
-    epochs: int | None,
-    size: str | None,
-    device: str | None,
-    settings: list[str],
-) -> _Compared:
+def _autoencoders(request: _Request, model: str, size: str | None) -> _Comparison:
     from ..base.settings import override
     from ..evaluation.evaluate import evaluation_for
     from ..experiments.autoencoders import AutoencoderExperiment, Row
     from ..paper.reported import reported
     from ..reporting.narrative import NARRATIVE
-    from ..reporting.tables import LOSS_NAMES, model_text
+    from ..reporting.tables import model_text
 
-    configs = [
-        train_config(data, model, name, a if name == "log-cosh" else None, size=size, device=device, epochs=epochs)
-        for name in losses
-    ]
+    data = request.data
+    configs = {
+        loss: train_config(
+            data, model, loss, request.a_of(loss), size=size, device=request.device, epochs=request.epochs
+        )
+        for loss in request.losses
+    }
     rows = tuple(
-        Row(override(config, settings), reported(data, model, name))
-        for config, name in zip(configs, losses, strict=True)
+        Row(override(config, request.settings), reported(data, model, loss)) for loss, config in configs.items()
     )
-    title = f"{model_text(model)} on {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
-    evaluation = evaluation_for(configs[0].data.name)
-    return AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4"), NARRATIVE, None
+    evaluation = evaluation_for(rows[0].config.data.name)
+    title = request.title(f"{model_text(model)} on {Path(data).name}")
+    experiment = AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4")
+    return _Comparison(experiment, NARRATIVE)
 
 
-def _restoration(
-    data: str,
-    test: Path | None,
-    task: str,
-    losses: Sequence[str],
-    a: float | None,
-    epochs: int | None,
-    device: str | None,
-    settings: list[str],
-) -> _Compared:
+def _restoration(request: _Request, task: str, test: Path | None) -> _Comparison:
     from ..base.settings import override, validate_choice
     from ..losses import LOSSES
     from ..paper.restoration_figures import examples
     from ..reporting.restoration_narrative import NARRATIVE
-    from ..reporting.tables import LOSS_NAMES
     from ..restoration.config import RestorationConfig, resolve_restoration
     from ..restoration.corruptions import CORRUPTIONS
     from ..restoration.experiment import RestorationExperiment
 
     validate_choice("--task", task, CORRUPTIONS)
-    for name in losses:
-        validate_choice("--loss", name, LOSSES)
+    for loss in request.losses:
+        validate_choice("--loss", loss, LOSSES)
     if test is None:
-        raise UsageError("--task needs --test FOLDER: pictures to measure on, others than those of --data")
+        raise UsageError("--task needs --test FOLDER: pictures to evaluate on that are not in --data")
     folder = test.resolve()
-    if folder == Path(data).resolve():
-        raise UsageError(f"--test {test} holds the pictures of --data; what is learnt from cannot be measured on")
-    configs = [
-        RestorationConfig(picture_set(data), task, name, a if name == "log-cosh" else None, device=device or "cpu")
-        for name in losses
-    ]
-    if epochs is not None:
-        configs = [replace(config, epochs=epochs) for config in configs]
-    rows = tuple(resolve_restoration(override(config, settings)) for config in configs)
-    title = f"{CORRUPTIONS[task].title}, {Path(data).name}: {' against '.join(LOSS_NAMES[name] for name in losses)}"
+    if folder == Path(request.data).resolve():
+        raise UsageError(f"--test {test} is the same folder as --data; evaluate on pictures that are not trained on")
+    data, device = picture_set(request.data), request.device or "cpu"
+    configs = [RestorationConfig(data, task, loss, request.a_of(loss), device=device) for loss in request.losses]
+    if request.epochs is not None:
+        configs = [replace(config, epochs=request.epochs) for config in configs]
+    rows = tuple(resolve_restoration(override(config, request.settings)) for config in configs)
+    title = request.title(f"{CORRUPTIONS[task].title}, {Path(request.data).name}")
     experiment = RestorationExperiment("compare", title, "custom", rows, test=folder)
-    return experiment, NARRATIVE, lambda results, store: examples(results, task, store, folder)
+    return _Comparison(experiment, NARRATIVE, lambda results, runs: examples(results, task, runs, folder))

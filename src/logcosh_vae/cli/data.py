@@ -1,23 +1,30 @@
-"""`data`: image sets."""
+"""The verb `data`: list, download and describe image sets."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..base.errors import UsageError
 from .options import DataRoot, Overwrite, Size, app, image_set, parse_size
+from .pictures import check_png_path, save_grid
+
+if TYPE_CHECKING:
+    from ..data.image_set import ImageSet
 
 data_app = typer.Typer(
-    help="Image sets: where they are, what they are like, fetching them.", invoke_without_command=True
+    help="List, download and describe image sets.\n\nWithout a command: list the known sets and whether they are "
+    "installed.",
+    invoke_without_command=True,
 )
 app.add_typer(data_app, name="data")
 
-LISTED = 10
-"""Files left out, sizes and formats that are listed."""
+SHOWN = 10
+"""Number of skipped files, sizes and colour modes that are printed."""
 
 
 @data_app.callback()
@@ -39,41 +46,53 @@ def data_list(context: typer.Context, data_root: DataRoot = None) -> None:
 
 
 @data_app.command("fetch")
-def data_fetch(name: Annotated[str, typer.Argument(help="mnist | fashion-mnist")], data_root: DataRoot = None) -> None:
-    """Fetch an image set if it is missing, and verify it."""
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Image set: mnist | fashion-mnist", show_default=False)],
+    data_root: DataRoot = None,
+) -> None:
+    """Download an image set if it is missing, and verify it."""
     from ..base.settings import validate_choice
     from ..data import DATASETS, IDX_SETS, TEXT_REMOVAL, load_images
     from ..data import data_root as find_root
     from .terminal import FetchDisplay
 
     if name in {*DATASETS, TEXT_REMOVAL} - {*IDX_SETS}:
-        raise UsageError(f"{name} is not fetched, since its terms do not allow it; docs/data.md says where to put it")
+        raise UsageError(
+            f"{name} cannot be downloaded by this command, since its terms must be accepted first; docs/data.md says "
+            "how to get it and where to put it"
+        )
     validate_choice("image set", name, list(IDX_SETS))
-    display = FetchDisplay()
-    for split in ("train", "test"):
-        images = load_images(name, split, root=data_root, progress=display)
-        display.close()
-        shape = " x ".join(str(size) for size in images.images.shape[1:])
-        print(f"{name} {split}: {len(images.images):,} images of {shape}, verified ({images.fingerprint})")
+    with FetchDisplay() as display:
+        for split in ("train", "test"):
+            images = load_images(name, split, root=data_root, progress=display)
+            display.close()
+            shape = " x ".join(str(size) for size in images.images.shape[1:])
+            print(f"{name} {split}: {len(images.images):,} images of {shape}, verified ({images.fingerprint})")
     print(f"data root: {find_root(data_root)}")
-
-
-def _common(counts: Counter[str]) -> str:
-    shown = [f"{name} ({count:,})" for name, count in counts.most_common(LISTED)]
-    return ", ".join(shown) + (f" and {len(counts) - LISTED:,} more" if len(counts) > LISTED else "")
 
 
 @data_app.command("info")
 def data_info(
-    name: Annotated[str, typer.Argument(help="mnist | fashion-mnist | celeba | PATH", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Image set: mnist | fashion-mnist | celeba | PATH", show_default=False)],
     size: Size = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse pictures that cannot be used.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="PNG for the contact sheet.", show_default=False)] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on files that cannot be used; do not skip them.")] = (
+        False
+    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="PNG file for the contact sheet; NAME-contact-sheet.png by default.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Describe an image set: count, sizes, pixels, a contact sheet, and which loss that speaks for."""
-    from ..base import image_grid as pictures
+    """Describe an image set and draw a contact sheet.
+
+    Prints the number of images, their sizes, the skipped files, statistics of the pixels, and the loss they suggest.
+    """
     from ..data import load_images
     from ..data.describe import summarise
     from ..evaluation.evaluate import choose_images
@@ -81,28 +100,37 @@ def data_info(
 
     name = image_set(name)
     out = out or Path(f"{Path(name).stem}-contact-sheet.png")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists; add --overwrite or choose another --out")
-    display = FetchDisplay()
+    check_png_path(out, overwrite)
     wanted = parse_size(size) if size else None
-    train, test = (
-        load_images(name, split, size=wanted, strict=strict, root=data_root, progress=display)
-        for split in ("train", "test")
-    )
-    display.close()
+    with FetchDisplay() as display:
+        train, test = (
+            load_images(name, split, size=wanted, strict=strict, root=data_root, progress=display)
+            for split in ("train", "test")
+        )
     summary = summarise(train)
     channels, height, width = summary.shape
     print(f"{name}: {len(train.images):,} training and {len(test.images):,} test images of {height}x{width}x{channels}")
-    if train.sizes:
-        print(f"pictures: {_common(Counter(train.sizes))}; colours {_common(Counter(train.modes))}")
-    if train.label_names:
-        print(f"attributes: {', '.join(train.label_names)}")
-    print(f"mean {', '.join(f'{v:.3f}' for v in summary.mean)}; spread {', '.join(f'{v:.3f}' for v in summary.spread)}")
-    for file, why in train.left_out[:LISTED]:
-        print(f"left out: {file}: {why}")
-    if train.left_out:
-        print(f"left out: {len(train.left_out):,} of {len(train.left_out) + sum(train.sizes.values()):,} files")
-    print(f"{summary.advice}\nadvised: --loss {summary.advised_loss}")
-    scale = max(1, 64 // max(height, width))
-    pictures.save(pictures.grid(choose_images(train.images, 100, 0, "contact sheet"), columns=10, scale=scale), out)
-    print(f"written: {out}")
+    _print_files(train)
+    mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (summary.mean, summary.std))
+    print(f"pixels: mean {mean}; standard deviation {std}")
+    print(f"{summary.advice}\nsuggested: --loss {summary.advised_loss}")
+    sheet = choose_images(train.images, 100, 0, "contact sheet")
+    save_grid(sheet, out, columns=10, scale=max(1, 64 // max(height, width)))
+
+
+def _print_files(images: ImageSet) -> None:
+    """Print what is known of the files that the images were read from."""
+    if images.sizes:
+        print(f"files: sizes {_most_common(images.sizes)}; colour modes {_most_common(images.modes)}")
+    if images.label_names:
+        print(f"attributes: {', '.join(images.label_names)}")
+    for file, reason in images.left_out[:SHOWN]:
+        print(f"skipped: {file}: {reason}")
+    if images.left_out:
+        print(f"skipped: {len(images.left_out):,} of {len(images.left_out) + sum(images.sizes.values()):,} files")
+
+
+def _most_common(counts: Mapping[str, int]) -> str:
+    """The names with the largest counts, such as `178x218 (12), 64x64 (3) and 4 more`."""
+    shown = [f"{name} ({count:,})" for name, count in Counter(counts).most_common(SHOWN)]
+    return ", ".join(shown) + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")

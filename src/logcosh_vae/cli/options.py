@@ -1,4 +1,4 @@
-"""The application, and the options that several verbs share."""
+"""The application, the options that several verbs share, and the functions that interpret their values."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from ..training.config import TrainConfig
 
 VERBS = ("train", "evaluate", "sample", "reconstruct", "interpolate", "compare", "reproduce", "restore")
-"""As help lists them, the usual first; the others follow."""
+"""The order of the verbs in `--help`; verbs that are not named here come last."""
 
 
 class _InOrder(typer.core.TyperGroup):
     def list_commands(self, context: Any) -> list[str]:
-        there = super().list_commands(context)
-        return sorted(there, key=lambda verb: VERBS.index(verb) if verb in VERBS else len(VERBS))
+        registered = super().list_commands(context)
+        return sorted(registered, key=lambda verb: VERBS.index(verb) if verb in VERBS else len(VERBS))
 
 
 app = typer.Typer(
     name="logcosh-vae",
     cls=_InOrder,
-    help="Auto-encoders with the log-cosh reconstruction loss: train, compare, measure, reproduce the paper.",
+    help="Train, evaluate and compare autoencoders with the log-cosh reconstruction loss, and reproduce the paper.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,62 +36,101 @@ app = typer.Typer(
 
 
 class Profile(StrEnum):
-    """How large an experiment is run."""
+    """The scale of an experiment: the paper's, one for a laptop, or a test of a few seconds."""
 
     paper = "paper"
     laptop = "laptop"
     smoke = "smoke"
 
 
+# what to train on and with
+Data = Annotated[
+    str, typer.Option("--data", help="Image set: mnist | fashion-mnist | celeba | PATH of a folder or zip file.")
+]
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data-root", help="Folder of image sets; else LOGCOSH_VAE_DATA, else the user's cache."),
+    typer.Option(
+        "--data-root",
+        help="Folder that holds the image sets; by default $LOGCOSH_VAE_DATA, else a folder in the user's cache.",
+        show_default=False,
+    ),
 ]
-Data = Annotated[
-    str, typer.Option("--data", help="mnist | fashion-mnist | celeba | PATH of a folder or zip file of images")
-]
-Model = Annotated[str, typer.Option("--model", help="vae-mlp | vae-conv | wae-mlp | wae-conv")]
-Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any config value, dotted; repeatable.")
-]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="The paper's number by default.", show_default=False)]
 Size = Annotated[
     str | None,
-    typer.Option("--size", help="HEIGHTxWIDTH, or one number, that pictures are brought to; 64.", show_default=False),
+    typer.Option(
+        "--size",
+        metavar="HxW",
+        help="Height and width that images are resized to, e.g. 64 or 96x64; 64 by default. Not for mnist and "
+        "fashion-mnist.",
+        show_default=False,
+    ),
 ]
+Model = Annotated[str, typer.Option("--model", help="vae-mlp | vae-conv | wae-mlp | wae-conv")]
+A = Annotated[
+    float | None,
+    typer.Option("--a", help="Parameter a of the log-cosh loss; the paper's value by default.", show_default=False),
+]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", help="Epochs of training; the paper's number by default.", show_default=False)
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random numbers.")]
 Device = Annotated[
-    str | None, typer.Option("--device", help="cpu | cuda | cuda:N; cpu by default.", show_default=False)
+    str | None, typer.Option("--device", help="auto | cpu | cuda | cuda:N | mps; cpu by default.", show_default=False)
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set any value of the configuration, e.g. optimizer.learning_rate=3e-4; repeatable.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
+
+# experiments of several runs
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each row, with seeds 0, 1, ...")]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Runs at once; all cores by default.", show_default=False)
+    int | None,
+    typer.Option("--jobs", min=1, help="Runs to train at the same time; one per core by default.", show_default=False),
 ]
+
+# trained models and the pictures made with them
+Run = Annotated[Path, typer.Argument(help="Run folder of a trained model.", show_default=False)]
+PngOut = Annotated[
+    Path | None,
+    typer.Option("--out", help="PNG file to write; by default a file in the run folder.", show_default=False),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 
 def parse_size(text: str) -> tuple[int, ...]:
-    """`64` or `96x64` (height by width) as numbers."""
+    """The numbers in `64` or `96x64` (height by width).
+
+    Raises:
+        UsageError: the text has another form.
+    """
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise UsageError(f"--size {text}: write it as 64 or as 96x64, height by width")
+        raise UsageError(f"--size {text}: write it as 64 or as 96x64 (height by width)")
     return tuple(int(part) for part in parts)
 
 
 def image_set(name: str) -> str:
-    """A known set's name, or the full path of the pictures, which a run finds again from anywhere."""
+    """The name of a known image set, or the absolute path of a folder or zip file.
+
+    The path is absolute because it goes into the configuration of a run, which can be resumed from any folder.
+    """
     from ..base.settings import validate_choice
     from ..data import DATASETS, is_path
 
-    return (
-        str(Path(name).resolve())
-        if is_path(name)
-        else validate_choice("--data", name, (*DATASETS, "a folder or zip file"))
-    )
+    if is_path(name):
+        return str(Path(name).resolve())
+    return validate_choice("--data", name, (*DATASETS, "a folder or zip file"))
 
 
 def picture_set(name: str) -> str:
-    """For restoration: `text-removal`, or the full path of a folder or zip file of pictures."""
+    """The training data of a restoration network: `text-removal`, or the absolute path of a folder or zip file."""
     from ..base.settings import validate_choice
     from ..data import TEXT_REMOVAL
 
@@ -111,7 +150,14 @@ def train_config(
     device: str | None = None,
     **values: Any,
 ) -> TrainConfig:
-    """The config that the options name; `ConfigError` with the nearest name for one that is unknown."""
+    """The training configuration that the options describe.
+
+    Args:
+        values: further fields of `TrainConfig`, such as `epochs`.
+
+    Raises:
+        ConfigError: a name is unknown (the message suggests the nearest), or `a` is given for another loss.
+    """
     from ..base.errors import ConfigError
     from ..base.settings import validate_choice
     from ..losses import LOSSES
@@ -119,14 +165,10 @@ def train_config(
     from ..models.networks import NETWORKS
     from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 
-    names = [f"{family}-{network}" for family in MODELS for network in NETWORKS]
-    for key, value, known in (
-        ("--model", model, names),
-        ("--loss", loss, list(LOSSES)),
-    ):
-        validate_choice(key, value, known)
+    validate_choice("--model", model, [f"{family}-{network}" for family in MODELS for network in NETWORKS])
+    validate_choice("--loss", loss, list(LOSSES))
     if a is not None and loss != "log-cosh":
-        raise ConfigError(f"--a belongs to log-cosh; --loss is {loss}")
+        raise ConfigError(f"--a belongs to log-cosh, but --loss is {loss}; leave out --a")
     family, _, network = model.partition("-")
     return TrainConfig(
         data=DataConfig(image_set(data), size=parse_size(size) if size else None),

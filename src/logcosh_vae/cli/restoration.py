@@ -1,19 +1,22 @@
-"""The verb `restore`: a person's pictures through a trained network, and training one on pictures."""
+"""The verb `restore`: restore pictures with a network, or train a restoration network on pictures."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..base.errors import UsageError
 from .options import Device, Overwrite, Settings, app, picture_set
-from .restoring import box_of, method_of, network_for, restore_all, targets_of, within
+
+if TYPE_CHECKING:
+    from ..restoration.picture_files import RestorePixels
 
 SHIPPED = "shipped"
-
+"""Value of `--from` for the network that comes with the package."""
 
 Inputs = Annotated[
     list[str] | None, typer.Argument(metavar="PICTURE ...", help="Picture files or folders.", show_default=False)
@@ -23,7 +26,8 @@ Out = Annotated[
     typer.Option(
         "-o",
         "--out",
-        help="File for one picture, folder for more; with --train the run folder. By default beside each picture.",
+        help="File for one picture, folder for several; with --train the run folder. By default each result lies "
+        "beside its picture.",
         show_default=False,
     ),
 ]
@@ -35,17 +39,17 @@ Task = Annotated[
         show_default=False,
     ),
 ]
-OwnModel = Annotated[
+Model = Annotated[
     Path | None,
     typer.Option(
         "--model",
         metavar="RUN",
-        help="Run folder of an own training, or a network that comes with the package: text (the default), for much "
-        "text, or captions, for captions on photographs.",
+        help="Run folder of your own training, or a network that comes with the package: text (the default), for "
+        "pictures full of text, or captions, for captions on photographs.",
         show_default=False,
     ),
 ]
-Train = Annotated[bool, typer.Option("--train", help="Train on the pictures of --data instead.")]
+Train = Annotated[bool, typer.Option("--train", help="Train a network on the pictures of --data instead.")]
 TrainData = Annotated[
     str | None,
     typer.Option(
@@ -64,24 +68,24 @@ Start = Annotated[
     typer.Option(
         "--from",
         metavar="RUN",
-        help="With --train: begin with the weights of a run, or with `shipped` (or `captions`), that comes with the "
-        "package.",
+        help="With --train: start with the weights of a run, or of a network that comes with the package: shipped or "
+        "captions.",
         show_default=False,
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="With --train: go on with the run in --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="With --train: continue the run in --out.")]
 Scale = Annotated[
     float | None,
     typer.Option(
         "--scale",
-        help="For text taller than 40 pixels: find it on a copy of this scale, e.g. 0.25.",
+        help="For text taller than 40 pixels: restore a copy of this scale, e.g. 0.25, and enlarge the changes.",
         show_default=False,
     ),
 ]
 Careful = Annotated[
-    bool, typer.Option("--careful", help="Better, in four times the time: the mean over mirror images.")
+    bool, typer.Option("--careful", help="Average over four mirror images: better, in four times the time.")
 ]
-Box = Annotated[
+Boxes = Annotated[
     list[str] | None,
     typer.Option(
         "--box",
@@ -92,7 +96,9 @@ Box = Annotated[
 ]
 Mask = Annotated[
     Path | None,
-    typer.Option("--mask", help="Change only where this picture is white; it has their size.", show_default=False),
+    typer.Option(
+        "--mask", help="Change only where this picture, of the same size as the others, is white.", show_default=False
+    ),
 ]
 
 
@@ -101,7 +107,7 @@ def restore(
     inputs: Inputs = None,
     out: Out = None,
     task: Task = None,
-    model: OwnModel = None,
+    model: Model = None,
     overwrite: Overwrite = False,
     train: Train = False,
     data: TrainData = None,
@@ -113,17 +119,17 @@ def restore(
     device: Device = None,
     scale: Scale = None,
     careful: Careful = False,
-    box: Box = None,
+    box: Boxes = None,
     mask: Mask = None,
 ) -> None:
-    """Remove text (or noise, blur ...) from pictures; with --train, learn it from corrupted pictures only."""
+    """Remove text, noise or blur from pictures; with --train, train a network on corrupted pictures only."""
     if train:
         if inputs:
-            raise UsageError("--train takes its pictures from --data")
+            raise UsageError("--train takes its pictures from --data; remove the names of pictures")
         if scale is not None or careful or box or mask is not None:
-            raise UsageError("--scale, --careful, --box and --mask are for restoring, not for --train")
+            raise UsageError("--scale, --careful, --box and --mask cannot be used with --train")
         if overwrite or model is not None:
-            raise UsageError("--overwrite and --model are for restoring; --train goes on with --resume or --from")
+            raise UsageError("--overwrite and --model cannot be used with --train; use --resume or --from")
         if data is None or out is None:
             raise UsageError("--train needs --data FOLDER and --out RUN")
         _train(data, out, task or "text", loss or "log-cosh", a, start, resume, settings or [], device)
@@ -134,19 +140,55 @@ def restore(
         raise UsageError("the name of a picture is empty")
     if data is not None or resume or settings or any(value is not None for value in (loss, a, start)):
         raise UsageError("--data, --loss, --a, --from, --resume and --set belong to --train")
-    if scale is not None and not 0.0 < scale <= 1.0:
-        raise UsageError(f"--scale must be above 0 and at most 1; got {scale:g}")
     from ..base.settings import validate_choice
     from ..restoration.corruptions import CORRUPTIONS
+    from ..restoration.photographs import read_mask
+    from ..restoration.picture_files import plan_outputs
+    from ..restoration.pipeline import check_options, load_network, restore_picture
 
     if task is not None:
         validate_choice("--task", task, CORRUPTIONS)
-    boxes = [box_of(text) for text in box or []]
-    pairs = targets_of([Path(name) for name in inputs], out, overwrite)
-    method, network = method_of(task, model, device, scale, careful)
-    if boxes or mask is not None:
-        method = within(method, network, boxes, mask, scale or 1.0)
-    restore_all(pairs, method, overwrite)
+    boxes = [parse_box(text) for text in box or []]
+    pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite)
+    network, trained_for = load_network(model, task=task, device=device or "cpu")
+    scale = 1.0 if scale is None else scale
+    check_options(trained_for, scale=scale, careful=careful)
+    pixel_mask = None if mask is None else read_mask(mask)
+    method = partial(
+        restore_picture, network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful
+    )
+    _restore_files(pairs, method, overwrite)
+
+
+def parse_box(text: str) -> tuple[int, int, int, int]:
+    """Parse `LEFT,TOP,WIDTH,HEIGHT` in pixels."""
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--box {text}: write it as LEFT,TOP,WIDTH,HEIGHT in pixels, e.g. 100,40,300,60")
+    left, top, width, height = map(int, parts)
+    return left, top, width, height
+
+
+def _restore_files(pairs: list[tuple[Path, Path]], method: RestorePixels, overwrite: bool) -> None:
+    """Restore the pictures; print the name of each result, and to standard error the notes and failures."""
+    from ..restoration.picture_files import restore_files
+    from .terminal import PicturesDisplay
+
+    display, failed = PicturesDisplay(len(pairs)), 0
+    for result in restore_files(pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name)):
+        display.close()
+        if result.error is not None:
+            if len(pairs) == 1:
+                raise result.error
+            print(f"left out: {result.error}", file=sys.stderr)
+            failed += 1
+            continue
+        for note in result.notes:
+            print(f"note: {result.source}: {note}", file=sys.stderr)
+        print(result.target)
+    if failed:
+        print(f"error: {failed} of {len(pairs)} pictures could not be restored", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _train(
@@ -160,30 +202,27 @@ def _train(
     settings: list[str],
     device: str | None,
 ) -> None:
+    """Train a network into the run folder `out`."""
     from dataclasses import replace
 
     from ..base.settings import override
     from ..restoration.config import RestorationConfig
+    from ..restoration.pipeline import load_network
     from ..restoration.training import train_restoration
-    from ..training.session import Callbacks
     from .terminal import FetchDisplay, TrainingDisplay
 
     config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device=device or "cpu")
-    network = None if start is None else network_for(task, None if start == SHIPPED else Path(start), None, True)[0]
-    if network is not None:
+    network = None
+    if start is not None:
+        network, _ = load_network(task=task) if start == SHIPPED else load_network(start)
         config = replace(config, widths=network.widths, blocks=network.blocks)
-    display = TrainingDisplay()
-    try:
+    with FetchDisplay() as preparing, TrainingDisplay(out) as display:
         train_restoration(
             override(config, settings),
             out,
             start=network,
             resume=resume,
-            callbacks=Callbacks(display.step, display.epoch, display.note),
-            progress=FetchDisplay(),
+            callbacks=display.callbacks(),
+            progress=preparing,
         )
-    except KeyboardInterrupt:
-        display.line.close()
-        print(f"stopped; go on with the same command and --resume ({out})", file=sys.stderr)
-        raise
     print(f"run: {out}\nuse it: logcosh-vae restore PICTURE --model {out}")

@@ -1,219 +1,263 @@
-"""What the command line shows while it works: a live display on a terminal, plain lines elsewhere."""
+"""Progress of long commands: a live line on a terminal, plain lines elsewhere.
+
+`ProgressLine` draws the line. The displays are the callbacks that the library calls while it trains, runs many jobs,
+fetches or prepares images, restores pictures and times benchmarks; each turns what it is told into a line.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, ConsoleDimensions
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
+from rich.table import Column
+from rich.text import Text
 
-from ..reporting.tables import duration, time_text
+from ..reporting.tables import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..bench.records import BenchResults
-    from ..experiments.results import ExperimentResults
     from ..experiments.scheduler import JobState
     from ..training.loop import Position
+    from ..training.session import Callbacks
 
 TRAINING_SHARE = 0.95
-"""Of a run's time; the rest goes into measuring it."""
+"""Fraction of a run's time that training takes, for the progress of many runs; evaluation takes the rest."""
 
+LIVE_SECONDS = 0.2
 PLAIN_SECONDS = 15.0
-"""Where there is no terminal, at most one line in this time."""
+"""Least time between two updates on a terminal, and between two lines elsewhere."""
 
 
-def console() -> Console:
-    """Standard output; wide enough for any table where it is no terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-
-
-class Clock:
-    """Time left, from the share of the work done since the clock was started."""
+class _Console(Console):
+    """Standard error for a line that nothing is left of, also when the process is interrupted or killed."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.first: float | None = None
+        super().__init__(stderr=True)
 
-    def left(self, share: float) -> str:
-        """Narrative for the time left at `share` of all work, empty while it cannot be told."""
-        if self.first is None:
-            self.first = share
-            self.started = time.monotonic()
-        done = share - self.first
-        if done <= 0:
-            return ""
-        return f"{duration((time.monotonic() - self.started) * (1.0 - share) / done)} left"
+    @property  # type: ignore[misc]  # rich also lets it be set
+    def size(self) -> ConsoleDimensions:
+        """Less than the terminal's width, so that the `^C` it echoes fits behind the line and does not wrap."""
+        return ConsoleDimensions(max(1, super().size.width - 3), super().size.height)
+
+    def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002 - rich's signature
+        """Leave the cursor visible: rich would hide it, and a killed process cannot show it again."""
+        return False
 
 
-class Line:
-    """One line that is rewritten on a terminal, and printed now and then elsewhere."""
+class _TimeLeft(ProgressColumn):
+    max_refresh = None
+
+    def render(self, task: Task) -> Text:
+        return Text(_time_left(task))
+
+
+def _time_left(task: Task) -> str:
+    remaining = task.time_remaining if task.fields["estimate"] else None
+    return "" if remaining is None else f"{duration(remaining)} left"
+
+
+class ProgressLine:
+    """One line with a bar, a percentage and the time left: live on a terminal, printed now and then elsewhere.
+
+    The time left follows from the fraction done since the first update, so a resumed run is estimated correctly. The
+    line is drawn only in `update`, without a thread, and lets other output pass after `close`; the next `update`
+    opens it again. rich prints nothing on a pipe until the end, so the plain lines are printed here.
+    """
 
     def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
-        self.shown = time.monotonic() if not self.live else 0.0
-        self.width = 0
+        console = _Console()
+        self.live = sys.stderr.isatty() and console.is_interactive  # rich alone believes FORCE_COLOR on a pipe
+        self._shown = -math.inf if self.live else time.monotonic()
+        self._progress = Progress(
+            BarColumn(bar_width=16),
+            TaskProgressColumn(),
+            _TimeLeft(),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+            ),
+            expand=True,  # with the ratio above: a terminal that is too narrow cuts the text, not the numbers
+            console=console,
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            speed_estimate_period=math.inf,
+        )
+        self.restart()
 
-    def update(self, text: str, *, force: bool = False) -> None:
+    def restart(self) -> None:
+        """Begin another piece of work: forget the speed so far."""
+        for task in self._progress.tasks:
+            self._progress.remove_task(task.id)
+        self._task = self._progress.add_task("", total=None, estimate=True)
+
+    def time_left(self) -> str:
+        """The estimated time left, such as `3 min 20 s left`; empty while it is unknown."""
+        return _time_left(self._progress.tasks[0])
+
+    def update(self, text: str, fraction: float | None = None, *, estimate: bool = True, force: bool = False) -> None:
+        """Show `text` and the progress, unless the line was updated a moment ago.
+
+        Args:
+            text: what is being done.
+            fraction: fraction of the work that is done, in [0, 1]; None if unknown.
+            estimate: whether to show the time left.
+            force: show it even if the line was updated a moment ago.
+        """
+        total = None if fraction is None else 1.0
+        self._progress.update(self._task, description=text, completed=fraction or 0.0, total=total, estimate=estimate)
         now = time.monotonic()
-        if not force and now - self.shown < (0.2 if self.live else PLAIN_SECONDS):
+        if not force and now - self._shown < (LIVE_SECONDS if self.live else PLAIN_SECONDS):
             return
-        self.shown = now
+        self._shown = now
         if self.live:
-            sys.stderr.write("\r" + text.ljust(self.width))
-            self.width = len(text)
+            self._progress.start()
+            self._progress.refresh()
         else:
-            sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+            percentage = "" if fraction is None else f"{100 * fraction:.0f}%"
+            parts = [text, percentage, self.time_left()]
+            print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Clear the line on a terminal."""
-        if self.live and self.width:
-            sys.stderr.write("\r" + " " * self.width + "\r")
-            sys.stderr.flush()
-            self.width = 0
+        if self.live:
+            self._progress.stop()
 
 
-class TrainingDisplay:
-    """Progress of one run: a line that moves with the steps, and one that stays for each epoch."""
+class Display:
+    """Base of the displays: a context manager that clears its line at the end."""
 
     def __init__(self) -> None:
-        self.line, self.clock = Line(), Clock()
-        self.left = ""
+        self.line = ProgressLine()
+        self._work = ""
+
+    def begin(self, name: str) -> None:
+        """Estimate the time left anew if `name` is not the piece of work of the last call."""
+        if name != self._work:
+            self._work = name
+            self.line.restart()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Clear the line."""
+        self.line.close()
+
+
+class TrainingDisplay(Display):
+    """Progress of one training run: a live line for its steps, and a line that stays for each epoch.
+
+    Args:
+        run: run folder. As a context manager, the display then tells the user how to continue after Ctrl-C.
+    """
+
+    def __init__(self, run: Path | None = None) -> None:
+        super().__init__()
+        self._run = run
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+        if self._run is not None and kind is KeyboardInterrupt:
+            print(f"stopped; to continue, add --resume to the same command (run: {self._run})", file=sys.stderr)
+
+    def callbacks(self) -> Callbacks:
+        """The callbacks of a training run that report to this display."""
+        from ..training.session import Callbacks
+
+        return Callbacks(self.step, self.epoch, self.note)
 
     def step(self, position: Position) -> None:
-        self.left = self.clock.left(position.fraction)
+        """Show where training is."""
         text = f"epoch {position.epoch}/{position.epochs}, step {position.step}/{position.steps}"
-        self.line.update(f"{text}, {100 * position.fraction:.0f}%{', ' + self.left if self.left else ''}")
+        self.line.update(text, position.fraction)
 
     def epoch(self, record: Mapping[str, Any]) -> None:
+        """Print the validation losses of an epoch to standard output."""
         self.line.close()
-        terms = ", ".join(f"{name} {value:.4g}" for name, value in record["validation"].items())
-        left = f"; {self.left}" if self.left else ""
-        print(f"epoch {record['epoch']}: validation {terms}; {record['seconds']:.1f} s{left}", flush=True)
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in record["validation"].items())
+        left = self.line.time_left()
+        ending = f"; {left}" if left else ""
+        print(f"epoch {record['epoch']}: validation {losses}; {record['seconds']:.1f} s{ending}", flush=True)
 
     def note(self, text: str) -> None:
+        """Print a message to the user."""
         self.line.close()
         print(f"note: {text}", file=sys.stderr, flush=True)
 
 
-class ExperimentDisplay:
-    """Progress of many runs in one line: runs done, those under way, time left for all."""
-
-    def __init__(self) -> None:
-        self.line, self.clock = Line(), Clock()
+class ExperimentDisplay(Display):
+    """Progress of many runs: how many are done, which are in progress, and the time left for all of them."""
 
     def __call__(self, states: Sequence[JobState]) -> None:
+        """Show the progress of the jobs, weighted by their cost."""
         trained = [1.0 if s.finished else s.position.fraction if s.position else 0.0 for s in states]
-        shares = [1.0 if s.finished else TRAINING_SHARE * part for s, part in zip(states, trained, strict=True)]
-        share = sum(state.cost * part for state, part in zip(states, shares, strict=True)) / sum(s.cost for s in states)
-        working = [
-            f"{s.job.label}: " + (f"epoch {s.position.epoch}/{s.position.epochs}" if part < 1.0 else "measuring")
+        done = sum(
+            state.cost * (1.0 if state.finished else TRAINING_SHARE * part)
+            for state, part in zip(states, trained, strict=True)
+        )
+        in_progress = [
+            f"{s.job.label}: " + (f"epoch {s.position.epoch}/{s.position.epochs}" if part < 1.0 else "evaluating")
             for s, part in zip(states, trained, strict=True)
             if not s.finished and s.position is not None
         ]
-        done = sum(s.finished for s in states)
-        parts = [f"{done}/{len(states)} runs done", *working, f"{100 * share:.0f}%"]
-        if any(part < 1.0 for part in trained):  # how long measuring takes does not follow from training
-            parts.append(self.clock.left(share))
-        self.line.update(", ".join(part for part in parts if part))
+        finished = sum(state.finished for state in states)
+        self.line.update(
+            ", ".join([f"{finished}/{len(states)} runs done", *in_progress]),
+            done / sum(state.cost for state in states),
+            # the speed of training says nothing about the time that evaluation takes
+            estimate=any(part < 1.0 for part in trained),
+        )
 
-    def close(self) -> None:
-        self.line.close()
 
-
-class FetchDisplay:
-    """Progress of a download, or of preparing pictures."""
-
-    def __init__(self) -> None:
-        self.line, self.clock = Line(), Clock()
+class FetchDisplay(Display):
+    """Progress of downloading files or preparing images."""
 
     def __call__(self, name: str, done: int, total: int | None, unit: str) -> None:
+        """Show that `done` of `total` units, "bytes" or "images", of the file or image set `name` are done."""
+        self.begin(name)
         if unit == "images":
-            left = self.clock.left(done / total) if total else ""
-            text = f"preparing {name}: {done:,} of {total or 0:,} pictures{', ' + left if left else ''}"
+            text = f"preparing {name}: {done:,} of {total or 0:,} images"
         else:
-            size = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
-            text = f"fetching {name}: {size}"
-        self.line.update(text, force=total == done)
-
-    def close(self) -> None:
-        self.line.close()
+            text = f"fetching {name}: {done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
+        self.line.update(text, done / total if total else None, force=total == done)
+        if total == done:
+            self.close()
 
 
-class PicturesDisplay:
-    """Progress of restoring pictures: which one, how far, and the time left for it."""
+class PicturesDisplay(Display):
+    """Progress of restoring `count` pictures: the current one, its tiles, and the time left for all."""
 
     def __init__(self, count: int) -> None:
-        self.line, self.count, self.done = Line(), count, 0
+        super().__init__()
+        self._count, self._number = count, 0
 
     def of(self, name: str) -> Callable[[int, int], None]:
-        """What to call with the tiles done and all tiles of the next picture."""
-        self.done += 1
-        clock = Clock()
-        clock.left(0.0)
+        """The callback for the next picture, which takes the number of its tiles that are done and of all its tiles."""
+        self._number += 1
+        number = self._number
 
         def show(done: int, total: int) -> None:
-            left = clock.left(done / total)
-            self.line.update(f"{self.done}/{self.count} {name}: {100 * done / total:.0f}%{', ' + left if left else ''}")
+            fraction = (number - 1 + done / total) / self._count
+            self.line.update(f"{number}/{self._count} {name}: tile {done}/{total}", fraction)
 
         return show
 
-    def close(self) -> None:
-        self.line.close()
 
+class BenchmarkDisplay(Display):
+    """Progress of a benchmark: the current comparison and its rounds."""
 
-class BenchmarkDisplay:
-    """Progress of a benchmark: which comparison, and how many rounds of it are done."""
-
-    def __init__(self) -> None:
-        self.line = Line()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self.line.update(f"{what}: round {done} of {total}")
-
-
-def bench_table(results: BenchResults) -> Table:
-    """Times of each contender, and how many times as long as another's they are, with quartiles."""
-    from rich import box
-
-    table = Table(title=results.experiment, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for heading, side in (("", "left"), ("", "left"), ("median", "right"), ("ratio", "right"), ("quartiles", "right")):
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
-    for row in results.rows:
-        for index, (name, seconds) in enumerate(row.seconds.items()):
-            ratio = row.ratio.get(name)
-            cells = [f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"] if ratio else ["1", ""]
-            table.add_row("" if index else row.what, name, time_text(seconds.median), *cells)
-        table.add_section()
-    return table
-
-
-def results_table(results: ExperimentResults) -> Table:
-    """The rows of an experiment: obtained, change against L2, and the paper's below it."""
-    from rich import box
-
-    from ..reporting.tables import METRIC_NAMES, table_rows
-
-    rows = table_rows(results)
-    metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
-    table = Table(title=results.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("", no_wrap=True)
-    for name in metrics:
-        table.add_column(METRIC_NAMES[name].replace(", ", "\n"), justify="right", no_wrap=True)
-    table.add_column("training", justify="right", no_wrap=True)
-    several = len({(row.model_text, row.loss) for row in rows}) < len(rows)  # then a tells them apart
-    for row in rows:
-        cells = [row.cells[name] for name in metrics]
-        changes = [f" ({cell.change_text})" if cell.change_text else "" for cell in cells]
-        values = [cell.value_text + change for cell, change in zip(cells, changes, strict=True)]
-        paper = any(cell.reported_text for cell in cells)
-        loss = row.loss_text if several else row.short_loss_text
-        table.add_row(f"{row.model_text} {loss}", *values, duration(row.seconds), end_section=not paper)
-        if paper:
-            table.add_row("  the paper", *[cell.reported_text for cell in cells], "", style="dim", end_section=True)
-    return table
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show that `done` of `total` rounds of the comparison `name` are done."""
+        self.begin(name)
+        self.line.update(f"{name}: round {done} of {total}", done / total)

@@ -1,4 +1,8 @@
-"""Image sets: uint8 tensors with a fingerprint, found in the data root, fetched into it, or pictures of the user."""
+"""Image sets as uint8 tensors: MNIST, Fashion-MNIST, CelebA, and a user's own images.
+
+`load_images` loads a split of any of them as an `ImageSet`, `load_tiles` a split cut into tiles. `batches` turns the
+images into float32 batches in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from ..base.errors import DataError
-from .celeba import OFFICIAL, find_celeba, load_celeba
+from ..base.extras import require
+from .celeba import OFFICIAL_RANGES, find_celeba, load_celeba
 from .decode import Preparation, Tiling
 from .folder import load_folder
 from .image_set import ImageSet
-from .mnist import FASHION_MNIST, MNIST, load
+from .mnist import FASHION_MNIST, MNIST, load_idx_set
 from .sizes import PICTURE_SIZE
 from .sources import Progress
 
@@ -28,59 +33,67 @@ __all__ = [
     "is_path",
     "load_images",
     "load_tiles",
+    "official_count",
     "text_removal",
-    "whole_count",
 ]
 
-IDX_SETS = {files.name: partial(load, files) for files in (MNIST, FASHION_MNIST)}
-"""Sets in idx files: `(split, data root, whether to fetch what is missing, progress)`."""
+IDX_SETS = {files.name: partial(load_idx_set, files) for files in (MNIST, FASHION_MNIST)}
+"""Loaders of the sets in idx files, by name: `(split, root, may_fetch, progress) -> ImageSet`."""
 
 DATASETS = (*IDX_SETS, "celeba")
-"""Names of image sets; anything else is the path of a folder or zip file."""
+"""Names of the known image sets; any other name is the path of a folder or a zip file."""
 
 TEXT_REMOVAL = "text-removal"
-"""The pictures of the paper's Appendix D: to learn from in `train`, to measure on in `test`, in the data root."""
+"""Folder of the data root with the photographs of the paper's Appendix D, in subfolders `train` and `test`."""
 
 
 def _user_cache() -> Path:
+    """Return this project's folder in the user's cache folder."""
+    require("the default folder for data (set LOGCOSH_VAE_DATA and LOGCOSH_VAE_CACHE to choose others)", "platformdirs")
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("logcosh-vae"))
 
 
 def data_root(explicit: Path | None = None) -> Path:
-    """Where image sets are: the given folder, else `LOGCOSH_VAE_DATA`, else one in the user's cache."""
+    """Return the folder of image sets: `explicit`, else `LOGCOSH_VAE_DATA`, else a folder in the user's cache."""
     named = explicit or os.environ.get("LOGCOSH_VAE_DATA")
     return Path(named) if named else _user_cache() / "data"
 
 
 def cache_root() -> Path:
-    """Where prepared images are kept: `LOGCOSH_VAE_CACHE`, else a folder in the user's cache."""
+    """Return the folder of prepared images: `LOGCOSH_VAE_CACHE`, else a folder in the user's cache."""
     named = os.environ.get("LOGCOSH_VAE_CACHE")
     return Path(named) if named else _user_cache() / "prepared"
 
 
 def is_path(name: str) -> bool:
-    """Whether `--data` names a folder or a file rather than a known set."""
+    """Return whether the value of `--data` is a path rather than the name of a known set."""
     return name not in ("", *DATASETS) and (os.sep in name or name.startswith(".") or Path(name).exists())
 
 
 def count_images(name: str, root: Path | None = None) -> int:
-    """How many images of a known set are in the data root; digits are verified, pictures only counted.
+    """Count the images of a known set in the data root, without downloading any.
+
+    Sets in idx files are verified; the image files of CelebA are only counted.
+
+    Args:
+        name: one of `DATASETS`.
+        root: data root, see `data_root`.
 
     Raises:
-        DataError: the set is not there, or damaged.
+        DataError: the set is missing or damaged.
     """
     if name in IDX_SETS:
         return sum(len(load_images(name, split, root=root, fetch=False).images) for split in ("train", "test"))
     return len(find_celeba(data_root(root))[1].members())
 
 
-def whole_count(name: str, split: str) -> int | None:
-    """How many images a split has when the set is complete, for a set that people often have in part; else None."""
+def official_count(name: str, split: str) -> int | None:
+    """Return the number of images in a split of the complete CelebA, which many have in part; None for other sets."""
     if name != "celeba":
         return None
-    first, last = OFFICIAL[split]
+    first, last = OFFICIAL_RANGES[split]
     return last - first + 1
 
 
@@ -95,21 +108,25 @@ def load_images(
     fetch: bool = True,
     progress: Progress | None = None,
 ) -> ImageSet:
-    """Load a split (`train` or `test`) of an image set.
+    """Load a split of an image set.
 
     Args:
-        name: one of `DATASETS`, or the path of a folder or zip file of pictures.
+        name: one of `DATASETS`, or the path of a folder or zip file of images.
         split: `train` or `test`.
-        size: height and width, or one number for both, that pictures are brought to; 64 by default. MNIST and its
-            relatives have a size of their own.
-        channels: 3, or 1 for grey; the same holds.
-        strict: a picture that cannot be used is an error; else it is left out and named in `left_out`.
+        size: `(height, width)` to which image files are resized, or `(side,)`; 64 by 64 by default. MNIST and
+            Fashion-MNIST have a fixed size.
+        channels: 3 (the default), or 1 for grey. MNIST and Fashion-MNIST have 1.
+        strict: raise an error if an image file cannot be used, instead of listing it in `left_out`.
         root: data root, see `data_root`.
-        fetch: get what is missing, where that can be had.
-        progress: called while fetching and preparing.
+        fetch: download MNIST or Fashion-MNIST if it is missing.
+        progress: called while images are downloaded or prepared.
+
+    Returns:
+        The images, `(N, C, H, W)`, uint8, with their labels if the set has any.
 
     Raises:
-        DataError: no such set; it cannot be had; or a file of it is damaged.
+        DataError: the set is unknown, cannot be downloaded, or is damaged; or `size` or `channels` is given for a set
+            with a fixed size.
 
     Example:
         load_images("mnist", "test").images.shape  # (10000, 1, 28, 28)
@@ -118,9 +135,9 @@ def load_images(
         raise DataError(f"{name} has the splits train and test; got {split!r}")
     if name in IDX_SETS:
         if size is not None or channels is not None:
-            raise DataError(f"{name} has a size of its own; size and channels belong to pictures")
+            raise DataError(f"{name} has a fixed image size; size and channels apply to image files only")
         return IDX_SETS[name](split, data_root(root), fetch, progress)
-    height, width = (size * 2)[:2] if size else PICTURE_SIZE
+    height, width = (size[0], size[-1]) if size else PICTURE_SIZE
     preparation = Preparation(height, width, channels or 3)
     if name == "celeba":
         return load_celeba(data_root(root), split, preparation, cache_root(), strict=strict, progress=progress)
@@ -128,22 +145,22 @@ def load_images(
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise DataError(
-            f"no image set {name!r}{hint} Known: {', '.join(DATASETS)}, or the path of a folder or zip file"
+            f"unknown image set {name!r}{hint} Known: {', '.join(DATASETS)}, or the path of a folder or zip file"
         )
     return load_folder(Path(name), split, preparation, cache_root(), strict=strict, progress=progress)
 
 
 def text_removal(part: str, root: Path | None = None) -> Path:
-    """The folder of the pictures to learn from (`train`) or to measure on (`test`).
+    """Return the folder of photographs for training (`train`) or evaluating (`test`) restoration.
 
     Raises:
-        DataError: it is not there.
+        DataError: the folder is missing.
     """
     folder = data_root(root) / TEXT_REMOVAL / part
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is not there: put pictures to learn from (the paper: 200 of BSD and 91 of Yang et al.) into "
-            f"{folder.parent / 'train'}, and those to measure on (Urban100) into {folder.parent / 'test'}"
+            f"{folder} is missing: put the training photographs (the paper: 200 of BSD and 91 of Yang et al.) into "
+            f"{folder.parent / 'train'} and those for evaluation (Urban100) into {folder.parent / 'test'}"
         )
     return folder
 
@@ -152,26 +169,26 @@ def load_tiles(
     path: Path | str,
     split: str,
     *,
-    side: int,
+    tile_size: int,
     strict: bool = False,
     root: Path | None = None,
     progress: Progress | None = None,
 ) -> ImageSet:
-    """Load a split of a folder or zip file of pictures as squares of their own pixels, for training on details.
+    """Load a split of a folder or zip file of images, cut into square tiles at the images' own resolution.
 
     Args:
-        path: of the folder or the zip file, or `text-removal` for the paper's pictures to learn from.
-        split: `train` or `test`; a picture's squares are all in one.
-        side: of a square. Pictures of more than a million pixels are shrunk to that before they are cut.
-        strict: a picture that cannot be used is an error; else it is left out and named in `left_out`.
+        path: the folder or zip file, or `text-removal` for the paper's training photographs.
+        split: `train` or `test`; all tiles of an image are in the same split.
+        tile_size: side of a tile, in pixels. Images of more than 2^20 pixels are first shrunk to that number.
+        strict: raise an error if an image file cannot be used, instead of listing it in `left_out`.
         root: data root, see `data_root`.
-        progress: called while preparing.
+        progress: called while images are prepared.
 
     Raises:
-        DataError: nothing usable stands there.
+        DataError: `path` has no usable image files.
 
     Example:
-        load_tiles("~/pictures", "train", side=128).images  # (N, 3, 128, 128), uint8
+        load_tiles("~/pictures", "train", tile_size=128).images  # (N, 3, 128, 128), uint8
     """
     folder = text_removal("train", root) if path == TEXT_REMOVAL else Path(path).expanduser()
-    return load_folder(folder, split, Tiling(side), cache_root(), strict=strict, progress=progress)
+    return load_folder(folder, split, Tiling(tile_size), cache_root(), strict=strict, progress=progress)

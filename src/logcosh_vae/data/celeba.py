@@ -1,4 +1,4 @@
-"""CelebA as people have it: the official zip file (read in place) or folder, attributes, partition."""
+"""CelebA from its official files: the images (zip file or folder), the attributes and the partition."""
 
 from __future__ import annotations
 
@@ -11,29 +11,34 @@ from torch import Tensor
 from ..base.errors import DataError
 from .collection import Collection, Folder, Member, Zip
 from .decode import Preparation
-from .folder import part
+from .folder import select_split
 from .image_set import ImageSet
-from .prepare import prepared
+from .prepare import prepare
 from .sources import Progress
 
 CROP = 140 / 178
-"""Of the width, the central square that is kept: 140 of 178 pixels, in any proportional size; the faces are aligned."""
+"""Side of the central square that is kept, as a fraction of the width: 140 of the official 178 pixels. The fraction
+also fits resized copies, because the faces are aligned."""
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
 PARTITION = "list_eval_partition.txt"
 FOLDERS = ("celeba", "CelebA", "celebA", ".")
-OFFICIAL = {"train": (1, 162_770), "validation": (162_771, 182_637), "test": (182_638, 202_599)}
-"""First and last number of each part of the official partition."""
+OFFICIAL_RANGES = {"train": (1, 162_770), "validation": (162_771, 182_637), "test": (182_638, 202_599)}
+"""First and last image number of each split of the official partition."""
 
-TEST_SHARE = 5
-"""Of a set that is not whole and has no partition file, the last fifth by number is for testing."""
+TEST_DIVISOR = 5
+"""In an incomplete set without a partition file, the last fifth by number is for testing."""
 
-CODES = {"train": "0", "validation": "1", "test": "2"}
+PARTITION_CODES = {"train": "0", "validation": "1", "test": "2"}
 
 
 def find_celeba(root: Path) -> tuple[Path, Collection]:
-    """The folder with CelebA's files, and its images."""
+    """Return the folder of CelebA's files in the data root, and the collection of its images.
+
+    Raises:
+        DataError: CelebA is not in the data root.
+    """
     for name in FOLDERS:
         folder = root / name
         if (folder / f"{IMAGES}.zip").is_file():
@@ -41,23 +46,24 @@ def find_celeba(root: Path) -> tuple[Path, Collection]:
         if (folder / IMAGES).is_dir():
             return folder, Folder(folder / IMAGES)
     raise DataError(
-        f"CelebA is not in the data root, and it is not fetched: its terms have to be agreed to. Put {IMAGES}.zip "
-        f"(or the folder {IMAGES}), {ATTRIBUTES} and {PARTITION} into {root / 'celeba'}"
+        "CelebA is not in the data root. It is not fetched automatically, because you have to accept its terms first. "
+        f"Put {IMAGES}.zip (or the folder {IMAGES}), {ATTRIBUTES} and {PARTITION} into {root / 'celeba'}"
     )
 
 
-def _file(member: Member) -> str:
+def _file_name(member: Member) -> str:
     return PurePosixPath(member.name).name
 
 
 def _number(member: Member) -> int:
     stem = PurePosixPath(member.name).stem
     if not stem.isdigit():
-        raise DataError(f"CelebA: {member.name} is not named by a number; are these the aligned images?")
+        raise DataError(f"CelebA: {member.name} is not named by a number as in 000001.jpg; use the aligned images")
     return int(stem)
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _read_rows(path: Path) -> list[list[str]]:
+    """Return the words of each line that is not empty."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -65,34 +71,57 @@ def _rows(path: Path) -> list[list[str]]:
     return [line.split() for line in lines if line.strip()]
 
 
-def divide(members: list[Member], partition: Path) -> dict[str, list[Member]]:
-    """Members by split: as the partition file says; else by the official numbers; else the last fifth for the test."""
+def split_members(members: list[Member], partition: Path) -> dict[str, list[Member]]:
+    """Return the image files of each split: `train`, `validation` and `test`.
+
+    The partition file defines the splits if it exists. Otherwise the official numbers do, or, if the set does not reach
+    the official test images, the last fifth by number is for testing.
+
+    Args:
+        members: the image files, sorted by number.
+        partition: path of the partition file.
+
+    Raises:
+        DataError: the partition file has no row for an image, or a file is not named by a number.
+    """
     if partition.is_file():
-        codes = {row[0]: row[1] for row in _rows(partition) if len(row) == 2}
-        absent = [member.name for member in members if _file(member) not in codes]
+        codes = {row[0]: row[1] for row in _read_rows(partition) if len(row) == 2}
+        absent = [member.name for member in members if _file_name(member) not in codes]
         if absent:
-            raise DataError(f"{partition} has no row for {absent[0]}, and {len(absent):,} images in all")
-        return {split: [m for m in members if codes[_file(m)] == code] for split, code in CODES.items()}
-    if max(map(_number, members)) > OFFICIAL["test"][0]:
-        return {split: [m for m in members if first <= _number(m) <= last] for split, (first, last) in OFFICIAL.items()}
-    kept = len(members) - len(members) // TEST_SHARE
+            raise DataError(f"{partition} has no row for {len(absent):,} images, e.g. {absent[0]}")
+        return {split: [m for m in members if codes[_file_name(m)] == code] for split, code in PARTITION_CODES.items()}
+    if max(map(_number, members)) > OFFICIAL_RANGES["test"][0]:
+        return {
+            split: [m for m in members if first <= _number(m) <= last]
+            for split, (first, last) in OFFICIAL_RANGES.items()
+        }
+    kept = len(members) - len(members) // TEST_DIVISOR
     return {"train": members[:kept], "validation": [], "test": members[kept:]}
 
 
 def read_attributes(path: Path, names: list[str]) -> tuple[Tensor, tuple[str, ...]]:
-    """The attributes of the named files, `(N, A)`, uint8 of 0 and 1, and what they are called.
+    """Read the attributes of the named images.
+
+    Args:
+        path: the official attribute file.
+        names: file names of the images.
+
+    Returns:
+        The attributes, `(N, A)`, uint8 with values 0 and 1; and their `A` names.
 
     Raises:
-        DataError: the file is missing or not in the official format, or has no row for a name.
+        DataError: the file is missing or not in the official format, or has no row for an image.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing: the attributes are needed to train the features of the FID")
-    rows = _rows(path)
+        raise DataError(f"{path} is missing; the attributes are needed to train the feature network of the FID")
+    rows = _read_rows(path)
     titles = tuple(rows[1]) if len(rows) > 1 else ()
     table = {row[0]: row[1:] for row in rows[2:]}
     wrong = next((n for n, row in table.items() if len(row) != len(titles) or not {"1", "-1"}.issuperset(row)), None)
     if not table or wrong is not None:
-        raise DataError(f"{path} is not in the official format: count, names, then 1 or -1 ({wrong or 'no rows'})")
+        raise DataError(
+            f"{path} is not in the official format: a count, the names, then rows of 1 and -1 ({wrong or 'no rows'})"
+        )
     absent = next((name for name in names if name not in table), None)
     if absent is not None:
         raise DataError(f"{path} has no row for {absent}")
@@ -108,23 +137,34 @@ def load_celeba(
     strict: bool,
     progress: Progress | None,
 ) -> ImageSet:
-    """A split of CelebA: faces `(N, 3, H, W)`, and their 40 attributes where the file is there.
+    """Load a split of CelebA.
+
+    Args:
+        root: data root.
+        split: `train` or `test`.
+        preparation: size and channels of the images; the crop is CelebA's.
+        cache: folder of the prepared images.
+        strict: raise an error if a file cannot be used, instead of leaving it out.
+        progress: called while images are prepared.
+
+    Returns:
+        Faces, `(N, C, H, W)`; the labels are their 40 attributes, or None without the attribute file.
 
     Raises:
-        DataError: the files are missing or not CelebA's.
+        DataError: the files are missing or not those of CelebA.
     """
     folder, collection = find_celeba(root)
     members = sorted(collection.members(), key=_number)
     if not members:
-        raise DataError(f"{collection.path} holds no images")
-    parts = divide(members, folder / PARTITION)
+        raise DataError(f"{collection.path} holds no image files")
+    parts = split_members(members, folder / PARTITION)
     ordered = [member for members in parts.values() for member in members]
     preparation = replace(preparation, crop=CROP)
-    whole = prepared(collection, ordered, preparation, cache, strict=strict, progress=progress)
-    images = part("celeba", split, whole, parts[split])
+    prepared = prepare(collection, ordered, preparation, cache, strict=strict, progress=progress)
+    images = select_split("celeba", split, prepared, parts[split])
     if not (folder / ATTRIBUTES).is_file():
         return images
-    usable = set(whole.names)
-    files = [_file(member) for member in parts[split] if member.name in usable]
+    usable = set(prepared.names)
+    files = [_file_name(member) for member in parts[split] if member.name in usable]
     labels, titles = read_attributes(folder / ATTRIBUTES, files)
     return replace(images, labels=labels, label_names=titles)

@@ -1,8 +1,9 @@
-"""Picture files in a folder or in a zip file, which is read in place."""
+"""Collections of image files: a folder, or a zip file that is read without unpacking it."""
 
 from __future__ import annotations
 
 import os
+import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,39 +15,45 @@ SUFFIXES = frozenset(
     f".{name}"
     for name in "jpg jpeg jpe jfif png bmp gif tif tiff webp avif ppm pgm jp2".split()  # noqa: SIM905 - short
 )
-LARGEST = 1 << 30
-"""A member of a zip that claims more bytes than this is not unpacked."""
+MAX_MEMBER_BYTES = 1 << 30
+"""Largest size of an unpacked member of a zip file, so that a zip bomb does not fill the memory."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A picture file: its name inside the collection, and what changes when its content does."""
+    """An image file of a collection.
+
+    Attributes:
+        name: path inside the collection, with `/` between folders.
+        stamp: a text that changes when the content changes: size and time of change of a file, or size and checksum of
+            a member of a zip file.
+    """
 
     name: str
     stamp: str
 
 
 class Collection(Protocol):
-    """Picture files under one path."""
+    """Image files under one path."""
 
     path: Path
 
     def members(self) -> list[Member]:
-        """All picture files, sorted by name."""
+        """Return all image files, sorted by name."""
 
     def read(self, name: str) -> bytes:
-        """A file's bytes; may be called from several threads."""
+        """Return the bytes of the named file. Several threads may call this at the same time."""
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file is taken for a picture: by its suffix, and not hidden."""
+def is_image_file(name: str) -> bool:
+    """Return whether a file with this name is used as an image: its suffix is known and it is not hidden."""
     path = PurePosixPath(name)
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
 class Folder:
-    """A folder with all that is below it; links to folders are not followed."""
+    """A folder and its subfolders. Links to folders are not followed, and hidden files and folders are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,16 +63,19 @@ class Folder:
         for folder, folders, files in os.walk(self.path):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for file in files:
-                if not is_picture(file):
+                if not is_image_file(file):
                     continue
                 path = Path(folder) / file
                 try:
                     state = path.stat()
                 except OSError:
-                    continue  # a link to nothing
+                    continue  # a broken link
+                if not stat.S_ISREG(state.st_mode):
+                    continue  # reading a named pipe or a device may never end
                 name = path.relative_to(self.path).as_posix()
-                # the time of change, which no program can set as it can the time of modification
-                found.append(Member(name, f"{state.st_size}-{state.st_ctime_ns}"))
+                # programs such as rsync and unzip set st_mtime to an older time; on Windows st_ctime never changes
+                changed = state.st_mtime_ns if os.name == "nt" else state.st_ctime_ns
+                found.append(Member(name, f"{state.st_size}-{changed}"))
         return sorted(found, key=lambda member: member.name)
 
     def read(self, name: str) -> bytes:
@@ -73,7 +83,7 @@ class Folder:
 
 
 class Zip:
-    """A zip file; its own checksums tell one content from another."""
+    """A zip file. The checksums it stores identify the content of its members."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,22 +96,22 @@ class Zip:
         found = [
             Member(item.filename, f"{item.file_size}-{item.CRC:08x}")
             for item in self._file.infolist()
-            if not item.is_dir() and is_picture(item.filename)
+            if not item.is_dir() and is_image_file(item.filename)
         ]
         return sorted(found, key=lambda member: member.name)
 
     def read(self, name: str) -> bytes:
         item = self._file.getinfo(name)
-        if item.file_size > LARGEST:
-            raise ValueError(f"it claims {item.file_size:,} bytes")
+        if item.file_size > MAX_MEMBER_BYTES:
+            raise ValueError(f"its unpacked size of {item.file_size:,} bytes exceeds the limit of {MAX_MEMBER_BYTES:,}")
         return self._file.read(item)
 
 
 def open_collection(path: Path) -> Collection:
-    """The pictures at `path`.
+    """Open the image files at `path`, a folder or a zip file.
 
     Raises:
-        DataError: nothing stands there, or it is neither a folder nor a zip file.
+        DataError: `path` does not exist, or is neither a folder nor a readable zip file.
     """
     if path.is_dir():
         return Folder(path)

@@ -1,4 +1,4 @@
-"""What an image set is like, and which loss that speaks for (paper, footnote 1 and appendix B)."""
+"""Pixel statistics of an image set, and the loss the paper advises for it (footnote 1 and appendix B)."""
 
 from __future__ import annotations
 
@@ -9,45 +9,56 @@ from torch import Tensor
 
 from .image_set import ImageSet
 
-NEAR = 13
-"""A byte at most this far from 0 or from 255 (0.05 in [0, 1]) counts as near."""
+NEAR_LEVELS = 13
+"""A byte within this distance of 0 or 255 counts as near 0 or 1 (0.05 in units of [0, 1])."""
 
 NEARLY_ALL = 0.8
-"""From this share on, nearly all pixels are near 0 or 1: nine tenths are in MNIST, less than a tenth in photographs."""
+"""Fraction of pixels near 0 or 1 from which the paper's "nearly all" holds. In MNIST the fraction is about 0.9, in
+photographs less than 0.1."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Pixel statistics of an image set, in [0, 1].
+    """Pixel statistics of an image set; pixel values are in [0, 1].
 
     Attributes:
-        count: of images; shape: `(C, H, W)` of each.
-        mean, spread: of the pixels, by channel; the spread is a standard deviation.
-        near: share of the pixels within 0.05 of 0 or 1.
+        count: number of images.
+        shape: `(C, H, W)` of each image.
+        mean: mean of the pixels, by channel.
+        std: standard deviation of the pixels, by channel.
+        near_0_or_1: fraction of all pixels within 0.05 of 0 or 1.
     """
 
     count: int
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
-    spread: tuple[float, ...]
-    near: float
+    std: tuple[float, ...]
+    near_0_or_1: float
 
     @property
     def advised_loss(self) -> str:
-        """The loss that the paper advises: `l1` where nearly all pixels are near 0 or 1, else `log-cosh`."""
-        return "l1" if self.near >= NEARLY_ALL else "log-cosh"
+        """The loss the paper advises: `l1` if nearly all pixels are near 0 or 1, else `log-cosh`."""
+        return "l1" if self.near_0_or_1 >= NEARLY_ALL else "log-cosh"
 
     @property
     def advice(self) -> str:
-        """The same in words."""
-        share = f"{100 * self.near:.0f}% of the pixels are within 0.05 of 0 or 1"
+        """The advice and the fraction it is based on, as one sentence."""
+        fraction = f"{100 * self.near_0_or_1:.0f}% of the pixels are within 0.05 of 0 or 1"
         if self.advised_loss == "l1":
-            return f"{share}: L1 should do well here, log-cosh about as well (paper, footnote 1 and appendix B)"
-        return f"{share}: log-cosh should do better than L1 here (paper, footnote 1 and appendix B)"
+            return f"{fraction}: L1 should do well here, log-cosh about as well (paper, footnote 1 and appendix B)"
+        return f"{fraction}: log-cosh should do better than L1 here (paper, footnote 1 and appendix B)"
 
 
 def histogram(images: Tensor, batch_size: int = 2_000) -> Tensor:
-    """How often each byte occurs in each channel of `(N, C, H, W)` images: `(C, 256)`, int64."""
+    """Count how often each byte value occurs in each channel.
+
+    Args:
+        images: `(N, C, H, W)`, uint8.
+        batch_size: number of images read at a time.
+
+    Returns:
+        `(C, 256)`, int64.
+    """
     channels = images.shape[1]
     counts = torch.zeros(channels, 256, dtype=torch.int64)
     for batch in images.split(batch_size):
@@ -57,7 +68,7 @@ def histogram(images: Tensor, batch_size: int = 2_000) -> Tensor:
 
 
 def summarise(images: ImageSet) -> Summary:
-    """Statistics of all pixels; the images are read once, in batches.
+    """Compute the statistics of all pixels, reading the images once, in batches.
 
     Example:
         summarise(load_images("mnist", "train")).advised_loss  # 'l1'
@@ -66,9 +77,9 @@ def summarise(images: ImageSet) -> Summary:
     values = torch.arange(256, dtype=torch.float64) / 255.0
     total = counts.sum(dim=1)
     mean = (counts @ values) / total
-    spread = ((counts @ values.square()) / total - mean.square()).clamp_min(0.0).sqrt()
-    near = (counts[:, : NEAR + 1].sum() + counts[:, 255 - NEAR :].sum()) / total.sum()
+    std = ((counts @ values.square()) / total - mean.square()).clamp_min(0.0).sqrt()
+    near_0_or_1 = (counts[:, : NEAR_LEVELS + 1].sum() + counts[:, 255 - NEAR_LEVELS :].sum()) / total.sum()
     channels, height, width = images.images.shape[1:]
     return Summary(
-        len(images.images), (channels, height, width), tuple(mean.tolist()), tuple(spread.tolist()), float(near)
+        len(images.images), (channels, height, width), tuple(mean.tolist()), tuple(std.tolist()), float(near_0_or_1)
     )

@@ -1,4 +1,4 @@
-"""Image sets of the user: a folder or a zip file of pictures, of any sizes and formats."""
+"""Image sets from a user's folder or zip file, with images of any size and format."""
 
 from __future__ import annotations
 
@@ -6,50 +6,67 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-import torch
-
 from ..base.errors import DataError
 from .collection import Member, open_collection
 from .decode import Preparation, Tiling
 from .image_set import ImageSet
-from .prepare import Prepared, prepared
+from .prepare import PreparedImages, prepare
 from .sources import Progress
 
-TEST_SHARE = 10
-"""One picture in so many is a test image where the set has no folders `train` and `test`."""
+TEST_EVERY = 10
+"""One image file in ten becomes a test image if the set has no folders `train` and `test`."""
 
 TEST_FOLDERS = {"test", "val", "valid", "validation"}
 TRAIN_FOLDERS = {"train", "training"}
 
 
-def divide(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
-    """Training and test pictures.
+def split_members(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+    """Return the training and the test files of a set.
 
-    A set with folders `train` and `test` (or `val`) at its top is divided by them. Any other is divided by the names'
-    digests, one in ten for the test: the same each time, and nearly the same when pictures are added.
+    If the set has top folders `train` and `test` (or `val`), they define the split. Otherwise the files are ordered by
+    the digest of their name and the first tenth is for testing, so the split is the same each time and changes little
+    when files are added.
     """
     tops = [PurePosixPath(member.name).parts[0].lower() for member in members]
     train = [member for member, top in zip(members, tops, strict=True) if top in TRAIN_FOLDERS]
     test = [member for member, top in zip(members, tops, strict=True) if top in TEST_FOLDERS]
     if train and test:
         return train, test
-    drawn = sorted(members, key=lambda member: hashlib.sha256(member.name.encode("utf-8", "surrogateescape")).digest())
-    chosen = {member.name for member in drawn[: -(-len(members) // TEST_SHARE)]}
+    ordered = sorted(
+        members, key=lambda member: hashlib.sha256(member.name.encode("utf-8", "surrogateescape")).digest()
+    )
+    chosen = {member.name for member in ordered[: -(-len(members) // TEST_EVERY)]}
     return [m for m in members if m.name not in chosen], [m for m in members if m.name in chosen]
 
 
-def part(name: str, split: str, whole: Prepared, members: Sequence[Member]) -> ImageSet:
-    """Those of the prepared images that are among `members`, which stand together."""
+def select_split(name: str, split: str, prepared: PreparedImages, members: Sequence[Member]) -> ImageSet:
+    """Return one split of the prepared images.
+
+    Args:
+        name: name of the set.
+        split: `train` or `test`.
+        prepared: the images of all splits, those of a split consecutive.
+        members: the files of the split.
+
+    Raises:
+        DataError: no file of the split could be used.
+    """
     wanted = {member.name for member in members}
-    places = [index for index, found in enumerate(whole.names) if found in wanted]
-    if not places:
-        reason = next((f" ({file}: {why})" for file, why in whole.broken if file in wanted), "")
-        raise DataError(f"{name}: none of the {len(members):,} pictures for the {split} split can be used{reason}")
-    start, end = places[0], places[-1] + 1
-    images = torch.from_numpy(whole.images[start:end])
-    digest = hashlib.sha256(f"{whole.fingerprint}/{start}/{end}".encode()).hexdigest()[:12]
+    indices = [index for index, found in enumerate(prepared.names) if found in wanted]
+    if not indices:
+        example = next((f" ({file}: {reason})" for file, reason in prepared.broken if file in wanted), "")
+        raise DataError(f"{name}: none of the {len(members):,} image files of the {split} split can be used{example}")
+    start, end = indices[0], indices[-1] + 1
+    digest = hashlib.sha256(f"{prepared.fingerprint}/{start}/{end}".encode()).hexdigest()[:12]
     return ImageSet(
-        name, split, images, None, digest, left_out=tuple(whole.broken), sizes=whole.sizes, modes=whole.modes
+        name,
+        split,
+        prepared.images[start:end],
+        None,
+        digest,
+        left_out=tuple(prepared.broken),
+        sizes=prepared.sizes,
+        modes=prepared.modes,
     )
 
 
@@ -62,14 +79,22 @@ def load_folder(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> ImageSet:
-    """A split of the pictures at `path`, each as one image, or cut into squares.
+    """Load a split of the image files at `path`, each as one image or cut into tiles.
+
+    Args:
+        path: a folder or a zip file.
+        split: `train` or `test`.
+        preparation: how files become images or tiles.
+        cache: folder of the prepared images.
+        strict: raise an error if a file cannot be used, instead of leaving it out.
+        progress: called while images are prepared.
 
     Raises:
-        DataError: nothing usable stands there.
+        DataError: `path` has no usable image files.
     """
     collection = open_collection(path)
-    train, test = divide(collection.members())
+    train, test = split_members(collection.members())
     if not train or not test:
-        raise DataError(f"{path} holds {len(train) + len(test)} pictures; training and test need at least one each")
-    whole = prepared(collection, [*train, *test], preparation, cache, strict=strict, progress=progress)
-    return part(str(path), split, whole, train if split == "train" else test)
+        raise DataError(f"{path} holds {len(train) + len(test)} image files; training and test need at least one each")
+    prepared = prepare(collection, [*train, *test], preparation, cache, strict=strict, progress=progress)
+    return select_split(str(path), split, prepared, train if split == "train" else test)

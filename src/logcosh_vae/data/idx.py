@@ -1,4 +1,4 @@
-"""Reading idx files, the format of MNIST and its relatives, gzipped or not."""
+"""The idx file format of MNIST and similar sets: reading (gzipped or not), writing and checksums."""
 
 from __future__ import annotations
 
@@ -15,32 +15,36 @@ from numpy.typing import NDArray
 
 from ..base.errors import DataError
 
-LARGEST = 1 << 30
-"""A header that claims more bytes than this is taken for damage."""
+MAX_BYTES = 1 << 30
+"""A header that announces more data than this is treated as damaged."""
 
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 UNSIGNED_BYTES = 0x08
 
 
 class DamagedError(DataError):
-    """A file is not what it should be; `what` says in which way, without the file's name."""
+    """A file is damaged or has the wrong content.
 
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path}: {what}")
-        self.what = what
+    Attributes:
+        problem: what is wrong, without the name of the file.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.problem = problem
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """The array in an idx file of unsigned bytes, gzipped or not (by its first bytes, whatever its name).
+    """Read an idx file of unsigned bytes, gzipped or not (recognised by its first bytes, not by its name).
 
-    The content after decompression is `idx_bytes` of the array, bit for bit. No more is read than the header
-    announces, and memory is taken only for what is there.
+    The decompressed content of the file equals `idx_bytes` of the result. Memory is used only for data that is present,
+    so neither a false header nor a gzip bomb exhausts it.
 
     Returns:
-        Any shape of one to four dimensions; values 0 to 255.
+        An array of one to four dimensions, uint8.
 
     Raises:
-        DamagedError: truncated, too long, damaged gzip, or no idx file of unsigned bytes.
+        DamagedError: the file is truncated, too long, a damaged gzip file, or not an idx file of unsigned bytes.
         DataError: the file cannot be read.
 
     Example:
@@ -61,41 +65,44 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_array(file: BinaryIO | gzip.GzipFile, path: Path) -> NDArray[np.uint8]:
+    """Read the array from the decompressed content of `path`."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or not 1 <= magic[3] <= 4:
-        raise DamagedError(path, "no idx file of unsigned bytes")
+        raise DamagedError(path, "not an idx file of unsigned bytes")
     if magic[2] != UNSIGNED_BYTES:
-        raise DamagedError(path, f"no idx file of unsigned bytes (its data type is 0x{magic[2]:02x}, not 0x08)")
+        raise DamagedError(path, f"not an idx file of unsigned bytes (its data type is 0x{magic[2]:02x}, not 0x08)")
     sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
-        raise DamagedError(path, f"truncated in its header, {4 + len(sizes)} of {4 + 4 * magic[3]} bytes")
+        raise DamagedError(path, f"truncated: its header has {4 + len(sizes)} of {4 + 4 * magic[3]} bytes")
     shape = struct.unpack(f">{magic[3]}I", sizes)
     expected = math.prod(shape)
-    if expected > LARGEST:
-        raise DamagedError(path, f"damaged, its header claims {expected} bytes")
+    if expected > MAX_BYTES:
+        raise DamagedError(path, f"damaged: its header announces {expected} bytes of data")
     content = bytearray()
-    # one byte more than expected, to notice what is too long and to reach the checksum at the end of a gzip
-    while block := file.read(min(BLOCK, expected + 1 - len(content))):
+    # ask for one byte more than expected: this detects excess data, and makes gzip verify its checksum at the end
+    while block := file.read(min(BLOCK_BYTES, expected + 1 - len(content))):
         content += block
     if len(content) < expected:
-        raise DamagedError(path, f"truncated, {len(content)} bytes of data where its header says {expected}")
+        raise DamagedError(
+            path, f"truncated: it has {len(content)} of the {expected} bytes of data that its header announces"
+        )
     if len(content) > expected:
-        raise DamagedError(path, f"too long, more bytes of data than the {expected} its header says")
+        raise DamagedError(path, f"too long: it has more data than the {expected} bytes that its header announces")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def idx_header(array: NDArray[np.uint8]) -> bytes:
-    """What stands before the data in an idx file: the type, and the size of each dimension."""
+    """Return the header of the idx file of an array: data type, number of dimensions and their sizes."""
     return bytes([0, 0, UNSIGNED_BYTES, array.ndim]) + np.array(array.shape, ">u4").tobytes()
 
 
 def idx_bytes(array: NDArray[np.uint8]) -> bytes:
-    """An array of bytes as the content of an idx file."""
+    """Return the content of the (uncompressed) idx file of an array."""
     return idx_header(array) + array.tobytes()
 
 
 def idx_md5(array: NDArray[np.uint8]) -> str:
-    """md5 of `idx_bytes`, without making a copy: what an idx file's published checksum is after decompression."""
+    """Return the md5 of `idx_bytes(array)` without copying the array."""
     digest = hashlib.md5(idx_header(array), usedforsecurity=False)
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

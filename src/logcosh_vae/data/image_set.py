@@ -1,4 +1,4 @@
-"""What every image set is once it is loaded."""
+"""`ImageSet`, the type of every loaded image set."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One split of an image set, held as bytes.
+    """One split of an image set.
 
     Attributes:
-        name: of the set, as in `--data`.
+        name: name of the set, as given to `--data`.
         split: `train` or `test`.
-        images: `(N, C, H, W)`, uint8.
-        labels: `(N,)`, int64, the class of each image; or `(N, A)`, uint8, which of `A` attributes it has; or None.
-        fingerprint: digest of the content; two splits with the same one hold the same images.
-        label_names: of the attributes.
-        left_out: files of the set that could not be used, and why.
-        sizes: how many of the set's pictures have which `WIDTHxHEIGHT`; modes: which pixel format.
+        images: `(N, C, H, W)`, uint8. They may be mapped from a file (see `memmap`).
+        labels: class of each image, `(N,)`, int64; or `A` binary attributes of each, `(N, A)`, uint8; or None.
+        fingerprint: digest of the content; two splits with the same fingerprint hold the same images.
+        label_names: names of the `A` attributes.
+        left_out: files of the set (both splits) that could not be used, each with the reason.
+        sizes: number of image files of the set by size, written `WIDTHxHEIGHT`.
+        modes: number of image files of the set by pixel format (Pillow's mode).
     """
 
     name: str
@@ -35,16 +36,16 @@ class ImageSet:
 
     @property
     def complaint(self) -> str | None:
-        """One line on the files that could not be used; None where all could."""
+        """One line for the user about the files that could not be used; None if all could."""
         if not self.left_out:
             return None
-        file, why = self.left_out[0]
-        many, all_of_them = len(self.left_out), len(self.left_out) + sum(self.sizes.values())
-        more = f"; 'logcosh-vae data info {self.name}' names the others" if many > 1 else ""
-        return f"{many:,} of {all_of_them:,} files of {self.name} left out: {file}: {why}{more}"
+        file, reason = self.left_out[0]
+        count, total = len(self.left_out), len(self.left_out) + sum(self.sizes.values())
+        more = f"; 'logcosh-vae data info {self.name}' lists the others" if count > 1 else ""
+        return f"{count:,} of {total:,} files of {self.name} left out: {file}: {reason}{more}"
 
     def first(self, count: int) -> ImageSet:
-        """The first `count` images, under a fingerprint of their own."""
+        """Return the first `count` images with a fingerprint of their own, or the set itself if it has no more."""
         if count >= len(self.images):
             return self
         labels = None if self.labels is None else self.labels[:count]

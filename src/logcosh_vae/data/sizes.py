@@ -1,9 +1,9 @@
-"""Image sizes by data set."""
+"""Image sizes of the known data sets."""
 
 from __future__ import annotations
 
 FIXED_SIZE = ("mnist", "fashion-mnist")
-"""Sets whose images are not prepared from pictures: they have a size of their own."""
+"""Data sets that come as arrays of a fixed image size; all others are decoded from image files and resized."""
 
 PICTURE_SIZE = (64, 64)
-"""Height and width that pictures are brought to (A.3)."""
+"""Default height and width to which image files are resized (paper, A.3)."""

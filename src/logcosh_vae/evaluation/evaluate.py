@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..base import image_grid as pictures
-from ..base.devices import available_device, exact_float32, find_device
+from ..base.devices import available_device, exact_float32, find_device, float64_device
 from ..base.environment import describe
 from ..base.records import write_record
 from ..base.versions import EVALUATION
@@ -162,7 +162,7 @@ def evaluate(
     train_config, _ = config_of(folder)
     config = config or evaluation_for(train_config.data.name)
     started = time.perf_counter()
-    used = find_device(device) if device is not None else available_device(train_config.device)
+    used = float64_device(find_device(device)) if device is not None else available_device(train_config.device)
     model = load(path).to(used)
     test = split(train_config, "test", root)
     extractor = extractor_for(train_config.data.name, test.images.shape[1:], config, root)

@@ -15,7 +15,7 @@ from ..base.errors import DamagedJsonError, RecordError
 from ..base.records import read_record
 from ..base.settings import to_dict
 from ..base.versions import EVALUATION
-from ..data import DATASETS, whole_count
+from ..data import DATASETS, official_count
 from ..data.describe import summarise
 from ..evaluation.evaluate import evaluate, fid_floor
 from ..evaluation.feature_training import ensure_features, feature_config
@@ -129,7 +129,7 @@ def _row_result(jobs: Sequence[AutoencoderJob], outcomes: Outcomes, row: Row) ->
 def _images(config: TrainConfig, root: Path | None) -> dict[str, SplitCounts]:
     """How many images of each split were used, and how many the complete set has where that is known."""
     return {
-        name: SplitCounts(len(split(config, name, root).images), whole_count(config.data.name, name))
+        name: SplitCounts(len(split(config, name, root).images), official_count(config.data.name, name))
         for name in ("train", "test")
     }
 
@@ -137,7 +137,7 @@ def _images(config: TrainConfig, root: Path | None) -> dict[str, SplitCounts]:
 def _advice(config: TrainConfig, root: Path | None) -> Advice:
     """The loss that the test images' pixels speak for (paper, footnote 1 and appendix B)."""
     summary = summarise(split(config, "test", root))
-    return Advice(summary.near, summary.advised_loss, summary.advice)
+    return Advice(summary.near_0_or_1, summary.advised_loss, summary.advice)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from threading import Thread
 
 import torch
@@ -29,12 +29,10 @@ _TENSOR_TYPES = (Tensor, nn.Parameter)
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled library, or None if it was not built or cannot be loaded."""
-    spec = find_spec("logcosh_vae.losses._log_cosh")
-    if spec is None or spec.origin is None:
-        return None
+    """Return the library that `setup.py` compiled into this folder, or None if it is missing or cannot be loaded."""
+    suffix = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
     try:
-        code = ctypes.CDLL(spec.origin)
+        code = ctypes.CDLL(__file__.rpartition("cpu_kernel")[0] + "_log_cosh" + suffix)
         code.log_cosh_value.argtypes = [_POINTER] * 3 + [_FLOAT, _FLOAT, _COUNT, _COUNT]
         code.log_cosh_sum.argtypes = [_POINTER] * 2 + [_FLOAT, _FLOAT, _COUNT, _COUNT]
         code.log_cosh_grad.argtypes = [_POINTER] * 4 + [_FLOAT, _COUNT, _COUNT, _COUNT]

@@ -64,7 +64,10 @@ def ssim(image: Tensor, clean: Tensor) -> float:
     minimum = WINDOW // 2 + 1
     if min(image.shape[-2:]) < minimum:
         raise ValueError(f"images must be at least {minimum} by {minimum} pixels; got {tuple(image.shape)}")
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    try:
+        from torchmetrics.functional.image import structural_similarity_index_measure
+    except ModuleNotFoundError:
+        raise ImportError("ssim needs torchmetrics: pip install 'logcosh-vae[all]'") from None
 
     value = structural_similarity_index_measure(
         image[None].float(), clean[None].float(), sigma=SIGMA, kernel_size=WINDOW, data_range=1.0

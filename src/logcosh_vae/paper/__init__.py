@@ -4,3 +4,9 @@
 `restoration` declare which runs each needs, `reported` holds the paper's numbers, and `drawing` and
 `restoration_figures` draw the figures from finished runs.
 """
+
+from __future__ import annotations
+
+from ..base.extras import require
+
+require(__name__, "PIL")

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..base import image_grid
+from ..base.extras import require
 from ..data.batches import to_unit
 from ..evaluation.evaluate import generate, interpolations, random_test_images, reconstruct
 from ..experiments.results import ExperimentResults, RowResult
@@ -125,6 +126,7 @@ def plot(width: float, height: float, columns: Sequence[float]) -> tuple[Any, An
     Returns:
         The figure and an array of its axes.
     """
+    require("plotting", "matplotlib")
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(width, height), dpi=110, layout="constrained")
@@ -169,6 +171,13 @@ def curvature(row: RowResult) -> float:
     """Return the second derivative at 0 of a row's loss, weighted by `lambda`."""
     bound = LOSSES[row.loss].curvature(1.0 if row.a is None else row.a)
     return float(bound * row.weight)
+
+
+def curvature_rows(results: ExperimentResults) -> dict[str, list[RowResult]]:
+    """Return the rows of figure 6 by loss, ordered by curvature whatever the order in which the runs finished."""
+    return {
+        loss: sorted((row for row in results.rows if row.loss == loss), key=curvature) for loss in ("l2", "log-cosh")
+    }
 
 
 def paper_pair(results: ExperimentResults) -> dict[str, RowResult]:
@@ -241,7 +250,7 @@ def curvature_figure(results: ExperimentResults, run_root: Path, data_root: Path
     Below the plots are a digit on which log-cosh has the larger squared error, and for each loss the reconstructions
     of one digit at every curvature.
     """
-    by_loss = {loss: [row for row in results.rows if row.loss == loss] for loss in ("l2", "log-cosh")}
+    by_loss = curvature_rows(results)
     folders = {LOSS_NAMES[loss]: run_root / row.runs[0] for loss, row in paper_pair(results).items()}
     figure, axes = plot(13.0, 3.8, (1, 1, 1.3))
     run_folders = {name: RunFolder(path) for name, path in folders.items()}

@@ -17,7 +17,7 @@ from ..experiments.results import ExperimentResults, RowResult
 from ..reporting.narrative import NARRATIVE, Narrative
 from ..reporting.tables import format_change, format_value
 from ..training.config import TrainConfig
-from .drawing import curvature, curvature_figure, loss_curves, paper_pair, sheet
+from .drawing import curvature, curvature_figure, curvature_rows, loss_curves, paper_pair, sheet
 from .reported import reported
 from .tables import PROFILES, configuration
 
@@ -114,7 +114,7 @@ def curvature_findings(results: ExperimentResults) -> list[str]:
 
     The paper reports that FID falls with curvature for log-cosh and gets worse for scaled squared L2.
     """
-    by_loss = {loss: [row for row in results.rows if row.loss == loss] for loss in BOTH}
+    by_loss = curvature_rows(results)
     final = {
         name: {loss: (row.test or {})[name].mean for loss, row in paper_pair(results).items()}
         for name in ("squared_l2", "kl")

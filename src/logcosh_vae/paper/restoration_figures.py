@@ -23,7 +23,7 @@ from ..reporting.paired import paired
 from ..reporting.restoration_narrative import by_picture, held
 from ..reporting.tables import LOSS_NAMES, format_metric_change
 from ..restoration.corruptions import CORRUPTIONS
-from ..restoration.evaluation import clean_and_corrupted, restored
+from ..restoration.evaluation import clean_and_corrupted, restore_image
 from ..restoration.training import load_restoration
 from .drawing import Panel, compose, figure_image, plot
 
@@ -104,7 +104,7 @@ def _panels(versions: Sequence[tuple[str, Tensor]], clean: Tensor) -> list[list[
 def _restored(results: ExperimentResults, task: str, run_root: Path, corrupted: Tensor) -> list[tuple[str, Tensor]]:
     """Restore a corrupted image with the first seed's network of each loss of a task."""
     return [
-        (LOSS_NAMES[loss], restored(load_restoration(run_root / row.runs[0])[0], corrupted))
+        (LOSS_NAMES[loss], restore_image(load_restoration(run_root / row.runs[0])[0], corrupted))
         for loss, row in _rows(results, task).items()
     ]
 

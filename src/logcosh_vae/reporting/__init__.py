@@ -1,1 +1,7 @@
 """From results to tables, sentences, plots and a self-contained HTML page."""
+
+from __future__ import annotations
+
+from ..base.extras import require
+
+require(__name__, "jinja2", "PIL")

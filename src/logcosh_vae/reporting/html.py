@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 from PIL import Image
 
+from ..base.extras import require
 from ..base.files import write_text
 from ..base.records import to_json
 from ..experiments.results import ExperimentResults
@@ -62,6 +63,7 @@ def _style(axes: Any) -> None:
 
 def curves(runs: Sequence[tuple[str, RunFolder]], title: str) -> Figure:
     """Squared L2 test error and divergence along training, a line a run."""
+    require("plotting", "matplotlib")
     import matplotlib.figure
 
     records = [(label, folder.metrics()) for label, folder in runs]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..base.extras import require
+
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 LEAST = 6
@@ -41,6 +43,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     Raises:
         ValueError: the numbers of pictures differ, there are none, or a value is not finite.
     """
+    require("comparing results in pairs", "scipy")
     from scipy import stats
 
     if len(first) != len(second) or not first:

@@ -65,7 +65,7 @@ def _strengths(results: ExperimentResults) -> str:
     parts = []
     for task, measures in (results.corrupted or {}).items():
         corruption = CORRUPTIONS[task]
-        strength = f" ({corruption.unit} {corruption.measured:.3g})" if corruption.unit else ""
+        strength = f" ({corruption.unit} {corruption.eval_strength:.3g})" if corruption.unit else ""
         ssim, psnr = (statistics.fmean(measures[name]) for name in ("ssim", "psnr"))
         parts.append(f"{corruption.title}{strength} {format_value('ssim', ssim)}, {format_value('psnr', psnr)} dB")
     return "; ".join(parts)

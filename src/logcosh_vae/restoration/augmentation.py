@@ -1,4 +1,4 @@
-"""A network asked four times: about each picture and its mirror images."""
+"""Test-time augmentation: the mean of a network's results for an image and its mirror images."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from .network import RestorationNetwork
 
 FLIPS = ((), (2,), (3,), (2, 3))
-"""Axes of `(N, 3, H, W)` that are turned round."""
+"""Axes of `(N, 3, H, W)` that are reversed: the image itself and its three mirror images."""
 
 
 class FlipEnsemble(nn.Module):
-    """The mean of what a network makes of a picture and of its mirror images, each turned back.
+    """The mean of a network's results for an image and its three mirror images, each flipped back.
 
-    What is told of one picture by chance is told otherwise of another and cancels, at four times the work
-    (self-ensemble, Lim et al. 2017). It is used as the network is.
+    Errors that differ between the four results cancel in part, at four times the cost (self-ensemble, Lim et al.
+    2017). The ensemble replaces the network in `tiling.restore` and `blending.restore_changed`.
 
     Attributes:
-        stride, reach: of the network, which see.
+        downsample_factor, receptive_field_radius: those of the network.
 
     Example:
         >>> FlipEnsemble(RestorationNetwork((4, 8)))(torch.rand(1, 3, 5, 7)).shape
@@ -33,7 +33,7 @@ class FlipEnsemble(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        # padded first, so that a mirror image's cells are those of the picture
+        # padded before flipping, so that the downsampling grid has the same position in all four
         padded = F.pad(
             images, (0, -width % self.downsample_factor, 0, -height % self.downsample_factor), mode="replicate"
         )

@@ -1,8 +1,11 @@
-"""What covers a picture is replaced and the rest of it stays as it is; tall text is looked for on a smaller copy."""
+"""Restoration of pictures that are corrupted in places, by text or impulse noise: the other pixels keep their values.
+
+Text that is taller than the network has been trained on is found on a smaller copy of the picture.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,35 +14,36 @@ from PIL import Image, ImageFilter
 
 from .augmentation import FlipEnsemble
 from .network import RestorationNetwork
-from .tiling import restore
+from .tiling import Progress, restore
 
-COVERING = ("text", "impulse")
-"""Tasks whose corruption leaves the other pixels as they are."""
+SPARSE_TASKS = ("text", "impulse")
+"""Tasks whose corruption changes some pixels and leaves the others alone."""
 
-FAINT, PLAIN = 8, 20
-"""Changes of the smaller copy, of 255, from which a pixel begins to be taken over, and from which it is wholly."""
+MIN_CHANGE, FULL_CHANGE = 8, 20
+"""Changes by the network, in levels of 255: up to the first a pixel keeps its value, from the second on it takes the
+restored one."""
 
-SPREAD = 5
-"""Pixels of the smaller copy around a change that are taken over with it: the soft edges of text."""
+DILATION_SIZE = 5
+"""Size in pixels of the square maximum filter that extends the changed area, for the soft edges of text."""
 
-STRIP = 256
-"""Rows of a strip."""
+STRIP_ROWS = 256
+"""Rows that are processed at once, to bound the memory for intermediate results."""
 
 Pixels = NDArray[np.unsignedinteger]
 
 
-def _resized(channel: NDArray[np.generic], size: tuple[int, int], filter: Image.Resampling) -> NDArray[np.float32]:
-    """One channel `(H, W)` at width and height `size`."""
+def _resize(channel: NDArray[np.generic], size: tuple[int, int], filter: Image.Resampling) -> NDArray[np.float32]:
+    """Resize one channel `(H, W)` to the given width and height."""
     return np.asarray(Image.fromarray(channel.astype(np.float32)).resize(size, filter))
 
 
-def changed(before: Pixels, after: Pixels) -> NDArray[np.float32]:
-    """How much of each pixel `(H, W)` is taken over, in [0, 1]: all where it or a near one has changed plainly."""
-    largest = float(np.iinfo(before.dtype).max)
-    change = np.abs(after.astype(np.float32) - before.astype(np.float32)).max(axis=2) * (255.0 / largest)
-    share = np.clip((change - FAINT) / (PLAIN - FAINT), 0.0, 1.0)
-    wide = Image.fromarray((255.0 * share).astype(np.uint8)).filter(ImageFilter.MaxFilter(SPREAD))
-    return np.asarray(wide.filter(ImageFilter.BoxBlur(1)), np.float32) / 255.0
+def blend_weights(before: Pixels, after: Pixels) -> NDArray[np.float32]:
+    """Return the weight `(H, W)` of the restored pixels in [0, 1]: 1 in and around the pixels that changed clearly."""
+    max_level = float(np.iinfo(before.dtype).max)
+    change = np.abs(after.astype(np.float32) - before.astype(np.float32)).max(axis=2) * (255.0 / max_level)
+    weights = np.clip((change - MIN_CHANGE) / (FULL_CHANGE - MIN_CHANGE), 0.0, 1.0)
+    dilated = Image.fromarray((255.0 * weights).astype(np.uint8)).filter(ImageFilter.MaxFilter(DILATION_SIZE))
+    return np.asarray(dilated.filter(ImageFilter.BoxBlur(1)), np.float32) / 255.0
 
 
 def restore_changed(
@@ -47,18 +51,18 @@ def restore_changed(
     picture: Pixels,
     scale: float,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Pixels:
-    """Restore a smaller copy, and take over from it what it has changed; the other pixels stay as they are, bit by bit.
+    """Restore a picture, and keep the exact values of the pixels that the network does not change clearly.
 
     Args:
         network: in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
-        scale: of the smaller copy, above 0 and at most 1.
-        progress: called with the tiles done and all of them.
+        scale: in (0, 1]. The network restores a copy of this scale, and its changes are enlarged.
+        progress: called after each tile.
 
     Returns:
-        The same shape and type.
+        The shape and type of `picture`.
 
     Raises:
         ValueError: the scale is out of range.
@@ -66,39 +70,41 @@ def restore_changed(
     if not 0.0 < scale <= 1.0:
         raise ValueError(f"scale must be above 0 and at most 1; got {scale}")
     height, width, channels = picture.shape
-    largest = float(np.iinfo(picture.dtype).max)
-    small = picture if scale == 1.0 else _shrunk(picture, scale)
+    max_level = float(np.iinfo(picture.dtype).max)
+    small = picture if scale == 1.0 else _shrink(picture, scale)
     restored = restore(network, small, progress=progress)
-    share = np.empty(small.shape[:2], np.float32)
+    weights = np.empty(small.shape[:2], np.float32)
     for rows in _strips(len(small)):
-        near = slice(max(0, rows.start - SPREAD), rows.stop + SPREAD)  # what is taken over depends on no pixel beyond
-        share[rows] = changed(small[near], restored[near])[rows.start - near.start :][: rows.stop - rows.start]
+        # a strip with a margin, which is larger than the radius of the two filters
+        wide = slice(max(0, rows.start - DILATION_SIZE), rows.stop + DILATION_SIZE)
+        weights[rows] = blend_weights(small[wide], restored[wide])[rows.start - wide.start :][: rows.stop - rows.start]
     if small is not picture:
-        share = _resized(share, (width, height), Image.Resampling.BILINEAR)
+        weights = _resize(weights, (width, height), Image.Resampling.BILINEAR)
     result = picture.copy()
     for channel in range(channels):
-        filled: NDArray[Any] = restored[..., channel]
+        new: NDArray[Any] = restored[..., channel]
         if small is not picture:
-            filled = _resized(filled, (width, height), Image.Resampling.BICUBIC)
+            new = _resize(new, (width, height), Image.Resampling.BICUBIC)
         for rows in _strips(height):
             before = picture[rows, :, channel].astype(np.float32)
-            after = np.rint((before + share[rows] * (filled[rows] - before)).clip(0.0, largest))
-            # where nothing is taken over the pixel stays as it is, whatever rounding would make of it
-            np.copyto(result[rows, :, channel], after.astype(picture.dtype), where=share[rows] > 0.0)
+            after = np.rint((before + weights[rows] * (new[rows] - before)).clip(0.0, max_level))
+            # not written where the weight is 0, so that float32 rounding cannot change a 16-bit level
+            np.copyto(result[rows, :, channel], after.astype(picture.dtype), where=weights[rows] > 0.0)
     return result
 
 
-def _shrunk(picture: Pixels, scale: float) -> Pixels:
+def _shrink(picture: Pixels, scale: float) -> Pixels:
+    """Return a smaller copy of a picture; each pixel is the mean of the area that it covers."""
     height, width, channels = picture.shape
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = np.empty((size[1], size[0], channels), picture.dtype)
     for channel in range(channels):
-        shrunk = _resized(picture[..., channel], size, Image.Resampling.BOX)
-        small[..., channel] = np.rint(shrunk.clip(0.0, float(np.iinfo(picture.dtype).max)))
+        values = _resize(picture[..., channel], size, Image.Resampling.BOX)
+        small[..., channel] = np.rint(values.clip(0.0, float(np.iinfo(picture.dtype).max)))
     return small
 
 
 def _strips(height: int) -> Iterator[slice]:
-    """Rows that are worked on at once, so that memory for what is in between does not grow with the picture."""
-    for top in range(0, height, STRIP):
-        yield slice(top, min(top + STRIP, height))
+    """Yield the rows of each strip."""
+    for top in range(0, height, STRIP_ROWS):
+        yield slice(top, min(top + STRIP_ROWS, height))

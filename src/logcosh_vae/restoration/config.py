@@ -1,11 +1,11 @@
-"""Configuration of a restoration network's training."""
+"""Configuration of the training of a restoration network."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 
-from ..base.devices import find_device, takes_bfloat16
+from ..base.devices import find_device, resolve_auto, takes_bfloat16
 from ..base.errors import ConfigError
 from ..base.settings import renamed, validate_choice
 from ..losses import make_loss
@@ -16,23 +16,31 @@ from .network import RestorationNetwork
 
 @dataclass(frozen=True)
 class RestorationConfig:
-    """Everything that decides the weights of a restoration network.
+    """The settings that determine the weights of a restoration network.
 
     Attributes:
-        data: folder or zip file of pictures; `text-removal` for the paper's.
-        task: what to restore from, a key of `CORRUPTIONS`.
-        loss, a: as for an auto-encoder.
-        widths, blocks: of the network.
-        tile_size: side of the tiles that pictures are cut into.
-        crop_size: side of the part of a tile that is seen in a step.
-        batch_size: crops in a step.
-        captions: for text: train on text as it is found on people's pictures, see `Captions`, instead of the paper's.
-        targets: corrupted copies that each restored crop is compared with; more of them cost little and say more.
-        epochs, steps: of the schedule; `steps` of one epoch.
-        learning_rate: of Muon, for the kernels, after a short rise, falling along a cosine.
-        adam_rate: of Adam, for the rest, in the same way.
-        bfloat16: multiply in bfloat16, which is twice as fast where the processor can; by default where it can.
-        val_images: tiles of held_out-out pictures on which each epoch is measured.
+        data: path of a folder or zip file of pictures, or `text-removal` for the paper's.
+        task: the corruption to undo, a key of `CORRUPTIONS`.
+        loss: `l2`, `l1` or `log-cosh`.
+        a: parameter of log-cosh; None for the default, and for the other losses.
+        widths, blocks: the arguments of `RestorationNetwork`.
+        captions: train on text as it is found on photographs (`Captions`) instead of the paper's; for the task `text`.
+        tile_size: height and width of the tiles that pictures are cut into, in pixels.
+        crop_size: height and width of the random crops of the tiles that a step is trained on.
+        batch_size: crops per step.
+        targets: corrupted copies that each restored crop is compared with. They are cheap compared to the network and
+            reduce the noise of the gradient.
+        epochs: number of epochs.
+        steps: optimisation steps per epoch.
+        learning_rate: of Muon, for the inner kernels; it rises for 2% of the training and then falls along a cosine.
+        adam_rate: learning rate of Adam, for the other parameters, with the same schedule.
+        seed: seed of all random generators.
+        threads: CPU threads to compute with.
+        log_every: steps between two records of the training loss.
+        bfloat16: multiply in bfloat16, which is about twice as fast on processors that support it; the default is
+            whether the device does.
+        val_images: tiles of held-out pictures to validate on after each epoch.
+        device: `cpu`, `cuda` or `cuda:N`.
     """
 
     data: str
@@ -59,12 +67,17 @@ class RestorationConfig:
 
 
 def resolve_restoration(config: RestorationConfig) -> RestorationConfig:
-    """The config with `a` filled in and every value validation_tiles; `ConfigError` names the key."""
+    """Return the config with the defaults of `a` and `bfloat16` filled in.
+
+    Raises:
+        ConfigError: a value cannot be used; the message names the key and the accepted values.
+    """
     validate_choice("task", config.task, CORRUPTIONS)
+    config = replace(config, device=resolve_auto(config.device))
     if config.loss == "log-cosh" and config.a is None:
         config = replace(config, a=RESTORATION_A)
     if config.captions and config.task not in TRAINED_AS:
-        raise ConfigError(f"captions belongs to the task 'text'; this is {config.task!r}")
+        raise ConfigError(f"captions can only be true for the task 'text'; task is {config.task!r}")
     if config.bfloat16 is None:
         config = replace(config, bfloat16=takes_bfloat16(find_device(config.device)))
     try:

@@ -1,4 +1,4 @@
-"""A trained network measured on whole pictures, one by one, and as a job for the runner of experiments."""
+"""Evaluation of a restoration network on whole images, and the job that trains and evaluates one for an experiment."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from ..training.session import on_threads
 from .config import RestorationConfig
 from .corruptions import CORRUPTIONS, Corruption
 from .network import RestorationNetwork
-from .photographs import found, read
+from .photographs import read
+from .picture_files import find_pictures
 from .tiling import restore
 from .training import load_restoration, train_restoration
 
 
 @dataclass(frozen=True)
 class PictureMetrics:
-    """Metrics of restored pictures, one value a picture.
+    """Metrics of restored images, one value per image.
 
     Attributes:
-        images: names of the pictures.
-        ssim, psnr: of the restored ones; corrupted_ssim, corrupted_psnr: of what they were restored from.
+        images: names of the images.
+        ssim, psnr: metrics of the restored images; corrupted_ssim, corrupted_psnr: of the corrupted ones.
     """
 
     images: tuple[str, ...]
@@ -48,13 +49,13 @@ class PictureMetrics:
 
 @dataclass(frozen=True)
 class RestorationMeasures(PictureMetrics):
-    """The measures of a finished run, as `measures.json` holds them.
+    """The metrics of a finished run, as `measures.json` holds them.
 
     Attributes:
         validation: metrics of each epoch on held-out tiles.
         training_seconds: seconds in training steps.
-        version: of restoration, see `base.versions`; content: digest of the measured pictures.
-        side: of the central square that was measured, None for whole pictures.
+        version: version of restoration, see `base.versions`; content: digest of the test images.
+        side: side of the central square that was measured; None for whole images.
     """
 
     validation: tuple[Mapping[str, float], ...]
@@ -65,31 +66,35 @@ class RestorationMeasures(PictureMetrics):
     schema_version: int = SCHEMA_VERSION
 
 
-def _image(pixels: NDArray[np.unsignedinteger]) -> Tensor:
-    """`(H, W, 3)`, uint8, as `(3, H, W)` in [0, 1]."""
+def _to_image(pixels: NDArray[np.unsignedinteger]) -> Tensor:
+    """Convert `(H, W, 3)`, uint8, to `(3, H, W)` in [0, 1]."""
     return to_unit(torch.from_numpy(pixels.astype(np.uint8)).permute(2, 0, 1).contiguous())
 
 
-def measurable(path: Path) -> NDArray[np.unsignedinteger]:
-    """Pixels `(H, W, 3)` of a picture to measure on; a `DataError` where it cannot be."""
+def read_test_image(path: Path) -> NDArray[np.unsignedinteger]:
+    """Read an image to evaluate on: `(H, W, 3)`, uint8.
+
+    Raises:
+        DataError: it cannot be read, has more than 8 bits, or is smaller than the window of SSIM.
+    """
     pixels = read(path).pixels
     if pixels.dtype != np.uint8 or min(pixels.shape[:2]) < WINDOW:
-        raise DataError(f"{path}: pictures to measure on have 8 bits, and {WINDOW} pixels at least each way")
+        raise DataError(f"{path}: test images need 8 bits per channel and at least {WINDOW}x{WINDOW} pixels")
     return pixels
 
 
-def content_of(folder: Path) -> str:
-    """A digest of the names and the bytes of a folder's pictures."""
+def folder_digest(folder: Path) -> str:
+    """Return a digest of the names and contents of all images in a folder."""
     stamps = []
-    for path, place in found([folder]):
+    for path, name in find_pictures([folder]):
         stat = path.stat()
-        stamps.append((path, place.as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ino))
-    return _content(tuple(stamps))
+        stamps.append((path, name.as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return _content_digest(tuple(stamps))
 
 
 @cache
-def _content(stamps: tuple[tuple[Path, str, int, int, int], ...]) -> str:
-    """Read once as long as sizes and times stay."""
+def _content_digest(stamps: tuple[tuple[Path, str, int, int, int], ...]) -> str:
+    """Read the files; the cache avoids a second time as long as their sizes, times and inodes stay the same."""
     content = hashlib.sha256()
     for path, name, *_ in stamps:
         content.update(name.encode("utf-8", "surrogateescape") + b"\0")
@@ -98,58 +103,66 @@ def _content(stamps: tuple[tuple[Path, str, int, int, int], ...]) -> str:
 
 
 @cache
-def check_measurable(folder: Path) -> None:
-    """See that every picture of a folder can be measured on, before anything is trained; once in a process."""
-    for path, _ in found([folder]):
-        measurable(path)
+def check_test_images(folder: Path) -> None:
+    """Check all images of a folder with `read_test_image` before anything is trained; once per process."""
+    for path, _ in find_pictures([folder]):
+        read_test_image(path)
 
 
 def clean_and_corrupted(
-    folder: Path, corruption: Corruption, side: int | None = None, wanted: Container[int] | None = None
+    folder: Path, corruption: Corruption, center_crop: int | None = None, indices: Container[int] | None = None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, clean image and corrupted image `(3, H, W)` in [0, 1] of each picture in `folder`, by name.
+    """Yield name, clean image and corrupted image of each image in a folder, sorted by name.
 
     Args:
-        folder: of pictures.
-        corruption: at its measured strength; a picture's is the same each time.
-        side: take only the central square of that side, for quick checks.
-        wanted: places by name of the pictures to give; by default all.
+        folder: images to evaluate on.
+        corruption: applied with its evaluation strength; each image is corrupted in the same way every time.
+        center_crop: use only the central square of this size in pixels, for quick checks.
+        indices: yield only the images at these positions in the sorted list; by default all.
+
+    Yields:
+        The path relative to the folder, and two images `(3, H, W)` in [0, 1].
     """
-    for index, (path, place) in enumerate(found([folder])):
-        if wanted is not None and index not in wanted:
+    for index, (path, name) in enumerate(find_pictures([folder])):
+        if indices is not None and index not in indices:
             continue
-        pixels = measurable(path)
-        if side is not None:
-            top, left = (max(0, extent - side) // 2 for extent in pixels.shape[:2])
-            pixels = pixels[top : top + side, left : left + side]
-        clean = _image(pixels)
-        yield place.as_posix(), clean, corruption.evaluation(clean, index)
+        pixels = read_test_image(path)
+        if center_crop is not None:
+            top, left = (max(0, extent - center_crop) // 2 for extent in pixels.shape[:2])
+            pixels = pixels[top : top + center_crop, left : left + center_crop]
+        clean = _to_image(pixels)
+        yield name.as_posix(), clean, corruption.evaluation(clean, index)
 
 
-def restored(network: RestorationNetwork, corrupted: Tensor) -> Tensor:
-    """A corrupted image `(3, H, W)` restored, as a file would hold it."""
+def restore_image(network: RestorationNetwork, corrupted: Tensor) -> Tensor:
+    """Restore an image `(3, H, W)` in [0, 1]; the result has 256 levels, as if it had been read from a file."""
     pixels = corrupted.mul(255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return _image(restore(network, pixels))
+    return _to_image(restore(network, pixels))
 
 
 def measure(
-    network: RestorationNetwork, folder: Path, corruption: Corruption, side: int | None = None
+    network: RestorationNetwork, folder: Path, corruption: Corruption, center_crop: int | None = None
 ) -> PictureMetrics:
-    """SSIM and PSNR of each picture in `folder`, restored and as it was corrupted."""
+    """Compute SSIM and PSNR of every image in a folder, restored and corrupted, against the clean image.
+
+    Args:
+        network: in evaluation mode.
+        folder, corruption, center_crop: see `clean_and_corrupted`.
+    """
     names: list[str] = []
     values: dict[str, list[float]] = {"ssim": [], "psnr": [], "corrupted_ssim": [], "corrupted_psnr": []}
-    for name, clean, corrupted in clean_and_corrupted(folder, corruption, side):
-        image = restored(network, corrupted)
+    for name, clean, corrupted in clean_and_corrupted(folder, corruption, center_crop):
+        restored = restore_image(network, corrupted)
         names.append(name)
-        for prefix, shown in (("", image), ("corrupted_", corrupted)):
-            values[f"{prefix}ssim"].append(ssim(shown, clean))
-            values[f"{prefix}psnr"].append(psnr(shown, clean))
+        for prefix, image in (("", restored), ("corrupted_", corrupted)):
+            values[f"{prefix}ssim"].append(ssim(image, clean))
+            values[f"{prefix}psnr"].append(psnr(image, clean))
     return PictureMetrics(tuple(names), **{name: tuple(each) for name, each in values.items()})
 
 
 @cache
 def _flops_per_crop(widths: tuple[int, ...], blocks: int, crop_size: int) -> int:
-    """Floating point operations of a crop_size's way through the network."""
+    """Return the floating-point operations of a forward pass of one crop."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         RestorationNetwork(widths, blocks)(torch.zeros(1, 3, crop_size, crop_size))
     return int(counter.get_total_flops())
@@ -157,28 +170,36 @@ def _flops_per_crop(widths: tuple[int, ...], blocks: int, crop_size: int) -> int
 
 @dataclass(frozen=True)
 class RestorationJob(Job):
-    """Train a network, and measure it on the pictures of a folder."""
+    """Train a network and evaluate it on the images of a folder.
+
+    Attributes:
+        config: settings of the training.
+        path: run folder.
+        root: data root.
+        test: folder of the test images.
+        center_crop: see `clean_and_corrupted`.
+    """
 
     config: RestorationConfig
     path: Path
     root: Path
     test: Path
-    side: int | None = None
+    center_crop: int | None = None
 
     @property
     def label(self) -> str:
-        """Task, loss and seed."""
+        """Return task, loss and seed, for the progress display."""
         a = "" if self.config.a is None else f" a {self.config.a:g}"
         return f"{self.config.task} {self.config.loss}{a} seed {self.config.seed}"
 
     def cost(self) -> float:
-        """Operations of the crops' way through the network."""
+        """Return the floating-point operations of the training's forward passes."""
         config = self.config
         crops = config.batch_size * config.steps * config.epochs
         return float(_flops_per_crop(config.widths, config.blocks, config.crop_size) * crops)
 
     def cached_result(self) -> RestorationMeasures | None:
-        """The measures if this version made them on these pictures, as they are now, else None."""
+        """Return the stored result if it has this version and was computed on the present test images, else None."""
         path = self.path / "measures.json"
         if not path.is_file() or not RunFolder(self.path).is_finished(self.config.epochs):
             return None
@@ -186,25 +207,25 @@ class RestorationJob(Job):
             result = read_record(RestorationMeasures, path)
         except (RecordError, DamagedJsonError):
             return None
-        same = (result.version, result.side, result.content)
-        return result if same == (RESTORATION, self.side, content_of(self.test)) else None
+        key = (result.version, result.side, result.content)
+        return result if key == (RESTORATION, self.center_crop, folder_digest(self.test)) else None
 
     def run(self) -> RestorationMeasures:
-        """Train and measure."""
+        """Train and evaluate, or return the cached result; `measures.json` in the run folder holds it."""
         train_restoration(self.config, self.path, resume=True, root=self.root)
         if (result := self.cached_result()) is not None:
             return result
         network, config = load_restoration(self.path)
         records = RunFolder(self.path).metrics()
         with on_threads(config.threads):
-            metrics = measure(network, self.test, CORRUPTIONS[config.task], self.side)
+            metrics = measure(network, self.test, CORRUPTIONS[config.task], self.center_crop)
         result = RestorationMeasures(
             **vars(metrics),
             validation=tuple(record["validation"] for record in records),
             training_seconds=sum(record["seconds"] for record in records),
             version=RESTORATION,
-            content=content_of(self.test),
-            side=self.side,
+            content=folder_digest(self.test),
+            side=self.center_crop,
         )
         write_record(result, self.path / "measures.json")
         return result

@@ -1,4 +1,4 @@
-"""Restoration as an experiment: rows of tasks and losses, trained, and measured on whole pictures."""
+"""Restoration experiments: several tasks and losses, trained alike and evaluated on the same whole images."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from ..experiments.experiment import Experiment, Outcomes, Preparing
 from ..experiments.results import ExperimentResults, RowResult, SplitCounts, Summary
 from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS
-from .evaluation import RestorationJob, RestorationMeasures, check_measurable
-from .photographs import found
+from .evaluation import RestorationJob, RestorationMeasures, check_test_images
+from .picture_files import find_pictures
 from .training import load_splits, run_name
 
-COMPLETE = 100
-"""Pictures in Urban100."""
+URBAN100_COUNT = 100
+"""Number of images in Urban100, the test set of the paper."""
 
 
 @dataclass(frozen=True)
 class RestorationExperiment(Experiment[RestorationJob]):
-    """Tasks and losses, trained alike and measured on the same pictures.
+    """Rows of tasks and losses, trained alike and evaluated on the same images.
 
     Attributes:
-        side: measure on the central square of that side only, for quick checks.
-        test: folder of the pictures to measure on; by default the paper's.
+        name, title, profile, rows, source: see `Experiment`.
+        center_crop: evaluate only the central square of this size in pixels, for quick checks.
+        test: folder of the test images; by default the paper's.
     """
 
     name: str
@@ -36,39 +37,39 @@ class RestorationExperiment(Experiment[RestorationJob]):
     profile: str
     rows: tuple[RestorationConfig, ...]
     source: str = ""
-    side: int | None = None
+    center_crop: int | None = None
     test: Path | None = None
 
     def models(self) -> list[str]:
-        """Names such as `restoration-text`."""
+        """Return the model name of each task, such as `restoration-text`."""
         return list(dict.fromkeys(f"restoration-{row.task}" for row in self.rows))
 
     def only(self, models: Sequence[str]) -> Self:
-        """The rows of these tasks."""
+        """Return the experiment with the rows of these models only."""
         return replace(self, rows=tuple(row for row in self.rows if f"restoration-{row.task}" in models))
 
     def on_device(self, device: str) -> Self:
-        """The experiment with every run on `device`."""
+        """Return the experiment with all runs on `device`."""
         return replace(self, rows=tuple(replace(row, device=device) for row in self.rows))
 
     def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:  # noqa: ARG002 - others need the store
-        """Cut the pictures to learn from into squares, and see that all that are measured on can be."""
-        check_measurable(self._test(root))
+        """Check the test images, and cut the training images into tiles."""
+        check_test_images(self._test_folder(root))
         for row in {(row.data, row.tile_size): row for row in self.rows}.values():
             train, _ = load_splits(row, root, preparing.images)
             if train.complaint is not None:
                 preparing.note(train.complaint)
         return self
 
-    def _test(self, root: Path) -> Path:
+    def _test_folder(self, root: Path) -> Path:
         folder = text_removal("test", root) if self.test is None else self.test
-        if not list(found([folder])):
-            raise DataError(f"{folder} holds no pictures to measure on")
+        if not list(find_pictures([folder])):
+            raise DataError(f"{folder} holds no test images; name a folder of pictures")
         return folder
 
     def plan(self, seeds: int, store: Path, root: Path) -> list[list[RestorationJob]]:
-        """The jobs of each row, one a seed."""
-        test = self._test(root)
+        """Return the jobs of each row, one per seed."""
+        test = self._test_folder(root)
         plans = []
         images: dict[tuple[str, int], tuple[ImageSet, ImageSet]] = {}
         for row in self.rows:
@@ -77,7 +78,9 @@ class RestorationExperiment(Experiment[RestorationJob]):
                 images[key] = load_splits(row, root, None)
             configs = [resolve_restoration(replace(row, seed=seed)) for seed in range(seeds)]
             paths = [store / run_name(config, *images[key]) for config in configs]
-            plans.append([RestorationJob(*pair, root, test, self.side) for pair in zip(configs, paths, strict=True)])
+            plans.append(
+                [RestorationJob(*pair, root, test, self.center_crop) for pair in zip(configs, paths, strict=True)]
+            )
         return plans
 
     def add_results(
@@ -87,7 +90,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
         outcomes: Outcomes,
         root: Path,
     ) -> ExperimentResults:
-        """The results with the metrics of every picture, and those of the corrupted pictures."""
+        """Return the results with the metrics of every image, and those of the corrupted images."""
         first: list[RestorationMeasures] = [outcomes[jobs[0].path] for jobs in plan]
         train, held_out = load_splits(plan[0][0].config, root, None)
         return replace(
@@ -100,9 +103,9 @@ class RestorationExperiment(Experiment[RestorationJob]):
             },
             images={
                 "train": SplitCounts(len(train.images), held_out=len(held_out.images)),
-                "test": SplitCounts(len(first[0].images), COMPLETE if self.test is None else None),
+                "test": SplitCounts(len(first[0].images), URBAN100_COUNT if self.test is None else None),
             },
-            side=self.side,
+            side=self.center_crop,
         )
 
 

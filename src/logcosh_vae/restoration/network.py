@@ -1,4 +1,4 @@
-"""The network that restores: convolutions and deconvolutions with symmetric skip connections (paper, Appendix D)."""
+"""The restoration network: an encoder-decoder with symmetric additive skip connections (paper, Appendix D)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from ..training.defaults import RESTORATION_WIDTHS
 
-SLOPE = 0.1
-"""Of the activation below 0, so that no unit can stay without a gradient."""
+NEGATIVE_SLOPE = 0.1
+"""Slope of the leaky ReLU below 0."""
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions whose result is added to their input; at first they add a constant."""
+    """Two 3x3 convolutions with a residual connection; the second begins with zero weights."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Residual(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        hidden: Tensor = self.second(F.leaky_relu(self.first(features), SLOPE))
+        hidden: Tensor = self.second(F.leaky_relu(self.first(features), NEGATIVE_SLOPE))
         return features + hidden
 
 
@@ -33,19 +33,30 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
 
 
 class RestorationNetwork(nn.Module):
-    """From corrupted to restored images of any size, `(N, 3, H, W)` about [0, 1].
+    """Map corrupted images `(N, 3, H, W)` in [0, 1] of any size to restored ones, which may leave [0, 1] slightly.
 
-    Convolutions halve the image, deconvolutions double it again, and what stood at each resolution on the way down is
-    added on the way up. The last convolution gives what to change.
+    Strided convolutions halve the resolution at each level and transposed convolutions double it again. The features of
+    each level of the encoder are added to those of the decoder. The output of the last convolution is added to the
+    input.
 
     Args:
-        widths: channels at each resolution, the whole image's first.
-        blocks: residual blocks at each resolution, on the way down and on the way up.
+        widths: channels at each resolution, beginning with the full resolution.
+        blocks: residual blocks at each resolution, in the encoder and in the decoder.
 
     Attributes:
-        widths, blocks: as given.
-        stride: images are padded to multiples of it, repeating their last row and column.
-        reach: an output pixel depends on no input pixel further away than this, each way.
+        widths, blocks: the arguments.
+        downsample_factor: ratio of the full to the lowest resolution. Images are padded to a multiple of it by
+            repeating the last row and column.
+        receptive_field_radius: an upper bound of the distance, vertical or horizontal, between an output pixel and the
+            input pixels that it depends on.
+
+    Raises:
+        ValueError: `widths` is empty, or a width or `blocks` is not positive.
+
+    Example:
+        >>> import torch
+        >>> RestorationNetwork((4, 8))(torch.rand(1, 3, 5, 7)).shape
+        torch.Size([1, 3, 5, 7])
     """
 
     def __init__(self, widths: Sequence[int] = RESTORATION_WIDTHS, blocks: int = 1) -> None:
@@ -62,9 +73,9 @@ class RestorationNetwork(nn.Module):
         nn.init.normal_(self.last.weight, std=1e-3)
         self.downsample_factor = 2 ** (len(widths) - 1)
         coarsest = len(widths) - 1
-        steps = [(2 * blocks * (2 if level < coarsest else 1)) * 2**level for level in range(len(widths))]
-        # two more for the first and the last convolution; a cell of each resolution may begin a stride before the pixel
-        self.receptive_field_radius = 2 + sum(steps) + self.downsample_factor
+        radii = [(2 * blocks * (2 if level < coarsest else 1)) * 2**level for level in range(len(widths))]
+        # 2 for the first and the last convolution; the downsampling grid shifts by up to downsample_factor
+        self.receptive_field_radius = 2 + sum(radii) + self.downsample_factor
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
@@ -72,25 +83,25 @@ class RestorationNetwork(nn.Module):
             images, (0, -width % self.downsample_factor, 0, -height % self.downsample_factor), mode="replicate"
         )
         features = self.first(padded)
-        passed = []
+        skips = []
         for blocks, shrink in zip(self.encode, self.shrink, strict=False):
             features = blocks(features)
-            passed.append(features)
+            skips.append(features)
             features = shrink(features)
         features = self.encode[-1](features)
         for grow, blocks in zip(list(self.grow)[::-1], list(self.decode)[::-1], strict=True):
-            features = blocks(grow(features) + passed.pop())
+            features = blocks(grow(features) + skips.pop())
         change: Tensor = self.last(features)
         return images + change[..., :height, :width]
 
     def deepened(self, blocks: int) -> RestorationNetwork:
-        """A copy with more residual blocks at each resolution, which gives the same: the new ones add nothing yet.
+        """Return a copy with more residual blocks at each resolution, which computes the same function at first.
 
         Raises:
-            ValueError: this one has more blocks than that.
+            ValueError: this network has more blocks.
         """
         if blocks < self.blocks:
-            raise ValueError(f"blocks cannot fall from {self.blocks} to {blocks}")
+            raise ValueError(f"blocks must be at least {self.blocks}, those of the network to deepen; got {blocks}")
         deeper = RestorationNetwork(self.widths, blocks)
         deeper.load_state_dict(self.state_dict(), strict=False)
         for stack in (*deeper.encode, *deeper.decode):
@@ -100,7 +111,7 @@ class RestorationNetwork(nn.Module):
         return deeper.train(self.training)
 
     def inner_kernels(self) -> list[nn.Parameter]:
-        """The kernels of all convolutions and deconvolutions but the first and the last."""
+        """Return the kernels of all convolutions except the first and the last."""
         return [
             weight
             for name, weight in self.named_parameters()

@@ -1,7 +1,12 @@
-"""Restoration networks that come with the package, in half precision, each with a card that says how it was made."""
+"""Restoration networks that come with the package: weights in half precision, each with a card.
+
+The card is a JSON file with the config, the training images, the validation metrics and the environment of the
+training.
+"""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +20,66 @@ from ..training.run_folder import RunFolder
 from .network import RestorationNetwork
 from .training import load_restoration
 
-FOLDER = Path(__file__).parent / "weights"
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
-TASKS = {"text": "text", "captions": "text"}
-"""Of the networks by name: that of a task has its name, `captions` is trained with the setting of that name."""
+PRETRAINED_TASKS = {"text": "text", "captions": "text"}
+"""The task of each network by name. `captions` was trained with the setting of that name."""
+
+_RENAMED = {"load_shipped": "load_pretrained"}
 
 
-def load_shipped(name: str) -> tuple[RestorationNetwork, dict[str, Any]]:
-    """A network by its name or its task's, in evaluation mode, and its card.
+def __getattr__(name: str) -> Any:
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{name} is now called {_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+    return globals()[_RENAMED[name]]
+
+
+def load_pretrained(name: str) -> tuple[RestorationNetwork, dict[str, Any]]:
+    """Load a network that comes with the package, and its card.
+
+    Args:
+        name: a key of `PRETRAINED_TASKS`.
+
+    Returns:
+        The network, in evaluation mode on the CPU, and its card.
 
     Raises:
-        RunError: there is none, or its weights are not those its card names.
+        RunError: there is no such network, or its weights do not match the fingerprint in its card.
     """
-    if name not in TASKS:
+    if name not in PRETRAINED_TASKS:
         raise RunError(
             f"no network for {name!r} comes with the package; train one with 'logcosh-vae restore --train "
             f"--task {name} --data FOLDER --out RUN' and use it with --model RUN"
         )
-    weights = FOLDER / f"{name}.safetensors"
+    weights = WEIGHTS_FOLDER / f"{name}.safetensors"
     try:
         card: dict[str, Any] = read_json(weights.with_suffix(".json"))
         network = RestorationNetwork(**card["network"])
-        network.load_state_dict({name: value.float() for name, value in safetensors.torch.load_file(weights).items()})
-        found = fingerprint(network)
-        if found != card["fingerprint"]:
-            raise ValueError(f"fingerprint is {found}, its card says {card['fingerprint']}")
+        network.load_state_dict({key: value.float() for key, value in safetensors.torch.load_file(weights).items()})
+        if (actual := fingerprint(network)) != card["fingerprint"]:
+            raise ValueError(f"the fingerprint is {actual} but its card has {card['fingerprint']}")
     except Exception as error:
-        raise RunError(f"{weights} cannot be used: {one_line(error)}") from error
+        raise RunError(f"{weights} cannot be used: {one_line(error)}; reinstall logcosh-vae") from error
     return network.eval(), card
 
 
-def ship(run: Path, folder: Path = FOLDER) -> Path:
-    """Write a finished run's weights, rounded to half precision, and their card into `folder`; the weights' path."""
+def save_pretrained(run: Path, folder: Path = WEIGHTS_FOLDER) -> Path:
+    """Write the weights of a finished run in half precision, and their card.
+
+    Returns:
+        The path of the weights in `folder`: `captions.safetensors` for a run with that setting, else named by the task.
+
+    Raises:
+        RunError: see `load_restoration`.
+    """
     network, config = load_restoration(run)
     halves = {name: value.to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     network.load_state_dict({name: value.float() for name, value in halves.items()})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{'captions' if config.captions else config.task}.safetensors"
-    with atomic_write(path) as aside:
-        safetensors.torch.save_file(halves, aside)
+    with atomic_write(path) as temporary:
+        safetensors.torch.save_file(halves, temporary)
     values = RunFolder(run).config()
     write_json(
         path.with_suffix(".json"),

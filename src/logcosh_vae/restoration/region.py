@@ -1,4 +1,4 @@
-"""A part of a picture restored, the rest left alone."""
+"""Restoration of a part of a picture, given by boxes or a mask."""
 
 from __future__ import annotations
 
@@ -11,62 +11,68 @@ from numpy.typing import NDArray
 from ..base.errors import RegionError
 
 Pixels = NDArray[np.unsignedinteger]
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels of the upright picture."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """What of a picture may change.
+    """The pixels of a picture that may change: those in any of the boxes or in the mask.
 
     Attributes:
-        boxes: left, top, width and height of parts, in pixels of the picture as it is seen.
-        mask: `(H, W)`, the pixels that may change; it has the picture's size.
+        boxes: parts of the picture; what lies outside of it is ignored.
+        mask: `(H, W)`, the size of the picture; true where pixels may change.
     """
 
-    boxes: Sequence[tuple[int, int, int, int]] = ()
+    boxes: Sequence[Box] = ()
     mask: NDArray[np.bool_] | None = None
 
-    def of(self, height: int, width: int) -> NDArray[np.bool_]:
-        """The pixels `(height, width)` that lie in the mask or in one of the boxes.
+    def pixel_mask(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return `(height, width)`, true where the pixels of a picture of that size may change.
 
         Raises:
-            RegionError: there are none, or the mask has another size.
+            RegionError: there are no such pixels, or the mask has another size.
         """
-        chosen = np.zeros((height, width), bool)
+        selected = np.zeros((height, width), bool)
         if self.mask is not None:
-            if self.mask.shape != chosen.shape:
-                sizes = [f"{w}x{h}" for h, w in (self.mask.shape, chosen.shape)]
-                raise RegionError(f"the mask has {sizes[0]} pixels, the picture {sizes[1]}")
-            chosen |= self.mask
+            if self.mask.shape != selected.shape:
+                sizes = [f"{w}x{h}" for h, w in (self.mask.shape, selected.shape)]
+                raise RegionError(f"the mask has {sizes[0]} pixels but the picture has {sizes[1]}")
+            selected |= self.mask
         for left, top, across, down in self.boxes:
-            chosen[top : top + down, left : left + across] = True
-        if not chosen.any():
+            selected[top : top + down, left : left + across] = True
+        if not selected.any():
             raise RegionError(f"no pixel of the picture ({width}x{height}) lies in the boxes or in the mask")
-        return chosen
+        return selected
 
 
 def restore_region(
-    picture: Pixels, region: Region, method: Callable[[Pixels], Pixels], margin: int, stride: int
+    picture: Pixels, region: Region, restore: Callable[[Pixels], Pixels], margin: int, alignment: int
 ) -> Pixels:
-    """What `method` makes of a picture within a region; no more of it is computed than that depends on.
+    """Restore the pixels of a region as if the whole picture had been restored; compute only what they depend on.
 
     Args:
         picture: `(H, W, 3)`.
-        region: what may change; every other pixel is left as it is, bit by bit.
-        method: gives restored pixels for pixels.
-        margin: how far away a pixel may lie that another's result depends on.
-        stride: parts are cut at multiples of it, so that the result is that on the whole picture.
+        region: the pixels that may change; all others keep their exact values.
+        restore: returns the restored pixels of a picture, in the same shape.
+        margin: a restored pixel depends on no pixel further away than this.
+        alignment: the part that is restored begins at multiples of this, the network's downsampling factor, so that
+            the downsampling grid has the same position as in the whole picture.
+
+    Returns:
+        The shape and type of `picture`.
 
     Raises:
-        RegionError: see `Region.of`.
+        RegionError: see `Region.pixel_mask`.
     """
-    chosen = region.of(*picture.shape[:2])
+    selected = region.pixel_mask(*picture.shape[:2])
     part = []
     for axis in (1, 0):
-        places = np.flatnonzero(chosen.any(axis=axis))
-        first = max(0, int(places[0]) - margin) // stride * stride
-        part.append(slice(first, int(places[-1]) + 1 + margin))
+        indices = np.flatnonzero(selected.any(axis=axis))
+        first = max(0, int(indices[0]) - margin) // alignment * alignment
+        part.append(slice(first, int(indices[-1]) + 1 + margin))
     result = picture.copy()
     rows, columns = part
-    inside = chosen[rows, columns]
-    result[rows, columns][inside] = method(np.ascontiguousarray(picture[rows, columns]))[inside]
+    inside = selected[rows, columns]
+    result[rows, columns][inside] = restore(np.ascontiguousarray(picture[rows, columns]))[inside]
     return result

@@ -1,8 +1,9 @@
-"""Text drawn over images until it covers an exact share of them (paper, Appendix D).
+"""Random text that covers an exact fraction of an image (paper, Appendix D).
 
-Drawing is slow beside a training step, so text is drawn once, on sheets, and in a way that lets every sheet serve any
-share: each string goes *under* those before it, so the first strings that cover a share of a window look as if only
-they had been drawn. What is left for a step is to cut windows and to choose colours.
+Drawing text is slow compared to a training step, so `draw_text_canvas` draws it once, on large canvases. Each string is
+drawn *under* the strings before it. Therefore the first strings that cover a given fraction of a crop look as if no
+others had been drawn, and one canvas serves every fraction. In a training step `render_text` keeps the strings that are
+needed and chooses their colours.
 """
 
 from __future__ import annotations
@@ -17,75 +18,79 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from ..base.extras import require
+
 CHARACTERS = string.ascii_letters + string.digits + "    .,:!?&-"
 
-DENSITY = 0.65
-"""Sheets are covered to this share, so that nearly any window of them has the share that is asked for."""
+MAX_COVERAGE = 0.65
+"""Fraction of a canvas that is covered: enough that nearly every crop has the coverage that is asked for."""
 
-_ORDER, _BEHIND, _STRING = 32, 31, 8
-"""A sheet's pixel is one integer: its place in the order of drawing, whether it is of an outline or a shadow, the
-number of its string, its opacity."""
+_ORDER_SHIFT, _BEHIND_SHIFT, _STRING_SHIFT = 32, 31, 8
+"""A canvas pixel is an int64 with four fields: drawing order from bit 32, whether the pixel belongs to an outline or a
+shadow in bit 31, number of the string from bit 8, opacity in bits 0 to 7."""
 
-Sheet = NDArray[np.int64]
-"""`(H, W)`; see `draw_sheet`."""
+TextCanvas = NDArray[np.int64]
+"""`(H, W)` or `(N, H, W)`; `draw_text_canvas` describes the values."""
 
 
 @dataclass(frozen=True)
-class Style:
-    """How strings are drawn.
+class TextStyle:
+    """How strings are drawn. All fractions are probabilities per string.
 
     Attributes:
-        sizes: of fonts in pixels, smallest and largest; every ratio between is as likely as another.
-        outlined: share of the strings with an outline in another colour, as subtitles have.
-        shadowed: share with a shadow in another colour.
-        transparent: share that lets the image shine through, as watermarks do.
-        common: share of the strings, outlines and shadows in colours of `COMMON` instead of any.
-        fonts: several fonts instead of one.
+        font_sizes: smallest and largest font size in pixels; sizes are drawn log-uniformly.
+        outlined: fraction with an outline in another colour, as subtitles have.
+        shadowed: fraction with a shadow in another colour.
+        transparent: fraction with partial transparency, as watermarks have.
+        common_colours: fraction of the strings, outlines and shadows with a colour of `COMMON_COLOURS`; the others have
+            a random colour.
+        several_fonts: draw a font of `FONTS` for each string instead of Pillow's default font.
     """
 
-    sizes: tuple[int, int] = (10, 40)
+    font_sizes: tuple[int, int] = (10, 40)
     outlined: float = 0.0
     shadowed: float = 0.0
     transparent: float = 0.0
-    common: float = 0.0
-    fonts: bool = False
+    common_colours: float = 0.0
+    several_fonts: bool = False
 
 
-PLAIN = Style()
-"""The paper's text; what is measured on."""
+PLAIN = TextStyle()
+"""The text of the paper, used for evaluation."""
 
-TRAINING = Style(outlined=0.15)
-"""The same, and some subtitles."""
+TRAINING = TextStyle(outlined=0.15)
+"""The text of the paper with some outlines, used for training."""
 
-CAPTIONS = Style((8, 48), outlined=0.35, shadowed=0.15, transparent=0.2, common=0.5, fonts=True)
-"""Text as it is found on people's pictures."""
+CAPTIONS = TextStyle((8, 48), outlined=0.35, shadowed=0.15, transparent=0.2, common_colours=0.5, several_fonts=True)
+"""Text as it is found on photographs."""
 
-COMMON = (
+COMMON_COLOURS = (
     (0xFFFFFF, 0xFFFFFF, 0xFFFFFF, 0xFFFFFF, 0x00FFFF, 0x00FFFF, 0x0000FF, 0x000000),
     (0x000000, 0x000000, 0x000000, 0x000000, 0x000000, 0x000000, 0x000000, 0xFFFFFF),
 )
-"""Colours of strings, and of outlines and shadows, red in the lowest byte. Most strings are bright on dark outlines:
-where many were black, a network took all that is black for text."""
+"""Common colours of strings, and of outlines and shadows, as 0xBBGGRR. Most strings are bright with a dark outline:
+with many black strings, a network learned to treat everything black as text."""
 
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "STIXGeneralBol", "cmss10")
-"""Those that come with matplotlib."""
+"""Fonts that matplotlib contains."""
 
 
 @cache
 def _font(size: int, name: str | None) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """One of `FONTS`, else Pillow's own, which is unpacked anew each time it is asked for."""
+    """Return a font of `FONTS`, or Pillow's default; cached because Pillow decodes its default font at every call."""
     if name is None:
         return ImageFont.load_default(size)
+    require("rendering text", "matplotlib")
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", size)
 
 
-def _layers(rng: np.random.Generator, style: Style) -> list[Image.Image]:
-    """The opacity of one random string, then of its outline and its shadow if it has them, upright and of one size."""
-    smallest, largest = style.sizes
+def _draw_layers(rng: np.random.Generator, style: TextStyle) -> list[Image.Image]:
+    """Draw one random string: its opacity, then that of its outline and of its shadow if it has them; equal sizes."""
+    smallest, largest = style.font_sizes
     size = round(math.exp(rng.uniform(math.log(smallest), math.log(largest))))
-    font = _font(size, [*FONTS, None][int(rng.integers(len(FONTS) + 1))] if style.fonts else None)
+    font = _font(size, [*FONTS, None][int(rng.integers(len(FONTS) + 1))] if style.several_fonts else None)
     text = "".join(rng.choice(list(CHARACTERS), int(rng.integers(3, 16))))
     strokes = [int(rng.integers(0, max(1, size // 14) + 1))]
     if rng.random() < style.outlined:
@@ -95,112 +100,118 @@ def _layers(rng: np.random.Generator, style: Style) -> list[Image.Image]:
         shift = int(rng.integers(1, max(1, size // 8) + 1))
     left, top, right, bottom = font.getbbox(text, stroke_width=strokes[-1])
 
-    def drawn(stroke: int, offset: int) -> Image.Image:
-        picture = Image.new("L", (int(right - left) + 2 + shift, int(bottom - top) + 2 + shift))
-        place = (1 - left + offset, 1 - top + offset)
-        ImageDraw.Draw(picture).text(place, text, 255, font=font, stroke_width=stroke)
-        return picture
+    def draw(stroke: int, offset: int) -> Image.Image:
+        layer = Image.new("L", (int(right - left) + 2 + shift, int(bottom - top) + 2 + shift))
+        origin = (1 - left + offset, 1 - top + offset)
+        ImageDraw.Draw(layer).text(origin, text, 255, font=font, stroke_width=stroke)
+        return layer
 
-    layers = [drawn(stroke, 0) for stroke in strokes]
+    layers = [draw(stroke, 0) for stroke in strokes]
     if shift:
-        layers.append(drawn(strokes[-1], shift).filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 1.5))))
+        layers.append(draw(strokes[-1], shift).filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 1.5))))
     return layers
 
 
-def _stamp(rng: np.random.Generator, style: Style) -> list[NDArray[np.uint8]]:
-    """The opacity `(h, w)` of one random string and of what lies behind it: size, stroke, slant and angle vary."""
-    layers = _layers(rng, style)
+def _draw_string(rng: np.random.Generator, style: TextStyle) -> list[NDArray[np.uint8]]:
+    """Draw one random string with a random slant and angle: the opacity `(h, w)` of each of its layers."""
+    layers = _draw_layers(rng, style)
     slant = rng.uniform(-0.3, 0.3) if rng.random() < 0.5 else 0.0
     angle = rng.uniform(-30.0, 30.0) if rng.random() < 0.5 else 0.0
-    stamps = []
-    for layer in layers:
-        picture = layer
+    opacities = []
+    for upright in layers:
+        layer = upright
         if slant:
-            picture = picture.transform(
-                (picture.width + math.ceil(abs(slant) * picture.height), picture.height),
+            layer = layer.transform(
+                (layer.width + math.ceil(abs(slant) * layer.height), layer.height),
                 Image.Transform.AFFINE,
-                (1.0, slant, -max(0.0, slant) * picture.height, 0.0, 1.0, 0.0),
+                (1.0, slant, -max(0.0, slant) * layer.height, 0.0, 1.0, 0.0),
                 Image.Resampling.BILINEAR,
             )
         if angle:
-            picture = picture.rotate(angle, Image.Resampling.BILINEAR, expand=True)
-        stamps.append(np.asarray(picture))
-    if len(stamps) > 1:  # where a string meets what lies behind it, nothing of the image shines through
-        stamps[0] = np.where(stamps[0] >= 128, np.uint8(255), np.uint8(0))
-    return stamps
+            layer = layer.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+        opacities.append(np.asarray(layer))
+    if len(opacities) > 1:  # a soft edge would show the image between the string and its outline
+        opacities[0] = np.where(opacities[0] >= 128, np.uint8(255), np.uint8(0))
+    return opacities
 
 
-def draw_sheet(height: int, width: int, rng: np.random.Generator, style: Style = PLAIN) -> Sheet:
-    """Random strings at random places, each under those before it, until `DENSITY` of the sheet is covered.
+def draw_text_canvas(height: int, width: int, rng: np.random.Generator, style: TextStyle = PLAIN) -> TextCanvas:
+    """Draw random strings at random positions, each under those before it, until `MAX_COVERAGE` is reached.
 
-    A pixel is covered where the text is at least half opaque, or would be if the image did not shine through.
+    A pixel counts as covered if the opacity of the text, without its partial transparency, is at least one half.
 
     Returns:
-        `(height, width)`, int64, for `cut`.
+        `(height, width)`, int64: the packed values that `render_text` takes, or crops of it.
     """
     opacity = np.zeros((height, width), np.uint8)
-    shown = np.zeros((height, width), np.uint8)  # the same but for strings that the image shines through
+    shown = np.zeros((height, width), np.uint8)  # the opacity times that of partially transparent strings
     strings = np.zeros((height, width), np.int64)
     behind = np.zeros((height, width), np.int64)
     drawn, covered, empty = 0, 0, opacity.size
-    while covered < DENSITY * opacity.size:
-        # faint edges may fill what is left of a small sheet: then they give way
-        faint = 1 if empty > 0.05 * opacity.size else 128
-        stamps = _stamp(rng, style)
-        through = rng.uniform(0.3, 0.9) if style.transparent and rng.random() < style.transparent else 1.0
-        extent = stamps[0].shape
-        # strings may begin outside, so that the margins are covered as the middle is
+    while covered < MAX_COVERAGE * opacity.size:
+        # on a small canvas soft edges may fill the remaining pixels; then solid text replaces them, or drawing would
+        # never end
+        threshold = 1 if empty > 0.05 * opacity.size else 128
+        layers = _draw_string(rng, style)
+        alpha = rng.uniform(0.3, 0.9) if style.transparent and rng.random() < style.transparent else 1.0
+        extent = layers[0].shape
+        # strings may begin outside the canvas, so that its margins are covered as densely as its middle
         top, left = (int(rng.integers(1 - part, whole)) for part, whole in zip(extent, opacity.shape, strict=True))
         rows = slice(max(0, top), min(height, top + extent[0]))
         columns = slice(max(0, left), min(width, left + extent[1]))
-        for layer, stamp in enumerate(stamps):
-            seen = stamp[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-            free = (opacity[rows, columns] < faint) & (seen >= faint)
-            covered += int((seen[free] >= 128).sum())
+        for index, layer in enumerate(layers):
+            visible = layer[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+            free = (opacity[rows, columns] < threshold) & (visible >= threshold)
+            covered += int((visible[free] >= 128).sum())
             empty -= int((opacity[rows, columns][free] == 0).sum())
-            opacity[rows, columns][free] = seen[free]
-            shown[rows, columns][free] = seen[free] * through
+            opacity[rows, columns][free] = visible[free]
+            shown[rows, columns][free] = visible[free] * alpha
             strings[rows, columns][free] = drawn
-            behind[rows, columns][free] = layer > 0
+            behind[rows, columns][free] = index > 0
             drawn += 1
-    # string by string, each from left to right, so that a window that is covered enough ends within a string
-    across = np.broadcast_to(np.arange(width), strings.shape)
+    # pixels are ordered by string and from left to right within one, so that the coverage can end within a string
+    x = np.broadcast_to(np.arange(width), strings.shape)
     order = np.empty(height * width, np.int64)
-    order[np.lexsort((across.ravel(), strings.ravel()))] = np.arange(height * width)
-    return (order.reshape(height, width) << _ORDER) | (behind << _BEHIND) | (strings << _STRING) | shown
+    order[np.lexsort((x.ravel(), strings.ravel()))] = np.arange(height * width)
+    packed = (order.reshape(height, width) << _ORDER_SHIFT) | (behind << _BEHIND_SHIFT) | (strings << _STRING_SHIFT)
+    return packed | shown
 
 
-def cut(
-    windows: Sheet, shares: NDArray[np.floating], rng: np.random.Generator, common: float = 0.0
+def render_text(
+    crops: TextCanvas, coverage: NDArray[np.floating], rng: np.random.Generator, common_colours: float = 0.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Text over windows of sheets, each covered to its share by the strings that were drawn first, in random colours.
+    """Keep the strings drawn first, until each crop has its coverage, and give them random colours.
 
     Args:
-        windows: `(N, H, W)`, parts of sheets.
-        shares: `(N,)`, of the pixels at least half covered, in [0, 1]; met to a pixel where the window has as much.
+        crops: `(N, H, W)`, crops of text canvases.
+        coverage: `(N,)` in [0, 1], fraction of the pixels with an opacity of at least one half; met to within a pixel
+            if the crop has enough text.
         rng: draws the colours.
-        common: share of the strings in colours of `COMMON`, see `Style`.
+        common_colours: fraction of the strings with a colour of `COMMON_COLOURS`, see `TextStyle`.
 
     Returns:
-        Opacity `(N, 1, H, W)` and colour `(N, 3, H, W)`, in [0, 1].
+        The opacity `(N, 1, H, W)` and the colour `(N, 3, H, W)`, in [0, 1].
     """
-    count, height, width = windows.shape
-    opacity = (windows & 0xFF).astype(np.uint8)
-    order = (windows >> _ORDER).astype(np.int32)
-    counted = np.where(opacity >= 128, order, np.iinfo(np.int32).max).reshape(count, -1)
-    # the share's last pixel is the first that is left out; one more than the last where all are kept
-    places = np.rint(shares * height * width).astype(np.int64).clip(0, height * width - 1)
-    limits = np.array([np.partition(row, place)[place] for row, place in zip(counted, places, strict=True)], np.int32)
+    count, height, width = crops.shape
+    opacity = (crops & 0xFF).astype(np.uint8)
+    order = (crops >> _ORDER_SHIFT).astype(np.int32)
+    covered_order = np.where(opacity >= 128, order, np.iinfo(np.int32).max).reshape(count, -1)
+    # the limit is the order of the first covered pixel that is left out; of none if the crop has too little text
+    ranks = np.rint(coverage * height * width).astype(np.int64).clip(0, height * width - 1)
+    limits = np.array([np.partition(row, rank)[rank] for row, rank in zip(covered_order, ranks, strict=True)], np.int32)
     shown = np.where(order < limits.reshape(count, 1, 1), opacity, 0).astype(np.float32)[:, None] / 255.0
-    numbers = ((windows >> _STRING) & 0x7FFFFF).astype(np.int32)
+    numbers = ((crops >> _STRING_SHIFT) & 0x7FFFFF).astype(np.int32)
     strings = int(numbers.max()) + 1
     numbers += strings * np.arange(count, dtype=np.int32).reshape(count, 1, 1)
     palette = rng.integers(0, 2**24, count * strings, dtype=np.uint32)
-    if common:
-        usual = rng.random(palette.size) < common
-        palettes = [np.where(usual, rng.choice(np.array(kind, np.uint32), usual.size), palette) for kind in COMMON]
+    if common_colours:
+        common = rng.random(palette.size) < common_colours
+        palettes = [
+            np.where(common, rng.choice(np.array(colours, np.uint32), common.size), palette)
+            for colours in COMMON_COLOURS
+        ]
         palette = np.concatenate(palettes)
-        numbers += usual.size * ((windows >> _BEHIND) & 1).astype(np.int32)
+        numbers += common.size * ((crops >> _BEHIND_SHIFT) & 1).astype(np.int32)
     packed = palette.take(numbers)
     colour = packed.view(np.uint8).reshape(count, height, width, 4)[..., :3].transpose(0, 3, 1, 2)
     return shown, np.divide(colour, 255.0, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The sheets of text that training cuts its windows from: drawn once on a machine, and shared by its processes."""
+"""Cache of the text canvases for training: drawn once on a machine and shared by all processes."""
 
 from __future__ import annotations
 
@@ -13,39 +13,43 @@ from ..base.files import atomic_write, write_text
 from ..base.versions import RESTORATION
 from ..data import cache_root
 from ..data.sources import locked
-from .text import Sheet, Style, draw_sheet
+from .text import TextCanvas, TextStyle, draw_text_canvas
 
 
-def sheets(seed: int, count: int, side: int, style: Style) -> Sheet:
-    """`(count, side, side)` of text as `draw_sheet` gives it, the same each time; not to be written to.
+def cached_text_canvases(seed: int, count: int, size: int, style: TextStyle) -> TextCanvas:
+    """Return `count` canvases of `draw_text_canvas`, which depend only on the arguments.
 
-    Drawing takes seconds, so they are kept beside the prepared images, for as long as neither the version of
-    restoration nor the libraries that draw them change. Where they cannot be kept they are drawn anew.
+    Drawing takes seconds, so the canvases are stored in the cache folder of prepared images. They are drawn again if
+    the version of restoration, Pillow or NumPy changes, if the file is damaged, or if it cannot be written.
+
+    Returns:
+        `(count, size, size)`, int64; read-only, because it may be a memory-mapped file.
     """
-    meaning = (RESTORATION, PIL.__version__, np.__version__, seed, count, side, style)
-    name = "text-" + hashlib.sha256(repr(meaning).encode()).hexdigest()[:12]
+    key = (RESTORATION, PIL.__version__, np.__version__, seed, count, size, style)
+    name = "text-" + hashlib.sha256(repr(key).encode()).hexdigest()[:12]
     path = cache_root() / f"{name}.npy"
-    found = None
-    # two trainings that begin together draw once
+    canvases = None
+    # the lock makes processes that start together draw only once
     with suppress(OSError), locked(path.parent / f".{name}.lock"):
-        found = _kept(path, (count, side, side))
-        if found is None:
-            found = _draw(seed, count, side, style)
-            with atomic_write(path) as aside, aside.open("wb") as file:
-                np.save(file, found)
+        canvases = _load(path, (count, size, size))
+        if canvases is None:
+            canvases = _draw(seed, count, size, style)
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                np.save(file, canvases)
             write_text(_digest_path(path), _digest(path))
-    return _draw(seed, count, side, style) if found is None else found
+    return _draw(seed, count, size, style) if canvases is None else canvases
 
 
-def _kept(path: Path, shape: tuple[int, int, int]) -> Sheet | None:
+def _load(path: Path, shape: tuple[int, int, int]) -> TextCanvas | None:
+    """Return the stored canvases, or None if the file is missing or damaged."""
     try:
         if _digest_path(path).read_text(encoding="ascii") != _digest(path):
             return None
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):  # of them, the last two are a damaged file's
+        canvases = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):  # NumPy raises the last two for damaged files
         return None
-    whole = isinstance(found, np.ndarray) and found.shape == shape and found.dtype == np.int64
-    return found if whole else None
+    valid = isinstance(canvases, np.ndarray) and canvases.shape == shape and canvases.dtype == np.int64
+    return canvases if valid else None
 
 
 def _digest_path(path: Path) -> Path:
@@ -57,6 +61,6 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _draw(seed: int, count: int, side: int, style: Style) -> Sheet:
+def _draw(seed: int, count: int, size: int, style: TextStyle) -> TextCanvas:
     rng = np.random.default_rng(seed)
-    return np.stack([draw_sheet(side, side, rng, style) for _ in range(count)])
+    return np.stack([draw_text_canvas(size, size, rng, style) for _ in range(count)])

@@ -1,4 +1,4 @@
-"""A network over a picture of any size in bounded memory: tile by tile, with no seam."""
+"""Apply a network to a picture of any size in bounded memory, tile by tile and without seams."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from ..base.devices import takes_bfloat16
 from .augmentation import FlipEnsemble
 from .network import RestorationNetwork
 
-TILE = 512
-"""Side of a tile's own part in pixels."""
+TILE_SIZE = 512
+"""Default height and width of a tile in pixels, without its margin."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of tiles that are done and the total."""
 
 
-def windows(height: int, width: int, tile: int, margin: int) -> Iterator[tuple[slice, slice, slice, slice]]:
-    """For each tile the rows and columns it is computed from, and those that are its own."""
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            bottom, right = min(top + tile, height), min(left + tile, width)
+def tile_windows(height: int, width: int, tile_size: int, margin: int) -> Iterator[tuple[slice, slice, slice, slice]]:
+    """Yield, for each tile, the rows and columns of its input with the margin, then those of its output."""
+    for top in range(0, height, tile_size):
+        for left in range(0, width, tile_size):
+            bottom, right = min(top + tile_size, height), min(left + tile_size, width)
             yield (
                 slice(max(0, top - margin), min(height, bottom + margin)),
                 slice(max(0, left - margin), min(width, right + margin)),
@@ -34,44 +37,44 @@ def restore(
     network: RestorationNetwork | FlipEnsemble,
     picture: NDArray[np.unsignedinteger],
     *,
-    tile: int = TILE,
+    tile_size: int = TILE_SIZE,
     bfloat16: bool | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.unsignedinteger]:
-    """Restore a picture; the result is that of the network on the whole of it, but for rounding.
+    """Restore every pixel of a picture. Up to rounding, the result does not depend on the tiles.
 
-    Each tile is computed with a margin of the network's reach around it, beginning at multiples of its stride, so that
-    nothing it depends on is missing.
+    Each tile has a margin of the network's receptive field radius and begins at a multiple of its downsampling factor.
 
     Args:
         network: in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
-        tile: side of the tiles; more is faster and takes more memory.
-        bfloat16: multiply in bfloat16; by default where that is faster, but not for uint16: it cannot tell its levels.
-        progress: called with the tiles done and all of them.
+        tile_size: larger tiles are faster and need more memory.
+        bfloat16: multiply in bfloat16. The default is true where that is faster, except for uint16, because bfloat16
+            cannot represent 16-bit levels.
+        progress: called after each tile.
 
     Returns:
-        The same shape and type.
+        The shape and type of `picture`.
     """
     height, width, _ = picture.shape
-    stride = network.downsample_factor
-    tile, margin = -(-tile // stride) * stride, -(-network.receptive_field_radius // stride) * stride
-    largest = float(np.iinfo(picture.dtype).max)
+    factor = network.downsample_factor
+    tile_size, margin = -(-tile_size // factor) * factor, -(-network.receptive_field_radius // factor) * factor
+    max_level = float(np.iinfo(picture.dtype).max)
     device = next(network.parameters()).device
     if bfloat16 is None:
         bfloat16 = picture.dtype == np.uint8 and takes_bfloat16(device)
     result = np.empty_like(picture)
-    every = list(windows(height, width, tile, margin))
-    for done, (rows, columns, own_rows, own_columns) in enumerate(every, start=1):
-        part = torch.from_numpy(picture[rows, columns].astype(np.float32) / largest).permute(2, 0, 1)[None]
+    tiles = list(tile_windows(height, width, tile_size, margin))
+    for done, (rows, columns, out_rows, out_columns) in enumerate(tiles, start=1):
+        tile = torch.from_numpy(picture[rows, columns].astype(np.float32) / max_level).permute(2, 0, 1)[None]
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            restored = network(part.to(device, memory_format=torch.channels_last))[0].float().clamp(0.0, 1.0)
-        own = restored[
+            restored = network(tile.to(device, memory_format=torch.channels_last))[0].float().clamp(0.0, 1.0)
+        inner = restored[
             :,
-            own_rows.start - rows.start : own_rows.stop - rows.start,
-            own_columns.start - columns.start : own_columns.stop - columns.start,
+            out_rows.start - rows.start : out_rows.stop - rows.start,
+            out_columns.start - columns.start : out_columns.stop - columns.start,
         ]
-        result[own_rows, own_columns] = own.permute(1, 2, 0).mul(largest).round().cpu().numpy()
+        result[out_rows, out_columns] = inner.permute(1, 2, 0).mul(max_level).round().cpu().numpy()
         if progress is not None:
-            progress(done, len(every))
+            progress(done, len(tiles))
     return result

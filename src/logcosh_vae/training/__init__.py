@@ -1,1 +1,1 @@
-"""Training: objective, loop, optimizers, run folders, configuration, and one run over several processes."""
+"""Training: configuration, objective, optimizers, training loop, run folders and data-parallel training."""

@@ -1,4 +1,7 @@
-"""From a config to a trained auto-encoder in a run folder, and back from the folder to the model."""
+"""Train an autoencoder from a config into a run folder, and load the trained model from the folder.
+
+`train` and `load` are the entry points. The module also names runs (`run_name`) and validates models during training.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base import image_grid as pictures
+from ..base import image_grid
 from ..base.devices import find_device
 from ..base.errors import ConfigError, RunError
+from ..base.extras import require
 from ..base.files import one_line
 from ..base.settings import digest, from_dict, renamed_keys, to_dict
 from ..base.versions import DATA, TRAINING
@@ -31,11 +35,21 @@ from .run_folder import RunFolder
 from .session import Callbacks, RunPlan, TrainingSetup, run_training
 
 PICTURE_IMAGES = 64
-"""Samples in the picture of an epoch."""
+"""Number of samples in the picture of an epoch."""
 
 
 def split(config: TrainConfig, name: str, root: Path | None = None, **options: Any) -> ImageSet:
-    """The `train` or `test` images of a config."""
+    """Load one split of the images that a config names, reduced to `data.limit` images.
+
+    Args:
+        config: resolved.
+        name: `train` or `test`.
+        root: data root; None for the default one.
+        **options: passed to `load_images`.
+
+    Raises:
+        DataError: the images are missing or cannot be read.
+    """
     data = config.data
     images = load_images(
         data.name, name, size=data.size, channels=data.channels, strict=bool(data.strict), root=root, **options
@@ -44,7 +58,7 @@ def split(config: TrainConfig, name: str, root: Path | None = None, **options: A
 
 
 def run_config(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
-    """What `config.json` holds: all that decides the weights, as plain values."""
+    """Return the content of `config.json`: everything that determines the weights, as JSON values."""
     return {
         "kind": "auto-encoder",
         "train": to_dict(config),
@@ -56,50 +70,65 @@ def run_config(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str
 
 
 def run_name(config: TrainConfig, images: Mapping[str, str]) -> str:
-    """A readable name, unique for the config, the images and the version: the same name never means other weights.
+    """Return a readable name that is unique for the config, the images and the versions of data, training and torch.
+
+    Runs with the same name therefore have the same weights on the same machine.
 
     Args:
         config: resolved.
-        images: fingerprints of the splits, see `fingerprints`.
+        images: fingerprints of the splits; see `fingerprints`.
     """
     objective = config.objective
     loss = objective.loss if objective.a is None else f"{objective.loss}-a{objective.a:g}"
     parts = (Path(config.data.name).stem, config.model_name, loss, f"e{config.epochs}", f"s{config.seed}")
-    content = [images[name] for name in ("train", "test")]
-    return "_".join([*parts, digest(config, f"training {TRAINING}, data {DATA}", *content, torch.__version__)])
+    contents = [images[name] for name in ("train", "test")]
+    return "_".join([*parts, digest(config, f"training {TRAINING}, data {DATA}", *contents, torch.__version__)])
 
 
 def fingerprints(config: TrainConfig, root: Path | None = None) -> dict[str, str]:
-    """Fingerprints of the images of a config by split, as they are now."""
+    """Return the fingerprints of the config's images as they are on disk now, by split (`train`, `test`)."""
     return {name: split(config, name, root).fingerprint for name in ("train", "test")}
 
 
 @torch.no_grad()
 def validate(model: VAE | WAE, objective: Objective, images: Tensor, config: TrainConfig) -> dict[str, float]:
-    """Every term of the training objective over `images`, weighted by batch size; the same noise at each call."""
+    """Compute all losses of the objective, averaged over `images`; sets the model to evaluation mode.
+
+    Args:
+        model: on the same device as `images`.
+        objective: its losses are evaluated in batches of `config.batch_size`.
+        images: `(N, C, H, W)`, uint8.
+        config: supplies the batch size and the seed. The noise is the same at each call.
+
+    Returns:
+        The losses by name.
+    """
     model.eval()
     generator = make_generator(config.seed, "validation")
-    sums: dict[str, Tensor] = {}
+    dtype = torch.float32 if images.device.type == "mps" else torch.float64  # MPS has no float64
+    means: dict[str, Tensor] = {}  # on the device, so that the CPU waits for it only once
     for batch in evaluation_batches(images, config.batch_size):
-        terms = objective(model(batch.images, generator), batch.images, generator)
-        share = len(batch.images) / len(images)
-        for name, term in terms.items():  # added up on the device, which is waited for once
-            sums[name] = (
-                sums.get(name, torch.zeros((), dtype=torch.float64, device=term.device)) + term.double() * share
-            )
-    return {name: float(value) for name, value in sums.items()}
+        losses = objective(model(batch.images, generator), batch.images, generator)
+        fraction = len(batch.images) / len(images)
+        for name, loss in losses.items():
+            means[name] = means.get(name, torch.zeros((), dtype=dtype, device=loss.device)) + loss.to(dtype) * fraction
+    return {name: float(value) for name, value in means.items()}
 
 
 @torch.no_grad()
 def save_samples(model: VAE | WAE, path: Path, seed: int) -> None:
-    """Draw samples from the same codes each time, so that pictures of different epochs can be compared."""
+    """Write a PNG picture with samples; a seed always gives the same codes, so that epochs can be compared."""
     model.eval()
     samples = model.sample(PICTURE_IMAGES, make_generator(seed, "picture"))
-    pictures.save(pictures.grid(samples, columns=math.isqrt(PICTURE_IMAGES)), path)
+    image_grid.save(image_grid.grid(samples, columns=math.isqrt(PICTURE_IMAGES)), path)
 
 
 def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
-    """Raise `ConfigError` where the config's network cannot take such images; no weights are made."""
+    """Check that the config's network can process images of `image_shape`, without allocating weights.
+
+    Raises:
+        ConfigError: it cannot, for example because the images are too small.
+    """
     try:
         with torch.device("meta"):
             build_model(config, image_shape)
@@ -110,25 +139,24 @@ def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
 def _make_setup(
     config: TrainConfig, images: Tensor, test: Tensor, device: torch.device, processes: Processes, callbacks: Callbacks
 ) -> TrainingSetup:
-    """Model, optimizer, step and data of a resolved config, on the device."""
+    """Build model, optimizer, step and data of a resolved config on the device."""
     images, test = images.to(device), test.to(device)
     tracked = test[: config.track_images]
     channels, height, width = images.shape[1:]
     model = build_model(config, (channels, height, width)).to(device)
     objective, optimizer = build_objective(config), build_optimizer(config, model)
-    processes.connect(model, optimizer)
     rows = processes.local_slice(config.batch_size)
     if config.compiled and processes.size > 1:
         callbacks.on_message("the networks are not compiled: compilation supports one process only")
     elif config.compiled:
         try:
             model.compile_training(to_unit(images[: config.batch_size]))
-        except Exception as error:  # no compiler, no Triton, an unsupported network: each raises errors of its own
+        except Exception as error:  # a missing compiler or Triton and an unsupported network raise different types
             callbacks.on_message(f"the networks are not compiled: {one_line(error)}")
     return TrainingSetup(
         model,
         optimizer,
-        autoencoding_step(model, objective, processes),
+        autoencoding_step(processes.data_parallel(model), objective, processes),
         lambda generator: training_batches(images, config.batch_size, generator, rows=rows),
         build_schedule(config, len(images) // config.batch_size),
         validate=lambda: validate(model, objective, test, config),
@@ -148,22 +176,29 @@ def train(
     callbacks: Callbacks | None = None,
     fetch_progress: Progress | None = None,
 ) -> RunFolder:
-    """Train the config's autoencoder into the run folder `path`, or finish a run that was begun there.
+    """Train the config's autoencoder in the run folder `path`, or finish a run in it.
 
-    Under `torchrun` every process calls this with the same arguments: they share each batch, and the main process
-    writes the run folder.
+    Under `torchrun`, every process calls this with the same arguments. The processes share each batch, and the main
+    process writes the run folder.
 
     Args:
-        config: resolved here, so open values are allowed.
-        path: a folder that is missing or empty, unless `resume`.
-        resume: continue from the last finished epoch; a finished run is left as it is.
-        root: data root.
-        callbacks: told of steps, epochs and messages.
-        fetch_progress: passed to `load_images`.
+        config: resolved or not; `resolve` is applied here.
+        path: the run folder; it must not exist or be empty, unless `resume`.
+        resume: continue from the last saved epoch; a finished run stays unchanged.
+        root: data root; None for the default one.
+        callbacks: called per logged step, per epoch and for messages.
+        fetch_progress: called with the progress of downloads; passed to `load_images`.
+
+    Returns:
+        The run folder, with the final weights.
 
     Raises:
-        RunError, ConfigError, DataError, TrainingError: with one line for the user.
+        ConfigError: a value of the config is invalid, or its network cannot process the images.
+        DataError: the images are missing or cannot be read.
+        RunError: the folder is in use, or holds another run or other files.
+        TrainingError: training diverged.
     """
+    require("training, which draws samples,", "PIL")
     config, callbacks = resolve(config), callbacks or Callbacks()
     device = local_device(find_device(config.device))
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
@@ -189,27 +224,37 @@ def train(
 
 
 def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:
-    """Config and image shape of an auto-encoder's run folder."""
+    """Read the config and the image shape (channels, height, width) of an autoencoder's run folder.
+
+    Raises:
+        RunError: the folder does not hold the run of an autoencoder, or its config is damaged.
+    """
     values = folder.config()
     if values.get("kind") != "auto-encoder":
-        raise RunError(f"{folder.path} is no auto-encoder's run (kind: {values.get('kind')})")
+        raise RunError(f"{folder.path} does not hold an autoencoder (kind: {values.get('kind')})")
     try:
         channels, height, width = values["image_shape"]
         return from_dict(TrainConfig, values["train"]), (channels, height, width)
     except KeyError as error:
-        raise RunError(f"{folder.config_path} is damaged: it lacks {error}") from None
+        raise RunError(f"{folder.config_path} is damaged: the key {error} is missing") from None
     except (ValueError, TypeError) as error:
         raise RunError(f"{folder.config_path}: {error}") from None
 
 
 def load(run_folder: Path | str) -> VAE | WAE:
-    """The trained model of a run folder, in evaluation mode, on the CPU.
+    """Load the trained model of a run folder.
+
+    Args:
+        run_folder: a finished run of `train`.
+
+    Returns:
+        The model, in evaluation mode, on the CPU.
+
+    Raises:
+        RunError: the folder does not hold the run of an autoencoder, or the run has not finished.
 
     Example:
         model = logcosh_vae.load("runs/quickstart/l2"); model.sample(16)
-
-    Raises:
-        RunError: no run stands there, it has not finished, or its weights do not fit.
     """
     folder = RunFolder(Path(run_folder))
     config, image_shape = config_of(folder)

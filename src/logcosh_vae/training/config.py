@@ -1,7 +1,8 @@
-"""Configuration of a training run of an auto-encoder: frozen dataclasses.
+"""Configuration of an autoencoder's training run, as frozen dataclasses.
 
-A config is data (see `settings`). It is resolved (no default left open) and written before the first step, and its
-digest names the run: the same digest on the same machine gives the same weights.
+`logcosh_vae.base.settings` reads, writes and overrides configs. A value of None means "not set"; `resolve` replaces it
+by the default for the data set and the model, and validates the config. The resolved config is written before the first
+step, and its digest is part of the run's name: on the same machine, the same digest gives the same weights.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ..base.devices import resolve_auto
 from ..base.errors import ConfigError
 from ..base.settings import renamed, validate_choice
 from ..data.sizes import FIXED_SIZE, PICTURE_SIZE
@@ -17,24 +19,24 @@ from ..losses import make_loss
 from ..models.autoencoder import MODELS
 from ..models.distributions import MMD_SCALES
 from ..models.networks import HIDDEN, NETWORKS
-from .defaults import BETAS, setting_of
+from .defaults import BETAS, defaults_for
 
-MOST_THREADS = 1024
-"""Far more than any machine's cores; a number out of all proportion would end the process."""
+MAX_THREADS = 1024
+"""More than the cores of any machine; a much larger number of threads would crash the process."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images.
+    """The images to train on.
 
     Attributes:
-        name: a known set, or the path of a folder or zip file.
-        limit: take the first images of each split only (quick checks).
-        size: height and width, or one number for both, that pictures are brought to; not for MNIST.
-        channels: 3, or 1 for grey; not for MNIST.
-        strict: refuse a set with pictures that cannot be used, instead of leaving them out.
+        name: name of a known data set, or path of a folder or zip file of images.
+        limit: number of images per split, from the first one; None for all.
+        size: height and width to which images are resized, or one number for both. Not for data sets with a fixed size.
+        channels: 3 for colour, 1 for grey. Not for data sets with a fixed size.
+        strict: whether an unusable image is an error; otherwise it is left out.
     """
 
     name: str = "mnist"
@@ -46,9 +48,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Family (`vae`, `wae`), network (`mlp`, `conv`) and sizes (paper, A.2 and A.3).
+    """Model family, network and sizes (paper, A.2 and A.3).
 
-    `hidden` layers are the MLP's; `width` is a factor on the channels of convolutions.
+    Attributes:
+        family: `vae` or `wae`.
+        network: `mlp` or `conv`.
+        latent_size: dimension `d` of the latent space.
+        hidden: sizes of the hidden layers; `mlp` only.
+        width: factor on the numbers of channels; `conv` only.
     """
 
     family: str = "vae"
@@ -60,7 +67,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Reconstruction loss and its weight `lambda` (Eq. 8)."""
+    """The training objective (paper, Eq. 8).
+
+    Attributes:
+        loss: name of the reconstruction loss: `l2`, `l1` or `log-cosh`.
+        a: parameter of the log-cosh loss; None for other losses.
+        reconstruction_weight: `lambda` of Eq. 8. Formerly `weight`.
+        mmd_scales: scales of the MMD's kernels; WAE only.
+    """
 
     loss: str = "log-cosh"
     a: float | None = None
@@ -70,10 +84,14 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam (paper, A.2), with the framework's defaults where the paper is silent.
+    """The Adam optimizer (paper, A.2), with torch's defaults for what the paper does not state.
 
-    `betas` left open are the framework's for an MLP, and (0.5, 0.999) for convolutions (`defaults.BETAS`).
-    `lr_milestones` are pairs `(epoch, factor)`: after that epoch the learning rate is multiplied by the factor (A.3).
+    Attributes:
+        learning_rate: initial learning rate.
+        betas: decay rates of Adam's averages; by default those of `defaults.BETAS` for the network.
+        eps: Adam's `eps`. Formerly `epsilon`.
+        lr_milestones: pairs `(epoch, factor)`; after that epoch the learning rate is multiplied by the factor (A.3).
+            Formerly `drops`.
     """
 
     learning_rate: float = 1e-3
@@ -84,14 +102,24 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the weights of a run, and what it records on the way.
+    """Everything that determines the weights of a run, and what the run records.
 
-    A value left at None is open: `resolve` fills it with the paper's for the image set and the family, if it has one.
-    With `bfloat16` training multiplies in bfloat16 and sums in float32; left open, convolutions on a GPU do so.
-    With `compiled` training runs networks compiled by torch; left open, none does.
-    With `cuda_graph` a training step is recorded once and replayed; left open, runs of one process on a GPU do so.
-    `threads` is part of it because sums are grouped by thread; two runs on a thread each beat one on two.
-    At every `log_every`-th step the terms of the objective are recorded, also for the first `track_images` test images.
+    Attributes:
+        data: the images.
+        model: the model.
+        objective: the training objective.
+        optimizer: the optimizer.
+        epochs: number of training epochs.
+        batch_size: images per batch, of all processes together.
+        seed: seed of the initial weights, of shuffling and of noise.
+        device: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto` for the first available of `cuda`, `mps` and `cpu`.
+        threads: CPU threads. Part of the config because the order of floating-point sums depends on it.
+        bfloat16: multiply in bfloat16 and sum in float32; by default for convolutional networks on a CUDA GPU.
+        compiled: train networks compiled by `torch.compile`; false by default.
+        cuda_graph: record the training step as a CUDA graph and replay it; by default on a CUDA GPU unless `compiled`.
+        log_every: number of steps between recordings of the losses.
+        track_images: number of test images whose losses are recorded at the same steps; 0 for none.
+        picture_every: number of epochs between pictures of samples.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -112,6 +140,7 @@ class TrainConfig:
 
     @property
     def model_name(self) -> str:
+        """Family and network as the option `--model` names them, for example `vae-mlp`."""
         return f"{self.model.family}-{self.model.network}"
 
 
@@ -119,14 +148,27 @@ D = TypeVar("D", DataConfig, ModelConfig, ObjectiveConfig, OptimizerConfig, Trai
 
 
 def required(value: T | None, key: str) -> T:
-    """A value of a resolved config; `ConfigError` where it was left open."""
+    """Return `value`, the value of `key` in a resolved config.
+
+    Raises:
+        ConfigError: the value is None, because the config was not resolved.
+    """
     if value is None:
-        raise ConfigError(f"{key} is open: resolve() the config first")
+        raise ConfigError(f"{key} is not set; call resolve() on the config first")
     return value
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
-    """Fill what is open and check every value; raises `ConfigError` naming the key.
+    """Replace values that are not set by their defaults and validate every value.
+
+    The device `auto` is replaced by the one it stands for on this machine, so that names of runs do not depend on how
+    the device was chosen.
+
+    Returns:
+        The resolved config. Resolving it again returns an equal config.
+
+    Raises:
+        ConfigError: a value is invalid; the message names its key.
 
     Example:
         >>> resolve(TrainConfig(DataConfig("celeba"), ModelConfig("wae", "conv"))).epochs
@@ -134,7 +176,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     """
     family = validate_choice("model.family", config.model.family, MODELS)
     network = validate_choice("model.network", config.model.network, NETWORKS)
-    paper = setting_of(config.data.name)
+    paper = defaults_for(config.data.name)
     model = _filled(config.model, latent_size=paper.latent_size)
     model = _filled(model, hidden=HIDDEN) if network == "mlp" else _filled(model, width=1.0)
     objective = _filled(config.objective, reconstruction_weight=paper.reconstruction_weight[family])
@@ -145,21 +187,23 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if data.name not in FIXED_SIZE:
         data = _filled(data, size=PICTURE_SIZE, channels=3)
     config = dataclasses.replace(config, data=data, model=model, objective=objective, optimizer=optimizer)
+    config = dataclasses.replace(config, device=resolve_auto(config.device))
     on_gpu = config.device.startswith("cuda")
     config = _filled(config, epochs=paper.epochs[family])
     config = _filled(config, bfloat16=on_gpu and network == "conv", compiled=False)
-    if on_gpu:  # elsewhere it stays open, which leaves the names of runs as they are
+    if on_gpu:  # on other devices it stays None, because a value would change the digests of existing runs
         config = _filled(config, cuda_graph=not config.compiled)
     _check(config)
     return config
 
 
 def _filled(part: D, **values: Any) -> D:
-    """`part` with those of its fields that are None set to `values`."""
+    """Return `part` with `values` for those of its fields that are None."""
     return dataclasses.replace(part, **{key: v for key, v in values.items() if getattr(part, key) is None})
 
 
 def _check(config: TrainConfig) -> None:
+    """Raise `ConfigError` for the first invalid value of a resolved config."""
     try:
         make_loss(config.objective.loss, config.objective.a)
     except (ValueError, TypeError) as error:
@@ -167,17 +211,17 @@ def _check(config: TrainConfig) -> None:
     model, weight, rate = config.model, config.objective.reconstruction_weight, config.optimizer.learning_rate
     for key, given, network in (("hidden", model.hidden, "mlp"), ("width", model.width, "conv")):
         if given is not None and model.network != network:
-            raise ConfigError(f"model.{key} belongs to the network {network!r}; this is {model.network!r}")
+            raise ConfigError(f"model.{key} applies to model.network={network!r} only; this one is {model.network!r}")
     data = config.data
     if data.name in FIXED_SIZE and (data.size, data.channels) != (None, None):
-        raise ConfigError(f"data.size and data.channels belong to pictures; {data.name} has a size of its own")
+        raise ConfigError(f"data.size and data.channels cannot be set for {data.name}, whose images have a fixed size")
     on_gpu = config.device.startswith("cuda")
     rules: list[tuple[str, object, bool, str]] = [
         ("epochs", config.epochs, required(config.epochs, "epochs") >= 1, "at least 1"),
         ("batch_size", config.batch_size, config.batch_size >= 2, "at least 2"),
-        ("cuda_graph", config.cuda_graph, on_gpu or not config.cuda_graph, "false or open unless the device is cuda"),
+        ("cuda_graph", config.cuda_graph, on_gpu or not config.cuda_graph, "false or null unless the device is cuda"),
         ("cuda_graph", config.cuda_graph, not (config.cuda_graph and config.compiled), "false where compiled is true"),
-        ("threads", config.threads, 1 <= config.threads <= MOST_THREADS, f"from 1 to {MOST_THREADS}"),
+        ("threads", config.threads, 1 <= config.threads <= MAX_THREADS, f"from 1 to {MAX_THREADS}"),
         ("log_every", config.log_every, config.log_every >= 1, "at least 1"),
         ("track_images", config.track_images, config.track_images >= 0, "at least 0"),
         ("picture_every", config.picture_every, config.picture_every >= 1, "at least 1"),
@@ -187,17 +231,17 @@ def _check(config: TrainConfig) -> None:
             "data.size",
             data.size,
             len(data.size or (3,)) in (1, 2) and min(data.size or (3,)) >= 3,
-            "1 or 2 sizes of at least 3",
+            "one or two numbers of at least 3",
         ),
         ("data.channels", data.channels, data.channels in (None, 1, 3), "1 or 3"),
         ("model.latent_size", model.latent_size, required(model.latent_size, "latent_size") >= 1, "at least 1"),
-        ("model.hidden", model.hidden, all(h >= 1 for h in model.hidden or ()), "positive sizes"),
+        ("model.hidden", model.hidden, all(h >= 1 for h in model.hidden or ()), "positive numbers"),
         ("model.width", model.width, model.width is None or 0 < model.width < float("inf"), "positive and finite"),
         (
             "objective.reconstruction_weight",
             weight,
             weight is not None and 0 < weight < float("inf"),
-            "positive, finite",
+            "positive and finite",
         ),
         ("optimizer.learning_rate", rate, 0 < rate < float("inf"), "positive and finite"),
         ("optimizer.eps", config.optimizer.eps, config.optimizer.eps > 0, "positive"),

@@ -1,8 +1,8 @@
-"""A training step recorded once as a CUDA graph and replayed.
+"""CUDA graphs: record a training step once and replay it.
 
-On a GPU a step of a small network is limited by the host, which starts a hundred kernels one by one. Recorded, they are
-started together. Forward pass, backward pass and the optimizer's step are all in the graph; only the batch and the
-noise are put into place before each replay.
+On a GPU, a step of a small network is limited by the host, which launches about a hundred kernels one by one. A graph
+launches them together. It contains the forward pass, the backward pass and the optimizer's step; before each replay the
+batch and the noise are copied to the addresses that the recorded kernels read.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from ..data.batches import Batch
 from ..models.distributions import StaticNoise
 
 WARM_UP = 3
-"""Steps that are taken before one is recorded: libraries choose their algorithms and allocate in them."""
+"""Steps before the recording, in which libraries select algorithms and allocate memory."""
 
 Update = Callable[[Batch, torch.Generator | StaticNoise], object]
-"""One step of training with a batch and a source of noise."""
+"""A function that trains on one batch with a source of noise."""
 
 
 @contextmanager
 def on_own_stream() -> Iterator[None]:
-    """Work on a stream that can be recorded, which the default one cannot; both wait for each other at the ends."""
+    """Run the `with` block on a new CUDA stream, because the default stream cannot be recorded.
+
+    The new stream waits for the previous one at the start, and the previous one for it at the end.
+    """
     before = torch.cuda.current_stream()
     own = torch.cuda.Stream()
     own.wait_stream(before)
@@ -36,7 +39,7 @@ def on_own_stream() -> Iterator[None]:
 
 
 def make_capturable(optimizer: torch.optim.Optimizer) -> None:
-    """Have an optimizer keep its learning rates in tensors on the GPU, where a recorded step reads them."""
+    """Move the learning rates of `optimizer` into tensors on the GPU, which a recorded step reads at each replay."""
     for group in optimizer.param_groups:
         group["capturable"] = True
         if not isinstance(group["lr"], Tensor):
@@ -44,21 +47,25 @@ def make_capturable(optimizer: torch.optim.Optimizer) -> None:
 
 
 def record(graph: torch.cuda.CUDAGraph, step: Callable[[], object]) -> None:
-    """Have `graph` hold what `step` starts on the current stream; nothing of it is carried out."""
-    # other threads of this process may use the GPU meanwhile
+    """Record into `graph` the kernels that `step` launches on the current stream, without running them."""
+    # "thread_local": other threads of this process may use the GPU during the recording.
     with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
         step()
 
 
 class GraphedUpdate:
-    """A step that is taken as it is at first, then recorded, then replayed; all on the current stream.
+    """A training step that runs `WARM_UP` times directly, is then recorded, and is replayed from then on.
 
-    The parameters, their gradients and the optimizer's state stay where they are, so recorded steps and others can
-    take turns. A batch of another shape than the recorded one is trained on without the graph.
+    Parameters, gradients and the optimizer's state keep their addresses, so replayed and direct steps can alternate.
+    A batch whose shape differs from the first one's is trained on directly. All work is on the current stream.
 
     Args:
-        update: one step. Of random numbers it may use the given source only, and it must not wait for the GPU.
-        optimizer: that `update` uses; see `make_capturable`.
+        update: trains on one batch. It must draw random numbers from the given source only and must not synchronize
+            with the GPU.
+        optimizer: the one that `update` steps; it is changed by `make_capturable`.
+
+    Raises:
+        TrainingError: when called, if the step cannot be recorded.
 
     Reference: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
@@ -66,7 +73,7 @@ class GraphedUpdate:
     def __init__(self, update: Update, optimizer: torch.optim.Optimizer) -> None:
         self._update, self._optimizer = update, optimizer
         self._noise = StaticNoise()
-        self._taken = 0
+        self._warm_up_steps = 0
         self._shape: torch.Size | None = None
         self._batch: Batch | None = None
         self._graph = torch.cuda.CUDAGraph()
@@ -79,9 +86,9 @@ class GraphedUpdate:
             self._update(batch, generator)
             return
         self._noise.refill(generator)
-        if self._taken < WARM_UP:
+        if self._warm_up_steps < WARM_UP:
             self._update(batch, self._noise)
-            self._taken += 1
+            self._warm_up_steps += 1
             return
         if self._batch is None:
             self._record(batch)
@@ -93,7 +100,7 @@ class GraphedUpdate:
 
     def _record(self, batch: Batch) -> None:
         self._batch = Batch(batch.images.clone(), None if batch.labels is None else batch.labels.clone())
-        self._optimizer.zero_grad(set_to_none=True)  # gradients have to be allocated within the graph
+        self._optimizer.zero_grad(set_to_none=True)  # so that the graph's own memory holds the gradients
         self._noise.rewind()
         static = self._batch
         try:

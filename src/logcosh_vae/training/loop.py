@@ -1,4 +1,8 @@
-"""`fit`: the one training loop, for autoencoders, feature classifiers and restoration networks."""
+"""The training loop, `fit`, which autoencoders, feature classifiers and restoration networks share.
+
+The module also defines the interface of a training step (`Step`), the learning-rate schedule, the seeded generators
+and the reports that callbacks receive.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +25,15 @@ from .cuda_graph import GraphedUpdate, on_own_stream
 from .objective import Losses
 
 Step = Callable[[Batch, Any, bool], Losses]
-"""`step(batch, generator, compute_loss)`: run the model on a batch and add the gradient of its loss to the weights'.
+"""`step(batch, generator, compute_loss)` runs the model on a batch and accumulates gradients in its parameters.
 
-It returns the detached losses, `loss` among them. Without `compute_loss` it may return nothing, and leave out whatever
-the gradient does not need. The generator is on the CPU; a step that `fit` may record as a CUDA graph is given a
-`StaticNoise` in its place."""
+It returns detached losses by name, including `loss`. Without `compute_loss` it may return an empty dict and skip
+everything that the gradient does not need. The generator is on the CPU; a step that is recorded as a CUDA graph gets a
+`StaticNoise` instead."""
 
 
 class Position(NamedTuple):
-    """Where training stands: `step` of `steps` in `epoch` of `epochs`, counted from 1."""
+    """Progress of a training run: `step` of `steps` in `epoch` of `epochs`, both counted from 1."""
 
     epoch: int
     epochs: int
@@ -38,13 +42,13 @@ class Position(NamedTuple):
 
     @property
     def fraction(self) -> float:
-        """The fraction of all steps that is done, in (0, 1]."""
+        """Fraction of all steps that are done, in (0, 1]."""
         return (self.epoch - 1 + self.step / self.steps) / self.epochs
 
 
 @dataclass
 class EpochReport:
-    """What one epoch leaves: means of the losses over its logged steps, and the seconds spent in its steps."""
+    """Results of one epoch: the mean of each loss over the logged steps, and the seconds spent in training steps."""
 
     epoch: int
     losses: dict[str, float]
@@ -52,20 +56,20 @@ class EpochReport:
 
 
 def constant(fraction: float) -> float:  # noqa: ARG001 - a schedule's signature
-    """The same learning rate throughout."""
+    """A schedule with a constant learning rate: 1 for every fraction of training."""
     return 1.0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train and in which order: all that `fit` needs besides the model, the data and the optimizer.
+    """Length, seed, logging interval and learning rate of a training run.
 
     Attributes:
-        epochs: the last epoch to reach.
-        steps: steps in one epoch.
-        seed: decides shuffling and noise. Each epoch has its own generators, so a resumed run needs no generator state.
-        log_every: the losses are evaluated and logged every so many steps.
-        learning_rate: factor on the optimizer's rate as a function of the fraction of training done, 0 to 1.
+        epochs: number of the last epoch.
+        steps: steps per epoch.
+        seed: seed of shuffling and noise. Each epoch has its own generators, so resuming needs no generator state.
+        log_every: number of steps between evaluations of the losses.
+        learning_rate: maps the fraction of training done, in (0, 1], to a factor on the optimizer's learning rates.
     """
 
     epochs: int
@@ -76,7 +80,7 @@ class Schedule:
 
 
 def make_generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    """A CPU generator of its own for each purpose and epoch; any two are independent.
+    """Return a CPU generator whose state depends on seed, purpose and epoch; different arguments are independent.
 
     Example:
         >>> first, again = make_generator(0, "noise"), make_generator(0, "noise")
@@ -88,7 +92,7 @@ def make_generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 
 
 def use_threads(threads: int) -> None:
-    """Set the number of threads, and flush denormals: Adam's averages of dead units decay into them."""
+    """Set the number of threads and flush denormals, because Adam's averages of dead units decay into that range."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
 
@@ -100,7 +104,7 @@ def update(
     generator: torch.Generator | StaticNoise,
     compute_loss: bool = False,
 ) -> Losses:
-    """One step of training: gradients, then the optimizer. Returns what `step` returned."""
+    """Compute the gradients of one batch and step the optimizer; returns the result of `step`."""
     optimizer.zero_grad(set_to_none=True)
     losses = step(batch, generator, compute_loss)
     optimizer.step()
@@ -119,19 +123,19 @@ def fit(
     on_epoch: Callable[[EpochReport], None] = lambda _: None,
     cuda_graph: bool = False,
 ) -> None:
-    """Train `model` in place from `first_epoch` to `schedule.epochs`.
+    """Train `model` in place, from `first_epoch` to `schedule.epochs`.
 
     Args:
-        model: put in training mode at the start of each epoch.
-        step: see `Step`.
-        batches: gives one epoch's batches in the order drawn from the generator.
-        optimizer: over the model's parameters.
-        schedule: see `Schedule`.
-        first_epoch: counted from 1; one more than the epochs done so far.
-        on_step: called after each logged step and at the end of an epoch.
-        on_epoch: called after each epoch; the place for validation, pictures and saving.
-        cuda_graph: record the steps between the logged ones once and replay them (`GraphedUpdate`); for a model on a
-            GPU whose step draws its noise from the given source only.
+        model: set to training mode at the start of each epoch.
+        step: computes losses and gradients; see `Step`.
+        batches: yields the batches of one epoch, in an order drawn from the generator it is given.
+        optimizer: optimizer over the model's parameters.
+        schedule: length, seed, logging interval and learning rate.
+        first_epoch: number of the first epoch, counted from 1.
+        on_step: called after each logged step; the last step of an epoch is always logged.
+        on_epoch: called after each epoch; validation, pictures and saving belong here.
+        cuda_graph: record the steps that are not logged as a CUDA graph and replay it (`GraphedUpdate`). The model must
+            be on a GPU, and `step` must draw noise from the given source only.
 
     Raises:
         TrainingError: a logged loss is not finite, or the step cannot be recorded.
@@ -159,7 +163,7 @@ def fit(
 
 
 class _Rates:
-    """The learning rates of an optimizer, scaled by one factor."""
+    """Scales all learning rates of an optimizer by a common factor."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._groups = optimizer.param_groups
@@ -167,7 +171,7 @@ class _Rates:
         self._factor = 1.0
 
     def scale(self, factor: float) -> None:
-        """Set every rate to `factor` times its base; a tensor changes in place, where a recorded step reads it."""
+        """Set every rate to `factor` times its initial value, in place where it is a tensor that a CUDA graph reads."""
         if factor == self._factor:
             return
         self._factor = factor
@@ -186,16 +190,22 @@ class _Means:
         self._count = 0
 
     def add(self, losses: Losses, position: Position) -> None:
-        """Add the losses of one step; a `TrainingError` where one is not finite."""
+        """Add the losses of one step.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
         values = {name: float(value) for name, value in losses.items()}
         if not all(math.isfinite(value) for value in values.values()):
             shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
             raise TrainingError(
-                f"epoch {position.epoch}, step {position.step}: {shown}; lower the learning rate or check the images"
+                f"training diverged in epoch {position.epoch}, step {position.step}: {shown}; "
+                "lower the learning rate or check the images"
             )
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
 
     def values(self) -> dict[str, float]:
+        """Return the mean of each loss."""
         return {name: value / self._count for name, value in self._sums.items()}

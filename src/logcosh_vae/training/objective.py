@@ -1,4 +1,4 @@
-"""The training objective (paper, Eq. 8), the only place that reduces and weighs losses.
+"""The training objective (paper, Eq. 8). Losses are reduced and weighted here and nowhere else.
 
 `L = lambda * sum_i loss(x_hat_i - x_i) + D`, averaged over the batch; `D` is the KL divergence of a VAE's posterior or
 the MMD of a WAE's codes.
@@ -17,16 +17,16 @@ from ..models.autoencoder import AutoencoderOutput
 from ..models.distributions import MMD_SCALES, NoiseSource, mmd, standard_normal
 
 Losses = dict[str, Tensor]
-"""Named scalars; `loss` is the one that training minimises."""
+"""Scalar losses by name; training minimises the one called `loss`."""
 
 
 def per_image(values: Tensor) -> Tensor:
-    """Sum over the pixels of each image and average over the batch: `(N, C, H, W)` to a scalar."""
+    """Sum `values`, `(N, C, H, W)`, over the pixels of each image and average over the batch; returns a scalar."""
     return values.sum() / values.shape[0]
 
 
 def detached(losses: Losses) -> Losses:
-    """The values alone, without their graphs."""
+    """Return the losses without their autograd graphs."""
     return {name: value.detach() for name, value in losses.items()}
 
 
@@ -37,7 +37,7 @@ class Objective:
     Args:
         loss: elementwise reconstruction loss, from `make_loss`.
         reconstruction_weight: `lambda` of Eq. 8; 1 for a VAE.
-        mmd_scales: kernel scales, used where the encoder is deterministic.
+        mmd_scales: scales of the MMD's kernels, used when the encoder is deterministic (WAE).
     """
 
     loss: Loss
@@ -45,17 +45,21 @@ class Objective:
     mmd_scales: tuple[float, ...] = MMD_SCALES
 
     def divergence(self, output: AutoencoderOutput, generator: NoiseSource = None) -> tuple[str, Tensor]:
-        """`("kl", mean KL over the batch)` with a posterior, else `("mmd", MMD to a fresh prior sample)`."""
+        """Return name and value of the latent divergence, a scalar.
+
+        It is `"kl"`, averaged over the batch, if `output` has a posterior. Otherwise it is `"mmd"`, the MMD between the
+        codes and a sample of the prior that is drawn with `generator`.
+        """
         if output.posterior is not None:
             return "kl", output.posterior.kl().mean()
         prior = standard_normal(output.z.shape, like=output.z, generator=generator)
         return "mmd", mmd(output.z, prior, self.mmd_scales)
 
     def __call__(self, output: AutoencoderOutput, target: Tensor, generator: NoiseSource = None) -> Losses:
-        """Every loss by name, each a mean over the batch.
+        """Compute all losses, averaged over the batch.
 
         Args:
-            output: what the model's forward pass returned.
+            output: the result of the model's forward pass on `target`.
             target: `(N, C, H, W)` in [0, 1].
             generator: draws the prior sample of the MMD.
 
@@ -77,18 +81,20 @@ class Objective:
     def backward(
         self, output: AutoencoderOutput, target: Tensor, generator: NoiseSource = None, *, compute_loss: bool = True
     ) -> Losses:
-        """Add the gradient of the objective to that of every weight.
+        """Accumulate the gradient of the objective in the `grad` of every parameter.
 
-        Training needs the gradient at every step but the value only where it is logged. Without `compute_loss` the
-        backward pass starts from the gradients in `x_hat` and in the posterior's parameters, which have closed forms,
-        and neither the loss nor the KL divergence is evaluated (paper, Sec. 3.2). The gradient is the same.
+        Training needs the gradient at every step, but the value only at logged steps. Without `compute_loss`, the
+        backward pass starts from the gradients with respect to `x_hat` and the posterior's parameters, which have
+        closed forms; the loss and the KL divergence are not evaluated (paper, Sec. 3.2). The gradient is the same.
 
         Args:
-            output, target, generator: as in a call.
-            compute_loss: evaluate the losses, too.
+            output: as for `__call__`.
+            target: as for `__call__`.
+            generator: as for `__call__`.
+            compute_loss: whether to evaluate the losses as well.
 
         Returns:
-            The losses of a call, without their graphs; nothing where they were not evaluated.
+            The detached losses that `__call__` returns, or an empty dict without `compute_loss`.
 
         Example:
             >>> from logcosh_vae import VAE
@@ -113,7 +119,9 @@ class Objective:
 
 
 def _backward(outputs: Sequence[Tensor], output_grads: Sequence[Tensor | None]) -> None:
-    """`torch.autograd.backward` from those outputs that depend on a weight: a frozen encoder's do not."""
+    """Call `torch.autograd.backward`, skipping outputs that depend on no trainable parameter (a frozen encoder's)."""
     pairs = list(zip(outputs, output_grads, strict=True))
-    wanted = [pair for pair in pairs if pair[0].requires_grad] or pairs[:1]  # where none does, torch says so
-    torch.autograd.backward([output for output, _ in wanted], [grad for _, grad in wanted])
+    differentiable = [pair for pair in pairs if pair[0].requires_grad] or pairs[
+        :1
+    ]  # if none is, torch raises the error
+    torch.autograd.backward([output for output, _ in differentiable], [grad for _, grad in differentiable])

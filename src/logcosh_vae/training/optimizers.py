@@ -1,4 +1,4 @@
-"""Muon for the kernels inside a network and Adam for the rest of it, as one optimizer."""
+"""An optimizer for restoration networks: Muon for the inner convolution kernels, Adam for all other parameters."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ import torch
 from torch import Tensor, nn
 
 MOMENTUM = 0.95
+"""Of Muon, with Nesterov's correction."""
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""`a`, `b` and `c` of the quintic Newton-Schulz iteration (Jordan et al. 2024)."""
+
 ITERATIONS = 5
-"""Of the quintic Newton-Schulz iteration (Jordan et al. 2024)."""
+"""Newton-Schulz iterations per step."""
 
 
 @torch.no_grad()
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About the nearest matrix whose rows (or columns, if they are fewer) are orthonormal.
+    """Approximate the nearest matrix with orthonormal rows (or columns, if there are fewer columns than rows).
 
-    Each iteration is `X <- (a + b G + c G^2) X` with `G = X X^T`. All its factors are polynomials of the first `G`, so
-    they are multiplied as small squares, and `X` is touched twice instead of ten times. It is done in float32:
-    processors without bfloat16 arithmetic take a third of a training step for it in that.
+    Each Newton-Schulz iteration is `X <- (a + b G + c G^2) X` with `G = X X^T`. All factors are polynomials of the
+    first `G`, so this multiplies the small square factors first and reads `X` twice instead of ten times. It computes
+    in float32, because bfloat16 takes a third of a training step on CPUs without bfloat16 arithmetic.
 
     Args:
-        matrix: `(m, n)`, not zero, floating point.
+        matrix: `(m, n)`, floating point, not all zeros.
 
     Returns:
-        `(m, n)`, singular values between 0.6 and 1.3, save those that were below a thousandth of the largest.
+        `(m, n)`. Its singular values are between 0.6 and 1.3, except those that were below a thousandth of the largest.
 
     Example:
         >>> wide = torch.randn(4, 16)
@@ -48,15 +52,16 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 class MuonWithAdam(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) moves kernels along their momentum made orthogonal; Adam moves all else.
+    """Muon (Jordan et al. 2024) for convolution kernels and Adam for all other parameters.
 
-    A kernel is taken as a matrix with a row an output.
+    Muon updates a parameter by its orthogonalised momentum. Kernels are flattened to matrices with one row per output
+    channel.
 
     Args:
-        kernels: of convolutions, `(out, in, height, width)`.
-        others: biases, and the kernels of the first and of the last convolution.
-        muon_rate: learning rate for the kernels.
-        adam_rate: learning rate for the others.
+        kernels: kernels of convolutions, `(out, in, height, width)`.
+        others: biases, and the kernels of the first and the last convolution.
+        muon_rate: learning rate for `kernels`.
+        adam_rate: learning rate for `others`.
 
     Example:
         >>> inside, outside = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 1, 1)
@@ -75,21 +80,25 @@ class MuonWithAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move all parameters by their gradients; there is no closure."""
+        """Update all parameters that have a gradient.
+
+        Raises:
+            ValueError: `closure` is not None; closures are not supported.
+        """
         if closure is not None:
-            raise ValueError("a closure is not supported")
+            raise ValueError("MuonWithAdam.step does not support a closure; compute the gradients before calling it")
         rate, self.adam.param_groups[0]["lr"] = (group["lr"] for group in self.param_groups)
         for kernel, momentum in zip(self.kernels, self.momenta, strict=True):
             if kernel.grad is None:
                 continue
             momentum.lerp_(kernel.grad, 1.0 - MOMENTUM)
-            ahead = kernel.grad.lerp(momentum, MOMENTUM).flatten(1)  # Nesterov's
-            rows, columns = ahead.shape
-            kernel.add_(orthogonalised(ahead).view_as(kernel), alpha=-rate * max(1.0, rows / columns) ** 0.5)
+            nesterov = kernel.grad.lerp(momentum, MOMENTUM).flatten(1)
+            rows, columns = nesterov.shape
+            kernel.add_(orthogonalised(nesterov).view_as(kernel), alpha=-rate * max(1.0, rows / columns) ** 0.5)
         self.adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Momenta, Adam's state, and both learning rates."""
+        """Return the momenta, Adam's state and both learning rates."""
         return {
             "momenta": self.momenta,
             "adam": self.adam.state_dict(),
@@ -97,7 +106,7 @@ class MuonWithAdam(torch.optim.Optimizer):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what `state_dict` gave."""
+        """Load a state that `state_dict` returned for an optimizer over the same parameters."""
         for momentum, value in zip(self.momenta, state_dict["momenta"], strict=True):
             momentum.copy_(value)
         self.adam.load_state_dict(state_dict["adam"])

@@ -1,13 +1,13 @@
-"""Run folders: what a training run leaves, and how it is resumed and loaded.
+"""Run folders: the files of a training run, and how to resume and load it.
 
-config.json           the resolved config, fingerprints of the images, versions; written before the first step
+config.json           resolved config, fingerprints of the images, versions; written before the first step
 environment.json      machine, versions, commit
-metrics.jsonl         one line an epoch: every term of the objective, training and validation, seconds; and at the
-                      logged steps, for a few test images
-samples/              a picture every few epochs
-state.pt              what `--resume` needs: a finished epoch, weights, optimizer
-weights.safetensors   the final weights; a run is finished when it is there
-progress.json         how far the run is, for whoever watches
+metrics.jsonl         one record per epoch: losses in training and validation, seconds, and the losses of a few test
+                      images at the logged steps
+samples/              pictures of samples, every few epochs
+state.pt              number of a finished epoch, weights and optimizer state, for `--resume`
+weights.safetensors   final weights; the run is finished when this file exists
+progress.json         current epoch and step
 """
 
 from __future__ import annotations
@@ -34,27 +34,26 @@ from ..base.files import TEMPORARY_PREFIX, atomic_write, one_line, parse_json, r
 from ..base.records import write_record
 from .loop import Position
 
-MADE_OF_WEIGHTS = (
+DERIVED_FILES = (
     "weights.safetensors",
     "evaluation.json",
     "samples.png",
     "reconstructions.png",
     "interpolation.png",
 )
-"""Files of a finished run."""
-
+"""Files that hold the final weights or were computed from them."""
 
 STATE_SECONDS = 5.0
-"""At most so much training is lost when a run is killed, beside the epoch that it was in."""
+"""Minimum interval between states in seconds: the most that a killed run loses besides its current epoch."""
 
 
 class RunFolder:
-    """A run folder on disk. Open one with `create` (to train) or directly (to read)."""
+    """A run folder on disk. Use `create` to train in it, and the constructor to read it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._shown = 0.0
-        self._saved = -STATE_SECONDS  # the first epoch's state is written
+        self._progress_time = 0.0
+        self._state_time = -STATE_SECONDS  # so that the state of the first epoch is written
 
     @classmethod
     def create(
@@ -67,28 +66,28 @@ class RunFolder:
         renamed: Mapping[str, str] = MappingProxyType({}),
         advice: str = "",
     ) -> RunFolder:
-        """Start a run, or go on with it.
+        """Create the folder of a new run, or check that an existing one holds the same run; writes the config.
 
         Args:
-            path: a folder that is missing or empty, unless `resume`.
-            config: plain JSON values that decide the run.
-            resume: go on if a run of the same config stands there.
-            may_grow: the dotted key of a number that may be larger than it was.
-            renamed: former dotted keys with their present names, for folders that were made before.
-            advice: for one whose config differs, beside choosing another folder.
+            path: the folder; it must not exist or be empty, unless `resume`.
+            config: everything that determines the run, as JSON values.
+            resume: accept a folder that holds a run with the same config.
+            may_grow: dotted key of a number that may be larger than in the existing config.
+            renamed: maps former dotted keys to present ones, for folders written by earlier versions.
+            advice: appended to the error about a different config.
 
         Raises:
-            RunError: a run stands there and `resume` is false, or its config differs.
+            RunError: the folder holds a run and `resume` is false, a run with another config, or other files.
         """
         folder = cls(path)
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; choose another --out")
         if folder.config_path.exists():
             if not resume:
-                raise RunError(f"{path} already holds a run; add --resume to go on, or choose another --out")
+                raise RunError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
             folder._check_same(config, may_grow, renamed, advice)
         elif path.exists() and any(path.iterdir()):
-            raise RunError(f"{path} is not empty and holds no run; choose another --out")
+            raise RunError(f"{path} is not empty and does not hold a run; choose another --out")
         write_json(folder.config_path, config)
         write_record(describe(), path / "environment.json")
         return folder
@@ -106,149 +105,183 @@ class RunFolder:
         return self.path / "state.pt"
 
     def config(self) -> dict[str, Any]:
-        """The run's config; a `RunError` where there is none."""
+        """Read the content of `config.json`.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
         if not self.config_path.is_file():
-            raise RunError(f"{self.path} is no run folder: it has no config.json")
+            raise RunError(f"{self.path} is not a run folder: it has no config.json")
         try:
             config = read_json(self.config_path)
         except ValueError as error:
             raise RunError(str(error)) from None
         if not isinstance(config, dict):
-            raise RunError(f"{self.config_path} must hold an object")
+            raise RunError(f"{self.config_path} is damaged: it must contain a JSON object")
         return config
 
     def _check_same(
         self, config: Mapping[str, Any], may_grow: str | None, renamed: Mapping[str, str], advice: str
     ) -> None:
-        there = {renamed.get(key, key): value for key, value in _flat(self.config()).items()}
-        here = _flat(config)
-        changed = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
-        if may_grow in changed and here[may_grow] > there[may_grow]:
+        saved = {renamed.get(key, key): value for key, value in _flatten(self.config()).items()}
+        current = _flatten(config)
+        changed = sorted(key for key in saved.keys() | current.keys() if saved.get(key) != current.get(key))
+        if may_grow in changed and current[may_grow] > saved[may_grow]:
             changed.remove(may_grow)
         if changed:
             key = changed[0]
             raise RunError(
-                f"{self.path} holds a run with another {key} ({there.get(key)}, now {here.get(key)}); "
+                f"{self.path} holds a run with another {key} ({saved.get(key)}, now {current.get(key)}); "
                 f"choose another --out{advice}"
             )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep the folder to this process; a `RunError` when another one is training in it."""
+        """Lock the folder against other processes and delete temporary files that a killed run left.
+
+        Raises:
+            RunError: another process is training in the folder.
+        """
         try:
             lock = FileLock(self.path / ".lock", timeout=0).acquire()
         except Timeout:
-            raise RunError(f"{self.path}: another process is training this run") from None
+            raise RunError(
+                f"{self.path}: another process is training this run; wait for it or choose another --out"
+            ) from None
         with lock:
-            for left_over in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
-                left_over.unlink()
+            for temporary in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
+                temporary.unlink()
             yield
 
     def is_finished(self, epochs: int) -> bool:
-        """Whether the final weights are there, of at least `epochs` epochs."""
+        """Whether the folder has final weights that were trained for at least `epochs` epochs."""
         return self.weights_path.is_file() and len(self.metrics()) >= epochs
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One record an epoch, in order."""
+        """Read the records of `metrics.jsonl`, one per epoch, in order.
+
+        Raises:
+            RunError: the file is damaged.
+        """
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return []
         try:
             records = [parse_json(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line]
-            return [_with_present_names(record) for record in records]
+            return [_rename_former_keys(record) for record in records]
         except DamagedJsonError as error:
             raise RunError(f"{error}; delete {self.path} to train it again") from None
 
     def add_epoch(
         self, record: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, *, last: bool = True
     ) -> None:
-        """Write an epoch's record and the state after it; a resumed run goes on from the state.
+        """Append the record of an epoch, and write the state from which the run can be resumed.
 
-        Epochs of less than `STATE_SECONDS` share a state, save the last one: on a GPU a large model's takes as long to
-        write as an epoch to train.
+        The state is not written if the previous one is less than `STATE_SECONDS` old, unless `last`. On a GPU, writing
+        the state of a large model can take as long as training an epoch.
+
+        Args:
+            record: JSON values with the key `epoch`; replaces records of the same and later epochs.
+            model: model after the epoch.
+            optimizer: optimizer after the epoch.
+            last: whether this is the last epoch of the run.
+
+        Raises:
+            RunError: the state cannot be written.
         """
         records = [r for r in self.metrics() if r["epoch"] < record["epoch"]]
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in [*records, dict(record)]))
-        if not last and time.monotonic() - self._saved < STATE_SECONDS:
+        if not last and time.monotonic() - self._state_time < STATE_SECONDS:
             return
         state = {
             "epoch": record["epoch"],
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        with self._writing(self.state_path) as aside:
-            torch.save(state, aside)
-        self._saved = time.monotonic()
+        with self._writing(self.state_path) as temporary:
+            torch.save(state, temporary)
+        self._state_time = time.monotonic()
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[Path]:
-        """`atomic_write`, with one line where that fails: libraries say little of a full disk."""
+        """`atomic_write` with a one-line `RunError`, because libraries report a full disk in unclear ways."""
         try:
-            with atomic_write(path) as aside:
-                yield aside
+            with atomic_write(path) as temporary:
+                yield temporary
         except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-            raise RunError(f"{path} cannot be written ({one_line(error)}); is there space?") from error
+            raise RunError(f"{path} cannot be written ({one_line(error)}); check the free disk space") from error
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Load the state after the last finished epoch; the number of that epoch, 0 when there is none."""
+    def load_state(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the last saved state into `model` and `optimizer`.
+
+        Returns:
+            The number of the epoch after which the state was saved; 0 if the folder has no state.
+
+        Raises:
+            RunError: the state is damaged or belongs to another network.
+        """
         if not self.state_path.is_file():
             return 0
         try:
             with zipfile.ZipFile(self.state_path) as archive:
-                if archive.testzip() is not None:  # torch does not compare the checksums
+                if archive.testzip() is not None:  # torch.load does not verify checksums
                     raise ValueError("a checksum is wrong")
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of formats that are then refused
+                warnings.simplefilter("ignore")  # about legacy formats, which weights_only rejects anyway
                 state = torch.load(self.state_path, weights_only=True)
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             return int(state["epoch"])
         except Exception as error:
             raise RunError(
-                f"{self.state_path} is damaged, or no state of this run; delete it to start the run again"
+                f"{self.state_path} is damaged or does not belong to this run; delete it to train from the first epoch"
             ) from error
 
-    def reopen(self) -> None:
-        """Take away what was made of the weights that training goes on from: it would stand beside other weights."""
-        for name in MADE_OF_WEIGHTS:
+    def remove_outdated(self) -> None:
+        """Delete the final weights and everything computed from them, because continued training outdates them."""
+        for name in DERIVED_FILES:
             (self.path / name).unlink(missing_ok=True)
 
-    def finish(self, model: nn.Module) -> None:
-        """Write the final weights."""
+    def save_weights(self, model: nn.Module) -> None:
+        """Write the final weights, with their digest in the metadata; this marks the run as finished."""
         tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-        with self._writing(self.weights_path) as aside:
-            safetensors.torch.save_file(tensors, aside, {"digest": digest_of(tensors)})
+        with self._writing(self.weights_path) as temporary:
+            safetensors.torch.save_file(tensors, temporary, {"digest": digest_of(tensors)})
 
     def load_weights(self, model: nn.Module) -> None:
-        """Load the final weights into `model`; a `RunError` if they are missing or do not fit."""
+        """Load the final weights into `model`.
+
+        Raises:
+            RunError: the weights are missing, damaged, or do not fit the model.
+        """
         if not self.weights_path.is_file():
-            raise RunError(f"{self.path} has no final weights: training has not finished; go on with --resume")
+            raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")
         try:
             with safetensors.safe_open(self.weights_path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-                noted = (file.metadata() or {}).get("digest")
-            if noted not in (None, digest_of(tensors)):  # older runs noted none
-                raise ValueError("its checksum is wrong; delete it and train on with --resume")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+                expected = (file.metadata() or {}).get("digest")
+            if expected not in (None, digest_of(tensors)):  # runs of early versions have no digest
+                raise ValueError("wrong checksum; delete the file and continue training with --resume")
             model.load_state_dict(tensors)
         except Exception as error:
             raise RunError(f"{self.weights_path} cannot be loaded: {one_line(error)}") from error
 
-    def show_progress(self, position: Position) -> None:
-        """Leave a note of how far the run is, at most one a second."""
+    def write_progress(self, position: Position) -> None:
+        """Write the position to `progress.json`, at most once per second and at the end."""
         now = time.monotonic()
-        if now - self._shown >= 1.0 or position.fraction >= 1.0:
-            self._shown = now
+        if now - self._progress_time >= 1.0 or position.fraction >= 1.0:
+            self._progress_time = now
             write_json(self.path / "progress.json", position._asdict())
 
     def progress(self) -> Position | None:
-        """The last note of `show_progress`."""
+        """Read the last position that `write_progress` wrote; None if there is none."""
         with suppress(OSError, ValueError, TypeError):
             return Position(**read_json(self.path / "progress.json"))
         return None
 
 
-def _with_present_names(record: dict[str, Any]) -> dict[str, Any]:
-    """A record of an epoch; older runs called the loss `objective`."""
+def _rename_former_keys(record: dict[str, Any]) -> dict[str, Any]:
+    """Rename `objective` to `loss` in an epoch's record; version 0.1 used the former name."""
     for losses in (record.get("train"), record.get("validation"), *record.get("tracked", ())):
         if isinstance(losses, dict) and "objective" in losses:
             losses["loss"] = losses.pop("objective")
@@ -256,7 +289,7 @@ def _with_present_names(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of named tensors on the CPU: names, types, shapes and values."""
+    """Return the SHA-256 (hexadecimal) of named CPU tensors: their names, types, shapes and values."""
     content = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -264,11 +297,12 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     return content.hexdigest()
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings into one dict with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

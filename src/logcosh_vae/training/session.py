@@ -1,4 +1,8 @@
-"""A training session in a run folder: start or resume, train, validate, save; for every kind of network."""
+"""Run a training session in a run folder: start or resume, train, validate and save.
+
+`run_training` does this for every kind of network. A caller describes the run with a `RunPlan` and supplies a function
+that builds its `TrainingSetup`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from .run_folder import RunFolder
 
 @contextmanager
 def on_threads(threads: int) -> Iterator[None]:
-    """Compute on `threads` threads with denormals flushed, and restore the caller's settings afterwards."""
+    """Use `threads` threads and flush denormals in the `with` block; restores the previous settings afterwards."""
     before, flushed = torch.get_num_threads(), float(torch.tensor(1e-39).mul(1.0)) == 0.0
     use_threads(threads)
     try:
@@ -31,7 +35,7 @@ def on_threads(threads: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Functions that are told how a training goes: per logged step, per epoch, and with messages to the user."""
+    """Functions that are called per logged step, per epoch (with its record), and for messages to the user."""
 
     on_step: Callable[[Position], None] = lambda _: None
     on_epoch: Callable[[dict[str, Any]], None] = lambda _: None
@@ -40,16 +44,16 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is, before anything is built: it decides whether an existing folder is the same run.
+    """Identity of a run, known before the model is built; decides whether an existing folder holds the same run.
 
     Attributes:
         path: the run folder.
-        config: plain JSON values that decide the weights, as `config.json` holds them.
-        epochs: the last epoch to reach.
-        threads: threads to compute on.
-        may_grow: dotted key of a number that may be larger than in the folder's config, as epochs may.
-        renamed: former dotted keys of the config with their present names, so that older folders can be resumed.
-        advice: what to do about a folder with another config, beside choosing another one.
+        config: everything that determines the weights, as JSON values; the content of `config.json`.
+        epochs: number of the last epoch.
+        threads: number of threads to train with.
+        may_grow: dotted key of a number that may be larger than in an existing folder, such as the epochs.
+        renamed: maps former dotted keys of the config to present ones, so that older folders can be resumed.
+        advice: appended to the error about a folder with a different config; an alternative to choosing another folder.
     """
 
     path: Path
@@ -66,13 +70,15 @@ class TrainingSetup:
     """Everything that a session trains with.
 
     Attributes:
-        model: fresh, on its device.
-        optimizer: over the model's parameters.
-        step, batches, schedule: see `fit`.
-        validate: measures the model as it stands, by name.
-        track: a few quick measures, taken at every logged step, for curves finer than epochs; or None.
-        draw: writes a picture of the model as it stands to a path; or None.
-        draw_every: epochs between pictures; the first and the last epoch always have one.
+        model: model with initial weights, on its device.
+        optimizer: optimizer over the model's parameters.
+        step: see `fit`.
+        batches: see `fit`.
+        schedule: see `fit`.
+        validate: returns validation metrics of the current model by name; called after each epoch.
+        track: returns a few inexpensive metrics; called at every logged step. None for none.
+        draw: writes a picture of the current model to a path. None for none.
+        draw_every: number of epochs between pictures; the first and the last epoch always have one.
         cuda_graph: see `fit`.
     """
 
@@ -96,17 +102,20 @@ def run_training(
     callbacks: Callbacks | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> RunFolder:
-    """Train in the plan's folder, from where it stands to the last epoch.
+    """Train in the plan's folder, from the last saved epoch to the last epoch of the plan.
 
     Args:
-        plan: see `RunPlan`.
-        make_setup: builds model, optimizer and data; not called for a run that is finished.
-        resume: continue a run of the same config that is already there.
-        callbacks: told of steps, epochs and messages.
-        processes: of several, the main one validates, draws and writes.
+        plan: identity and length of the run.
+        make_setup: builds model, optimizer and data; not called if the run is already finished.
+        resume: continue an existing run with the same config.
+        callbacks: called per logged step, per epoch and for messages.
+        processes: with several processes, only the main one validates, draws and writes.
+
+    Returns:
+        The run folder, with the final weights.
 
     Raises:
-        RunError: the folder is in use, holds something else, or its state cannot be read.
+        RunError: the folder is in use, holds another run or other files, or its state cannot be read.
         TrainingError: training diverged.
     """
     callbacks = callbacks or Callbacks()
@@ -125,9 +134,9 @@ def run_training(
         if folder.is_finished(plan.epochs):
             return folder
         if processes.is_main_process:
-            folder.reopen()
+            folder.remove_outdated()
         setup = make_setup()
-        first_epoch = folder.restore(setup.model, setup.optimizer) + 1
+        first_epoch = folder.load_state(setup.model, setup.optimizer) + 1
         recorder = _Recorder(folder, setup, callbacks, plan.epochs)
         is_main = processes.is_main_process
         fit(
@@ -142,17 +151,17 @@ def run_training(
             cuda_graph=setup.cuda_graph,
         )
         if processes.is_main_process:
-            folder.finish(setup.model)
+            folder.save_weights(setup.model)
         processes.barrier()
     return folder
 
 
 def _ignore(_: object) -> None:
-    """The callback of a process that does not write."""
+    """Callback of the processes that do not write."""
 
 
 class _Recorder:
-    """Writes what a run folder keeps of a training: records, states, pictures, progress."""
+    """Callbacks of the main process: write records, state, pictures and progress to the run folder."""
 
     def __init__(self, folder: RunFolder, setup: TrainingSetup, callbacks: Callbacks, epochs: int) -> None:
         self.folder, self.setup, self.callbacks, self.epochs = folder, setup, callbacks, epochs
@@ -163,7 +172,7 @@ class _Recorder:
             step = (position.epoch - 1) * position.steps + position.step
             self.tracked.append({"step": step, **self.setup.track()})
             self.setup.model.train()
-        self.folder.show_progress(position)
+        self.folder.write_progress(position)
         self.callbacks.on_step(position)
 
     def on_epoch(self, report: EpochReport) -> None:

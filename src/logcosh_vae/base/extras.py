@@ -1,0 +1,39 @@
+"""Optional dependencies: code that needs one asks for it first, and the error says how to install it.
+
+The losses, the models, the objective and `logcosh_vae.load` need only torch, numpy, safetensors and filelock. The extra
+`all` brings what training from files, evaluation, reports and the commands need.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from .errors import MissingPackageError
+
+DISTRIBUTIONS = {"PIL": "Pillow", "jinja2": "Jinja2"}
+"""Names on the package index, where they differ from the module's."""
+
+
+def require(purpose: str, *modules: str) -> None:
+    """Check that top-level modules can be imported, without importing them.
+
+    Args:
+        purpose: what needs them; the subject of the error message.
+        modules: their import names.
+
+    Raises:
+        MissingPackageError: some are not installed.
+
+    Example:
+        require("logcosh_vae.reporting", "jinja2", "PIL")
+    """
+    missing = [DISTRIBUTIONS.get(module, module) for module in modules if not _is_installed(module)]
+    if missing:
+        raise MissingPackageError(f"{purpose} needs {' and '.join(missing)}: pip install 'logcosh-vae[all]'")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ValueError, ImportError):  # a stand-in without a spec, or an import hook that refuses it
+        return False

@@ -1,0 +1,88 @@
+"""Running experiments for the verbs `compare` and `reproduce`, with progress.
+
+`run_all` trains all runs that the experiments need, several at a time, and returns the results of each experiment.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..experiments.experiment import Experiment
+    from ..experiments.results import ExperimentResults
+    from ..experiments.scheduler import Workers
+    from ..training.session import Callbacks
+
+
+def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Experiment[Any]:
+    """Prepare what the runs share, in this process: fetch the images and train a feature network if there is none."""
+    from ..experiments.experiment import Preparing
+    from .terminal import FetchDisplay, TrainingDisplay
+
+    with FetchDisplay() as fetching, TrainingDisplay() as training:
+
+        def feature_callbacks(name: str) -> Callbacks:
+            fetching.close()
+            print(f"{name}: training the feature network of the FID", flush=True)
+            return training.callbacks()
+
+        return experiment.prepare(store, data_root, Preparing(fetching, feature_callbacks, training.note))
+
+
+@contextmanager
+def _workers(jobs: int | None, scheduler: str | None, job_count: int, store: Path) -> Iterator[Workers]:
+    """The workers that train; they stop at once on an error or Ctrl-C, and finish their work otherwise."""
+    from ..experiments.scheduler import Workers, default_jobs
+
+    workers = Workers.cluster(scheduler) if scheduler else Workers.local(min(jobs or default_jobs(), max(1, job_count)))
+    try:
+        yield workers
+    except BaseException as error:
+        workers.stop()
+        if isinstance(error, KeyboardInterrupt):
+            print(f"stopped; the runs so far are in {store} and will be used again", file=sys.stderr)
+        raise
+    workers.stop(wait_for_them=True)
+
+
+def run_all(
+    experiments: Sequence[Experiment[Any]],
+    seeds: int,
+    store: Path,
+    data_root: Path | None,
+    jobs: int | None,
+    scheduler: str | None = None,
+) -> Iterator[ExperimentResults]:
+    """Run experiments and yield the results of each, in order.
+
+    The runs of all experiments are trained before the first results are yielded; a run that several of them share is
+    trained once, and one that `store` already holds is reused.
+
+    Args:
+        seeds: number of runs of each row.
+        store: folder of the run folders.
+        jobs: number of runs at the same time; None for one per core.
+        scheduler: address of a Dask scheduler whose workers train instead of processes of this machine.
+    """
+    from ..data import data_root as find_root
+    from ..experiments.experiment import jobs_of, run_experiment
+    from ..experiments.scheduler import run_jobs
+    from .terminal import ExperimentDisplay
+
+    # workers on other machines have another working directory and environment
+    store, data_root = store.resolve(), find_root(data_root).resolve()
+    prepared = [_prepare(experiment, store, data_root) for experiment in experiments]
+    all_jobs = [job for experiment in prepared for job in jobs_of(experiment, seeds, store, data_root)]
+    with _workers(jobs, scheduler, len(all_jobs), store) as workers, ExperimentDisplay() as display:
+        if len(prepared) > 1:
+            run_jobs(all_jobs, workers, display)
+        for experiment in prepared:
+            results = run_experiment(
+                experiment, seeds=seeds, store=store, workers=workers, root=data_root, watch=display
+            )
+            display.close()
+            yield results

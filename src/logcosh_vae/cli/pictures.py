@@ -1,0 +1,39 @@
+"""Writing image grids as PNG files for the verbs that draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..base.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def check_png_path(path: Path, overwrite: bool) -> None:
+    """Check, before anything is computed, that a picture can be written to `path`.
+
+    Raises:
+        UsageError: the file exists and `overwrite` is false, or its name does not end in .png.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists; add --overwrite or choose another --out")
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path}: pictures are written as PNG; end the name in .png")
+
+
+def png_path(out: Path | None, default: Path, overwrite: bool) -> Path:
+    """`out` after `check_png_path`, or `default`, which is replaced if it exists."""
+    if out is None:
+        return default
+    check_png_path(out, overwrite)
+    return out
+
+
+def save_grid(images: Tensor, path: Path, columns: int, scale: int = 2) -> None:
+    """Write images `(N, C, H, W)` to a PNG file as a grid of `columns`, and print the file's name."""
+    from ..base import image_grid
+
+    image_grid.save(image_grid.grid(images, columns=columns, scale=scale), path)
+    print(f"written: {path}")

@@ -1,0 +1,63 @@
+"""Tables of results as the console shows them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..reporting.tables import METRIC_NAMES, duration, table_rows, time_text
+
+if TYPE_CHECKING:
+    from ..bench.records import BenchResults
+    from ..experiments.results import ExperimentResults
+
+
+def print_table(table: Table) -> None:
+    """Print a table to standard output, 120 columns wide where that is not a terminal."""
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+
+
+def bench_table(results: BenchResults) -> Table:
+    """The times of a benchmark's contenders, and the ratios to the one they are compared with, with quartiles."""
+    table = _table(results.experiment)
+    table.add_column("")
+    table.add_column("")
+    for heading in ("median", "ratio", "quartiles"):
+        table.add_column(heading, justify="right")
+    for row in results.rows:
+        for index, (name, seconds) in enumerate(row.seconds.items()):
+            ratio = row.ratio.get(name)
+            cells = [f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"] if ratio else ["1", ""]
+            table.add_row("" if index else row.what, name, time_text(seconds.median), *cells)
+        table.add_section()
+    return table
+
+
+def results_table(results: ExperimentResults) -> Table:
+    """The rows of an experiment: metrics with their change against L2, and below each row the paper's values."""
+    rows = table_rows(results)
+    metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
+    table = _table(results.title)
+    table.add_column("", no_wrap=True)
+    for name in metrics:
+        table.add_column(METRIC_NAMES[name].replace(", ", "\n"), justify="right", no_wrap=True)
+    table.add_column("training", justify="right", no_wrap=True)
+    show_a = len({(row.model_text, row.loss) for row in rows}) < len(rows)  # only a distinguishes some of the rows
+    for row in rows:
+        cells = [row.cells[name] for name in metrics]
+        changes = [f" ({cell.change_text})" if cell.change_text else "" for cell in cells]
+        values = [cell.value_text + change for cell, change in zip(cells, changes, strict=True)]
+        has_reported = any(cell.reported_text for cell in cells)
+        label = f"{row.model_text} {row.loss_text if show_a else row.short_loss_text}"
+        table.add_row(label, *values, duration(row.seconds), end_section=not has_reported)
+        if has_reported:
+            table.add_row("  the paper", *[cell.reported_text for cell in cells], "", style="dim", end_section=True)
+    return table

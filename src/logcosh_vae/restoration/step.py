@@ -1,0 +1,119 @@
+"""The parts of a restoration training: schedule, optimizer, batches, training step and validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..base import image_grid
+from ..data.batches import Batch, to_unit
+from ..data.memmap import reader_for
+from ..losses import Loss
+from ..metrics.image_quality import psnr, ssim
+from ..training.loop import Step
+from ..training.objective import Losses
+from ..training.optimizers import MuonWithAdam
+from .config import RestorationConfig
+from .corruptions import Corruption
+from .network import RestorationNetwork
+
+
+def warmup_cosine(fraction: float) -> float:
+    """Return the factor of the learning rates: a linear warm-up over 2% of the training times a cosine decay to 0."""
+    return min(1.0, fraction / 0.02) * 0.5 * (1.0 + math.cos(math.pi * fraction))
+
+
+def build_restoration_optimizer(network: RestorationNetwork, config: RestorationConfig) -> MuonWithAdam:
+    """Return an optimizer with Muon for the inner kernels and Adam for the first and last kernel and the biases."""
+    kernels = network.inner_kernels()
+    kernel_ids = {id(kernel) for kernel in kernels}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in kernel_ids]
+    return MuonWithAdam(kernels, others, config.learning_rate, config.adam_rate)
+
+
+def crops(tiles: Tensor, config: RestorationConfig, generator: torch.Generator) -> Iterator[Batch]:
+    """Yield the batches of one epoch: random crops of random tiles, flipped and transposed at random.
+
+    Args:
+        tiles: `(N, 3, tile_size, tile_size)`, uint8.
+        config: batch size, crop size and number of batches.
+        generator: source of randomness.
+
+    Yields:
+        `config.steps` batches of images `(batch_size, 3, crop_size, crop_size)` in [0, 1].
+    """
+    offsets = tiles.shape[-1] - config.crop_size + 1
+    reader = reader_for(tiles)
+    for _ in range(config.steps):
+        indices = torch.randint(len(tiles), (config.batch_size,), generator=generator)
+        selected = tiles[indices] if reader is None else reader.read(indices)
+        corners = torch.randint(offsets, (config.batch_size, 2), generator=generator).tolist()
+        flips = torch.randint(2, (config.batch_size, 3), generator=generator).tolist()
+        batch = []
+        for tile, (top, left), (horizontal, vertical, transpose) in zip(selected, corners, flips, strict=True):
+            crop = tile[:, top : top + config.crop_size, left : left + config.crop_size]
+            flipped = crop.flip([axis for axis, flip in ((2, horizontal), (1, vertical)) if flip])
+            batch.append(flipped.transpose(1, 2) if transpose else flipped)
+        yield Batch(to_unit(torch.stack(batch)), None)
+
+
+def restoration_step(
+    network: RestorationNetwork, loss: Loss, corruption: Corruption, config: RestorationConfig
+) -> Step:
+    """Return the training step: restore one corrupted copy and compute the mean loss against `config.targets` others.
+
+    For corruptions with clean targets, the loss against the clean image is computed instead.
+    """
+    device = torch.device(config.device)
+
+    def step(batch: Batch, generator: torch.Generator, compute_loss: bool) -> Losses:
+        source, target = corruption.pair(batch.images, generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
+            restored = network(source.to(device, memory_format=torch.channels_last))
+        restored = restored.float().contiguous()
+        # one target at a time, so that the tensors fit the processor's cache
+        compare = loss.value if compute_loss else loss.surrogate
+        copies = 1 if corruption.clean_targets else config.targets
+        total = torch.zeros((), device=device)
+        for _ in range(copies):
+            total = total + compare(restored, target().to(device)).mean() / copies
+        total.backward()
+        return {"loss": total.detach()} if compute_loss else {}
+
+    return step
+
+
+@torch.inference_mode()
+def validate(network: RestorationNetwork, corruption: Corruption, tiles: Tensor) -> dict[str, float]:
+    """Return the mean PSNR and SSIM of restored tiles `(N, 3, H, W)`, uint8, corrupted with the evaluation strength."""
+    network.eval()
+    device = next(network.parameters()).device
+    sums = {"psnr": 0.0, "ssim": 0.0}
+    for index, tile in enumerate(tiles):
+        clean = to_unit(tile)
+        corrupted = corruption.evaluation(clean, index)
+        restored = network(corrupted[None].to(device))[0].clamp(0.0, 1.0).cpu()
+        sums["psnr"] += psnr(restored, clean)
+        sums["ssim"] += ssim(restored, clean)
+    return {name: value / len(tiles) for name, value in sums.items()}
+
+
+def save_samples(network: RestorationNetwork, corruption: Corruption, tiles: Tensor, path: Path) -> None:
+    """Write an image grid: a row of clean tiles, a row of corrupted ones, a row of restored ones."""
+    network.eval()
+    device = next(network.parameters()).device
+    clean = to_unit(tiles)
+    corrupted = torch.stack([corruption.evaluation(image, index) for index, image in enumerate(clean)])
+    with torch.inference_mode():
+        restored = network(corrupted.to(device)).clamp(0.0, 1.0).cpu()
+    image_grid.save(image_grid.grid(torch.cat([clean, corrupted, restored]), columns=len(tiles), scale=1), path)
+
+
+def evenly_spaced(tiles: Tensor, count: int) -> Tensor:
+    """Return at most `count` tiles at even distances; neighbouring tiles come from the same picture."""
+    indices = torch.linspace(0, len(tiles) - 1, min(count, len(tiles))).round().long()
+    return tiles[indices]
