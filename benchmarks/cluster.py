@@ -1,9 +1,10 @@
-"""What a Dask cluster costs or saves beside the processes that `reproduce` starts by itself, on one machine.
+"""Time a Dask cluster against the processes that `reproduce` starts itself, on one machine.
 
-    python benchmarks/cluster.py [--rounds 5] [--data-root FOLDER]        minutes
+    python benchmarks/cluster.py [--rounds 5] [--data-root FOLDER]
 
-Writes `results/bench-cluster.json`. The same runs of table 1 (smoke profile, MLP rows) by two processes of the
-command, and by two workers of a cluster that is there already, in turns; whole commands, report included.
+Takes about three minutes on two cores. Writes `results/bench-cluster.json`, which docs/speed.md shows. The same runs of
+table 1 (smoke profile, MLP rows) are done in turns by two processes of the command and by two workers of a running
+cluster. The times are of whole commands, including the report.
 """
 
 from __future__ import annotations
@@ -28,12 +29,17 @@ RUNS = 3 * SEEDS
 
 
 def seconds(arguments: list[str], store: Path) -> float:
-    """Of the whole command."""
+    """Return the duration of one whole `reproduce` command in seconds.
+
+    Args:
+        arguments: further options of the command.
+        store: folder for the runs and the results.
+    """
     command = [sys.executable, "-m", "logcosh_vae", "reproduce", "table1", "--profile", "smoke", "--model", "vae-mlp"]
     command += ["--seeds", str(SEEDS), "--runs", str(store), "--results", str(store), *arguments]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -49,10 +55,10 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
     ):
-        ways = {LOCAL: ["--jobs", "2"], CLUSTER: ["--scheduler", cluster.scheduler_address]}
-        for number in range(-1, arguments.rounds):  # the first is for the file cache and the cluster's imports
+        options = {LOCAL: ["--jobs", "2"], CLUSTER: ["--scheduler", cluster.scheduler_address]}
+        for number in range(-1, arguments.rounds):  # round -1 warms up the file cache and the workers' imports
             for name in (LOCAL, CLUSTER)[:: 1 if number % 2 == 0 else -1]:
-                taken = seconds([*ways[name], *root], Path(folder) / f"{number}-{name.split()[-1]}")
+                taken = seconds([*options[name], *root], Path(folder) / f"{number}-{name.split()[-1]}")
                 if number >= 0:
                     times[name].append(taken)
                 print(f"round {number}: {name}: {taken:.1f} s", flush=True)

@@ -1,11 +1,14 @@
-"""Training from images that do not fit into the memory that is allowed.
+"""Measure the memory and the speed of training on images that do not fit into memory.
 
-    python benchmarks/larger_than_memory.py [--work FOLDER] [--gigabytes 8] [--allowed 2]   minutes; twice as much disk
+    python benchmarks/larger_than_memory.py [--work FOLDER] [--gigabytes 8] [--allowed 2]
 
-Writes `results/bench-larger-than-memory.json`. A set of 256x256 pictures whose prepared images have so many gigabytes
-is trained on for one epoch by a process that may hold `--allowed` gigabytes, the system's cache of the file included
-(a memory control group, where one can be made; else the process is only watched). Before and after, the same network
-trains on its first 2,000 images. `peak_mib` is the process's largest resident set.
+Takes about five minutes on two cores and needs twice as much disk space as `--gigabytes`. Writes
+`results/bench-larger-than-memory.json`, which docs/speed.md shows.
+
+A set of 256x256 images, `--gigabytes` large when prepared, is trained on for one epoch by a process that may use
+`--allowed` gigabytes, including the file cache of the system. The limit is a memory control group; if none can be
+created, the process runs without a limit. Before and after, the same network trains on the first 2,000 images.
+`peak_mib` is the largest resident set of the process.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ print(json.dumps({"seconds": seconds, "peak_mib": int(status["VmHWM"].split()[0]
 
 
 def make_pictures(folder: Path, count: int) -> None:
-    """So many files; each hundredth or so is the same picture under another name."""
+    """Write `count` JPEG files into `folder`; after the first 500, they are hard links to earlier ones."""
     generator = np.random.default_rng(0)
     for number in range(count):
         path = folder / f"{number % 100:02d}" / f"{number:07d}.jpg"
@@ -69,7 +72,10 @@ def make_pictures(folder: Path, count: int) -> None:
 
 @contextmanager
 def memory_group(allowed: int) -> Iterator[Path | None]:
-    """A control group whose processes may hold so many bytes, file cache included; None where none can be made."""
+    """Create a control group whose processes may use `allowed` bytes, including the file cache.
+
+    Yields the folder of the group, or None if it cannot be created. The group is removed at the end.
+    """
     root = Path("/sys/fs/cgroup")
     unified = (root / "cgroup.controllers").is_file()
     group = (root if unified else root / "memory") / f"logcosh-vae-{os.getpid()}"
@@ -84,13 +90,23 @@ def memory_group(allowed: int) -> Iterator[Path | None]:
     try:
         yield group
     finally:
-        time.sleep(0.5)  # its last process is leaving
+        time.sleep(0.5)  # the last process may still be leaving the group
         with suppress(OSError):
             group.rmdir()
 
 
 def train(pictures: Path, out: Path, settings: list[str], group: Path | None) -> dict[str, Any]:
-    """One training in a process of its own, within the group."""
+    """Train in a new process within the control group.
+
+    Args:
+        pictures: folder of images.
+        out: the run folder.
+        settings: further settings of the config, as for `--set`.
+        group: the control group, if any.
+
+    Returns:
+        `seconds`, one value per epoch, and `peak_mib`.
+    """
     common = [f"data.name={pictures}", f"data.size=[{SIDE},{SIDE}]", "model.hidden=[32,32]"]
     common += ["track_images=0", "picture_every=1000", f"batch_size={BATCH}"]
 
@@ -99,13 +115,13 @@ def train(pictures: Path, out: Path, settings: list[str], group: Path | None) ->
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
     command = [sys.executable, "-c", CHILD, json.dumps([*common, *settings]), str(out)]
-    made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=enter)
-    result: dict[str, Any] = json.loads(made.stdout)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=enter)
+    result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
 def markdown(results: StudyResults) -> str:
-    """Training from a file that does not fit."""
+    """Return the results as a table in Markdown."""
     lines = ["| images | prepared | step | largest resident set |", "|---|--:|--:|--:|"]
     lines += [
         f"| {row['count']:,} | {row['bytes'] / 1e9:.1f} GB | {row['step_ms']:.0f} ms | {row['peak_mib']:,.0f} MiB |"

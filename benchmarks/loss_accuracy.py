@@ -1,8 +1,9 @@
 """Measure the accuracy of log-cosh and of the published formulas against 60-digit arithmetic.
 
-    python benchmarks/loss_accuracy.py        a few seconds on one core
+    python benchmarks/loss_accuracy.py
 
-Writes results/loss-accuracy.json, the tables in docs/losses.md and docs/images/figure1.png.
+Takes a few seconds on one core. Writes `results/loss-accuracy.json`, and updates the tables in docs/losses.md and
+docs/images/figure1.png.
 """
 
 from __future__ import annotations
@@ -32,15 +33,20 @@ PAGE = ROOT / "docs" / "losses.md"
 FIGURE = ROOT / "docs" / "images" / "figure1.png"
 BEGIN, END = "<!-- begin: loss-accuracy -->", "<!-- end: loss-accuracy -->"
 
-# decades of |a t|
 REGIONS = {"near": (-8, -2), "middle": (-2, 1), "far": (1, 3)}
+"""Decades of `|a t|` in which the published formulas are measured, as powers of ten."""
+
 EXTENDED = {"near": (-15, -2), "middle": (-2, 1), "far": (1, 15)}
+"""The wider decades in which `log_cosh` is measured."""
+
 POINTS = 600
-DECADES = [10.0**k for k in range(-3, 5)]
+"""Residuals per region."""
+
+A_VALUES = [10.0**k for k in range(-3, 5)]
+"""Values of `a` at which `log_cosh` is measured."""
 
 OURS = "`logcosh_vae.log_cosh`"
 SIGMOID = "`2 sigmoid(2x) - 1`"
-# each as its authors write it, of x = a t, at a = 1
 PUBLISHED: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "`log((e^x + e^-x) / 2)`": ("torchmetrics", lambda x: torch.log((torch.exp(x) + torch.exp(-x)) / 2)),
     "`x + log(1 + e^-2x) - log 2`": (
@@ -51,28 +57,32 @@ PUBLISHED: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "`logaddexp(x, -x) - log 2`": ("optax, MLX", lambda x: torch.logaddexp(x, -x) - math.log(2.0)),
     SIGMOID: ("the paper's gradient-only form", lambda x: x * (2 * torch.sigmoid(2 * x) - 1).detach()),
 }
+"""Formulas as their authors write them, as functions of `x = a t`, with where they are used; measured at `a = 1`."""
+
 Pair = tuple[float, float]
+"""Largest relative error of the value and of the gradient."""
 
 
 def at_residual(function: Callable[[Tensor], Tensor], prediction: Tensor, target: Tensor) -> Tensor:
+    """Apply a function of the residual to prediction and target."""
     return function(prediction - target)
 
 
 def exact(prediction: float, target: float, a: float) -> tuple[mpmath.mpf, mpmath.mpf]:
-    """`log(cosh(a t)) / a` and `tanh(a t)` of the residual before any rounding."""
+    """Return `log(cosh(a t)) / a` and `tanh(a t)` of the unrounded residual in 60-digit arithmetic."""
     x = a * (mpmath.mpf(prediction) - mpmath.mpf(target))
     return mpmath.log(mpmath.cosh(x)) / a, mpmath.tanh(x)
 
 
 def worst(obtained: Tensor, truth: list[mpmath.mpf]) -> float:
-    """Largest relative error; inf where a value is not finite."""
+    """Return the largest relative error, or inf if a value is not finite."""
     if not obtained.isfinite().all():
         return math.inf
     return max(float(abs(o - e) / abs(e)) for o, e in zip(obtained.tolist(), truth, strict=True))
 
 
 def pairs(decades: tuple[int, int], a: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Predictions and targets with `|a t|` spread over `decades`; half of the targets are 0."""
+    """Return `POINTS` predictions and targets with `|a t|` spread over `decades`; half of the targets are 0."""
     generator = torch.Generator().manual_seed(0)
     low, high = decades
     t = 10.0 ** (low + (high - low) * torch.rand(POINTS, generator=generator, dtype=torch.float64)) / a
@@ -85,23 +95,23 @@ def pairs(decades: tuple[int, int], a: float, dtype: torch.dtype) -> tuple[Tenso
 def errors(
     function: Callable[[Tensor, Tensor], Tensor], a: float, decades: tuple[int, int], dtype: torch.dtype
 ) -> Pair:
-    """Largest error of the value and of its gradient by autograd."""
+    """Return the largest relative error of a loss and of its gradient by autograd."""
     prediction, target = pairs(decades, a, dtype)
     truth = [exact(p, q, a) for p, q in zip(prediction.tolist(), target.tolist(), strict=True)]
     prediction.requires_grad_()
     value = function(prediction, target)
-    (slope,) = torch.autograd.grad(value.sum(), prediction)
-    return worst(value.detach(), [v for v, _ in truth]), worst(slope, [s for _, s in truth])
+    (grad,) = torch.autograd.grad(value.sum(), prediction)
+    return worst(value.detach(), [v for v, _ in truth]), worst(grad, [g for _, g in truth])
 
 
 def measure() -> list[dict[str, Any]]:
-    """One row a form, dtype and quantity; an error that is not finite is None."""
+    """Return one row per formula, dtype and quantity; an error that is not finite is None."""
     rows = []
 
     def add(form: str, source: str, scales: list[float], dtype: torch.dtype, found: dict[str, Pair]) -> None:
         for index, quantity in enumerate(("value", "gradient")):
             if form == SIGMOID and quantity == "value":
-                continue  # it has none
+                continue  # its value is not meant to be right
             finite = {name: pair[index] if math.isfinite(pair[index]) else None for name, pair in found.items()}
             row = {"form": form, "source": source, "dtype": str(dtype).removeprefix("torch."), "quantity": quantity}
             rows.append({**row, "a": scales, "max_relative_error": finite})
@@ -109,9 +119,9 @@ def measure() -> list[dict[str, Any]]:
     for dtype in (torch.float32, torch.float64):
         ours: dict[str, Pair] = {}
         for region, decades in EXTENDED.items():
-            found = [errors(partial(log_cosh, a=a), a, decades, dtype) for a in DECADES]
+            found = [errors(partial(log_cosh, a=a), a, decades, dtype) for a in A_VALUES]
             ours[region] = max(v for v, _ in found), max(g for _, g in found)
-        add(OURS, "this project", DECADES, dtype, ours)
+        add(OURS, "this project", A_VALUES, dtype, ours)
         for form, (source, function) in PUBLISHED.items():
             theirs = partial(at_residual, function)
             add(form, source, [1.0], dtype, {name: errors(theirs, 1.0, of, dtype) for name, of in REGIONS.items()})
@@ -126,6 +136,7 @@ def cell(error: float | None) -> str:
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
+    """Return the tables of value and gradient in Markdown."""
     parts = []
     for quantity, title in (("value", "Value"), ("gradient", "Gradient (by autograd)")):
         parts.append(
@@ -142,7 +153,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
 
 
 def draw(path: Path) -> None:
-    """The paper's Figure 1, with the gradients beside it."""
+    """Draw figure 1 of the paper with the gradients beside it, and save it as PNG."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -150,7 +161,7 @@ def draw(path: Path) -> None:
 
     t = torch.linspace(-1, 1, 2001, dtype=torch.float64)
     zero = torch.zeros_like(t)
-    # Okabe and Ito's colours; line styles tell the curves apart without them too
+    # the palette of Okabe and Ito; line styles distinguish the curves without colour too
     curves = [
         ("squared L2", squared_l2, "#000000", (0, (1, 1.2))),
         ("L1", l1, "#7f7f7f", (0, (5, 2))),
@@ -164,11 +175,11 @@ def draw(path: Path) -> None:
     for name, function, colour, style in curves:
         x = t.clone().requires_grad_()
         value = function(x, zero)
-        (slope,) = torch.autograd.grad(value.sum(), x)
+        (grad,) = torch.autograd.grad(value.sum(), x)
         # the plain losses on top, so that a = 100 does not hide L1
         order = 3 if style != "-" else 2
         left.plot(t, value.detach(), color=colour, linestyle=style, linewidth=2, label=name, zorder=order)
-        right.plot(t, slope, color=colour, linestyle=style, linewidth=2, zorder=order)
+        right.plot(t, grad, color=colour, linestyle=style, linewidth=2, zorder=order)
     left.set(title="loss f(t; a)", xlabel="residual t", xlim=(-1, 1), ylim=(0, 1))
     right.set(title="gradient", xlabel="residual t", xlim=(-1, 1), ylim=(-2, 2))
     for axes in (left, right):
@@ -183,7 +194,7 @@ def draw(path: Path) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     mpmath.mp.dps = 60
-    begun = time.perf_counter()
+    started = time.perf_counter()
     rows = measure()
     environment = describe()
     environment = replace(environment, versions={**environment.versions, "mpmath": metadata.version("mpmath")})
@@ -192,7 +203,7 @@ def main() -> None:
             experiment="loss-accuracy",
             rows=tuple(rows),
             environment=environment,
-            seconds=round(time.perf_counter() - begun, 1),
+            seconds=round(time.perf_counter() - started, 1),
             more={"decades_of_at": {"published": REGIONS, OURS.strip("`"): EXTENDED}, "points_a_region": POINTS},
         ),
         RESULT,

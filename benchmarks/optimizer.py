@@ -1,9 +1,10 @@
-"""Whether it pays that Adam moves a large weight as soon as the backward pass has its gradient.
+"""Time Adam applied to each large weight as soon as the backward pass has computed its gradient.
 
-    python benchmarks/optimizer.py [--rounds 15]        minutes
+    python benchmarks/optimizer.py [--rounds 15]
 
-Writes `results/bench-optimizer.json`. The same training steps are timed in turns in one process, with `EagerAdam` of
-this file and with `torch.optim.Adam(fused=True)`, which training uses.
+Takes about four minutes on two cores. Writes `results/bench-optimizer.json`, which docs/speed.md quotes. The same
+training steps are timed in turns in one process: with `EagerAdam` of this file, and with
+`torch.optim.Adam(fused=True)`, which training uses.
 """
 
 from __future__ import annotations
@@ -28,31 +29,34 @@ from logcosh_vae.training.loop import use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE = 1 << 16
-"""Numbers in a weight that is moved on its own."""
+"""Elements from which a weight is updated on its own."""
 
 EAGER, TORCH = "EagerAdam", "torch.optim.Adam, fused"
 ROWS = ((MLP, "mlp", None, 1), (MLP, "mlp", None, 2), (CONV, "conv", LAPTOP_WIDTH, 1))
 
 
 class EagerAdam(torch.optim.Adam):
-    """Moves a large weight when its gradient has just been computed and is still in the cache; others at the step."""
+    """Adam that updates a large weight while its gradient is still in the cache, and the others in `step`."""
 
     def __init__(self, weights: list[nn.Parameter], lr: float) -> None:
         super().__init__(weights, lr=lr, fused=True)
         for weight in weights:
             if weight.numel() >= LARGE:
-                weight.register_post_accumulate_grad_hook(self.move_at_once)
+                weight.register_post_accumulate_grad_hook(self.update_now)
 
-    def move_at_once(self, weight: Tensor) -> None:
-        self.move([weight])
+    def update_now(self, weight: Tensor) -> None:
+        self.update([weight])
         weight.grad = None
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
-        self.move([weight for weight in self.param_groups[0]["params"] if weight.grad is not None])
+        self.update([weight for weight in self.param_groups[0]["params"] if weight.grad is not None])
 
     @torch.no_grad()
-    def move(self, weights: list[Tensor]) -> None:
-        """What `torch.optim.Adam` comes down to; its way there takes 0.1 ms a call, and here a step has several."""
+    def update(self, weights: list[Tensor]) -> None:
+        """Call the fused kernel of Adam directly.
+
+        `torch.optim.Adam` takes 0.1 ms per call to reach it, and here a step calls it several times.
+        """
         group = self.param_groups[0]
         for weight in weights:
             if not self.state[weight]:
@@ -80,6 +84,7 @@ class EagerAdam(torch.optim.Adam):
 
 
 def eager(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Return an `EagerAdam` for the weights of a model."""
     return EagerAdam(list(model.parameters()), config.optimizer.learning_rate)
 
 

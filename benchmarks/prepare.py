@@ -1,11 +1,14 @@
-"""Memory and speed of preparing a large set of pictures.
+"""Measure the memory and the speed of preparing a large set of images.
 
-    python benchmarks/prepare.py [--work FOLDER] [--gigabytes 5]        half an hour; needs as much disk
+    python benchmarks/prepare.py [--work FOLDER] [--gigabytes 5]
 
-Writes `results/bench-prepare.json`. Three sets of 5 GB are made and prepared at 64x64, each in a process of its own:
-a folder of photographs of 12 megapixels, one of PNG files with transparency of that size, and a zip file of JPEGs of
-640x480. The pictures of a set are alike but for a number behind their last byte, which no decoder reads. `peak_mib`
-is the process's largest resident set above what it was after its imports, mapped files counted.
+Takes about eight minutes on two cores and needs as much disk space as `--gigabytes`. Writes
+`results/bench-prepare.json`, which docs/data.md shows.
+
+Three sets of 5 GB are created and prepared at 64x64, each in a new process: a folder of JPEGs of 12 megapixels, a
+folder of PNGs with transparency of the same size, and a zip file of JPEGs of 640x480. The files of a set differ only in
+a number behind their last byte, which decoders ignore. `peak_mib` is the largest resident set of the process beyond
+that after its imports, including mapped files.
 """
 
 from __future__ import annotations
@@ -51,7 +54,13 @@ print(json.dumps({"import_mib": before, "peak_mib": after - before, "seconds": s
 
 
 def photograph(width: int, height: int, kind: str) -> bytes:
-    """A picture file with structure at every scale, so that it decodes like a photograph."""
+    """Return an image file with structure at every scale, so that it takes as long to decode as a photograph.
+
+    Args:
+        width: width in pixels.
+        height: height in pixels.
+        kind: `jpg` or `png`; PNGs have an alpha channel.
+    """
     generator = np.random.default_rng(0)
     picture = np.zeros((height, width, 3), np.float32)
     for size in (8, 32, 128, 512):
@@ -70,12 +79,13 @@ def photograph(width: int, height: int, kind: str) -> bytes:
 
 
 def copies(content: bytes, kind: str, total: int) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of pictures that add up to `total` bytes."""
+    """Yield names and contents of files that add up to `total` bytes."""
     for number in range(total // len(content)):
         yield f"{number % 100:02d}/{number:08d}.{kind}", content + number.to_bytes(4, "big")
 
 
 def make_folder(path: Path, content: bytes, kind: str, total: int) -> int:
+    """Write the files of a set into a folder; returns their number."""
     count = 0
     for name, picture in copies(content, kind, total):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +95,7 @@ def make_folder(path: Path, content: bytes, kind: str, total: int) -> int:
 
 
 def make_zip(path: Path, content: bytes, kind: str, total: int) -> int:
+    """Write the files of a set into a zip file; returns their number."""
     count = 0
     with zipfile.ZipFile(path, "w") as archive:
         for name, picture in copies(content, kind, total):
@@ -94,17 +105,17 @@ def make_zip(path: Path, content: bytes, kind: str, total: int) -> int:
 
 
 def prepare(path: Path, cache: Path) -> dict[str, Any]:
-    """Prepare the set in a fresh process, and read the memory it took."""
+    """Prepare a set in a new process; returns what `CHILD` prints."""
     environment = {**os.environ, "LOGCOSH_VAE_CACHE": str(cache)}
-    made = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", CHILD, str(path)], check=True, env=environment, stdout=subprocess.PIPE, text=True
     )
-    result: dict[str, Any] = json.loads(made.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
 def markdown(results: StudyResults) -> str:
-    """What preparing large sets took."""
+    """Return the results as a table in Markdown."""
     lines = ["| set | pictures | memory above the imports | pictures a second |", "|---|---|--:|--:|"]
     for row in results.rows:
         width, height = row["picture"]

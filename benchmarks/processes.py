@@ -1,9 +1,10 @@
-"""How much sooner two processes end a run than one does, each on one thread.
+"""Time training with two processes against training with one, each on one thread.
 
-    python benchmarks/processes.py [--rounds 3] [--data-root FOLDER]        minutes
+    python benchmarks/processes.py [--rounds 3] [--data-root FOLDER]
 
-Writes `results/bench-processes.json`. One process, and two that `torchrun` has started, train the same epoch of MNIST
-in turns; what is compared is the time in their steps, without start-up and measuring.
+Takes about three minutes on two cores. Writes `results/bench-processes.json`, which docs/speed.md shows. One process,
+and two started by `torchrun`, train the same epoch of MNIST in turns. The time of the training steps is compared,
+without start-up and evaluation.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from logcosh_vae.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 ONE, TWO = "one process", "two processes"
-MODELS = {
+MODELS: dict[str, tuple[list[str], int]] = {
     "VAE (MLP), batch 100": (["--model", "vae-mlp", "--set", "data.limit=20000"], 200),
     "VAE (Conv, width 0.125), batch 100": (
         ["--model", "vae-conv", "--set", "model.width=0.125", "--set", "data.limit=3000"],
         30,
     ),
 }
+"""Options of the command and the number of steps of an epoch, by model."""
 
 
 def seconds(processes: int, arguments: list[str], out: Path) -> float:
-    """In the steps of one epoch."""
+    """Train one epoch and return the seconds spent in its steps."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [sys.executable, *(launcher if processes > 1 else []), "-m", "logcosh_vae", "train", *arguments]
     settings = ["--epochs", "1", "--set", "log_every=1000", "--set", "track_images=0", "--out", str(out)]

@@ -1,12 +1,16 @@
-"""Training steps by pythae's own trainer, for `logcosh-vae bench step --peer`; it runs in an environment of its own.
+"""Run training steps with the trainer of pythae, to be timed by `logcosh-vae bench step --peer`.
+
+It runs in an environment of its own:
 
     python -m venv peer
     peer/bin/pip install --no-deps pythae==0.1.2
     peer/bin/pip install torch numpy scipy scikit-learn pydantic imageio cloudpickle tqdm typing-extensions
     logcosh-vae bench step --peer "peer/bin/python benchmarks/pythae_step.py"
 
-The network is this project's, given to pythae's VAE as its encoder and decoder; its loss is its own squared error.
-Steps are those of its trainer's loop over its data loader. `logcosh_vae.bench.peer` says what goes over the pipes.
+The benchmark takes about seven minutes on two cores. It writes `results/bench-step.json`, which docs/speed.md shows.
+
+pythae's VAE uses this project's networks as encoder and decoder, and its own squared error as loss. The timed steps are
+those of its trainer's loop, including its data loader. `logcosh_vae.bench.peer` describes the protocol.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ SHAPE, LATENT = (1, 28, 28), 8
 
 
 class Encoder(BaseEncoder):
+    """Wraps this project's encoder for pythae."""
+
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
         self.network = network
@@ -45,6 +51,8 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
+    """Wraps this project's decoder for pythae."""
+
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
         self.network = network

@@ -1,9 +1,10 @@
-"""Speed, memory and seams of restoration, and what the corruption costs of a training step.
+"""Measure the speed, the memory and the tile seams of restoration, and the cost of corruption in a training step.
 
     python benchmarks/restoration.py [--model RUN] [--data-root FOLDER]
 
-Writes `results/bench-restoration.json`. Without `--model` the shipped network for text is used. The photographs are
-drawn: what a network costs does not depend on what it sees.
+Takes about a minute on two cores. Writes `results/bench-restoration.json`, which docs/restoration.md shows. Without
+`--model` the shipped network for text is used. The photographs are synthetic, as the cost of a network does not depend
+on the content of an image.
 """
 
 from __future__ import annotations
@@ -61,35 +62,51 @@ Path(sys.argv[4]).write_text(json.dumps({"seconds": seconds, "peak_mib": residen
 
 
 def photograph(width: int, height: int) -> Image.Image:
+    """Return a smooth synthetic picture."""
     coarse = np.random.default_rng(0).integers(0, 256, (height // 50, width // 50, 3)).astype(np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def whole_command(model: Path | None, folder: Path) -> list[dict[str, Any]]:
-    """The command on photographs, each in a process of its own: decoding, restoring and encoding."""
+    """Time `restore` on photographs, each in a new process: decoding, restoration and encoding.
+
+    Args:
+        model: run folder of the network; None for the shipped one.
+        folder: folder for temporary files.
+
+    Returns:
+        For each photograph its size, the seconds and the peak memory.
+    """
     rows = []
     for name, size in SIZES.items():
         source = folder / "photograph.jpg"
         photograph(*size).save(source, quality=92)
-        command = [sys.executable, "-c", CHILD, source, folder / "out.jpg", model or "", folder / "said.json"]
+        command = [sys.executable, "-c", CHILD, source, folder / "out.jpg", model or "", folder / "result.json"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        row = {"photograph": name, **json.loads((folder / "said.json").read_text(encoding="utf-8"))}
+        row = {"photograph": name, **json.loads((folder / "result.json").read_text(encoding="utf-8"))}
         print(row, flush=True)
         rows.append(row)
     return rows
 
 
 def seams(network: RestorationNetwork) -> int:
-    """Largest difference between tiled and untiled, in 1/255, of a picture with text; in the arithmetic used here."""
+    """Return the largest difference between tiled and untiled restoration of a picture with text, in units of 1/255.
+
+    Both use the precision that restoration uses on this machine.
+    """
     clean = np.asarray(photograph(1100, 900)).astype(np.float32) / 255.0
-    spoilt = CORRUPTIONS["text"].evaluation(torch.from_numpy(clean).permute(2, 0, 1), 0)
-    picture = spoilt.permute(1, 2, 0).mul(255.0).round().numpy().astype(np.uint8)
-    whole, tiled = (restore(network, picture, tile_size=tile).astype(int) for tile in (2048, 512))
-    return int(np.abs(whole - tiled).max())
+    corrupted = CORRUPTIONS["text"].evaluation(torch.from_numpy(clean).permute(2, 0, 1), 0)
+    picture = corrupted.permute(1, 2, 0).mul(255.0).round().numpy().astype(np.uint8)
+    untiled, tiled = (restore(network, picture, tile_size=tile).astype(int) for tile in (2048, 512))
+    return int(np.abs(untiled - tiled).max())
 
 
 def step_shares(config: RestorationConfig, data_root: Path | None, steps: int = 30) -> dict[str, float]:
-    """Median milliseconds of a training step, and of its corrupted copies alone, one after the other in one run."""
+    """Return the median time of a training step and of its corruptions alone, measured alternately.
+
+    Returns:
+        `step_ms` and `corruption_ms` in milliseconds, and `share`, the median ratio of the two.
+    """
     use_threads(1)
     torch.manual_seed(0)
     train, _ = load_splits(config, data_root, None)
@@ -97,7 +114,7 @@ def step_shares(config: RestorationConfig, data_root: Path | None, steps: int = 
     optimizer = build_restoration_optimizer(network, config)
     corruption, generator = CORRUPTIONS[config.task], make_generator(0, "benchmark")
     step = restoration_step(network, make_loss(config.loss, config.a), corruption, config)
-    whole, alone = [], []
+    whole_step, corruption_only = [], []
     for index, batch in enumerate(crops(train.images, config, generator)):
         started = time.perf_counter()
         optimizer.zero_grad()
@@ -107,19 +124,19 @@ def step_shares(config: RestorationConfig, data_root: Path | None, steps: int = 
         for _ in range(config.targets + 1):
             corruption.training(batch.images, generator)
         if index >= 5:
-            whole.append(middle - started)
-            alone.append(time.perf_counter() - middle)
+            whole_step.append(middle - started)
+            corruption_only.append(time.perf_counter() - middle)
         if index == steps + 5:
             break
     return {
-        "step_ms": 1e3 * median(whole),
-        "corruption_ms": 1e3 * median(alone),
-        "share": median(b / a for a, b in zip(whole, alone, strict=True)),
+        "step_ms": 1e3 * median(whole_step),
+        "corruption_ms": 1e3 * median(corruption_only),
+        "share": median(b / a for a, b in zip(whole_step, corruption_only, strict=True)),
     }
 
 
 def markdown(results: StudyResults) -> str:
-    """What restoring photographs costs, and what corrupting costs of a training step."""
+    """Return the results in Markdown: a table of photographs, then sentences on seams and corruption."""
     rows = [f"| {row['photograph']} | {row['seconds']:.0f} | {row['peak_mib']:.0f} MiB |" for row in results.rows]
     step, cores = results.more["step"], f"{results.environment.cores} cores"
     return (

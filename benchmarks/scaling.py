@@ -1,10 +1,11 @@
-"""What the paper's runs, and larger ones, would cost on one, 8 and 64 GPUs: operations are counted, rates are assumed.
+"""Estimate the cost of the paper's runs, and of larger ones, on 1, 8 and 64 GPUs.
 
-    python benchmarks/scaling.py        seconds
+    python benchmarks/scaling.py
 
-Writes `results/scaling.json`. Nothing was measured on several GPUs. `ASSUMED` holds every number that is taken from a
-data sheet or from experience; the rates of reading and decoding pictures are those of `results/bench-data.json` and
-`bench-prepare.json`.
+Takes a few seconds. Writes `results/scaling.json`, which docs/scaling.md shows.
+
+Nothing is measured on several GPUs: operations are counted, and rates are assumed. `ASSUMED` holds every number that is
+taken from a data sheet or from experience. The rate of converting images is that of `results/bench-data.json`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from logcosh_vae.base.environment import describe
@@ -46,17 +50,27 @@ ASSUMED = {
 
 @dataclass(frozen=True)
 class Work:
-    """A training: what it is called, its network's images, how many, how often, how many at once."""
+    """A training run to estimate.
+
+    Attributes:
+        name: name in the results.
+        image_shape: channels, height and width.
+        images: number of training images.
+        epochs: number of epochs.
+        batch: images per step; per GPU if `grows`.
+        grows: whether the batch grows with the number of GPUs.
+    """
 
     name: str
     image_shape: ImageShape
     images: int
     epochs: int
     batch: int
-    grows: bool  # whether the batch may grow with the number of GPUs
+    grows: bool
 
 
 def works() -> list[Work]:
+    """Return the training runs to estimate."""
     celeba = resolve(TrainConfig(DataConfig("celeba"), ModelConfig("vae", "conv")))
     epochs = required(celeba.epochs, "epochs")
     return [
@@ -66,14 +80,20 @@ def works() -> list[Work]:
 
 
 def counted(image_shape: ImageShape) -> dict[str, int]:
-    """Operations of a training step an image, parameters, and the messages of a step."""
+    """Return operations per image and training step, parameters, and the numbers of messages per step."""
     config = resolve(TrainConfig(DataConfig("celeba"), ModelConfig("vae", "conv")))
     with torch.device("meta"):
         model = build_model(config, image_shape)
-        x = torch.empty(2, *image_shape)
-    with FlopCounterMode(display=False) as counter:
-        output = model(x)
-        (output.x_hat.sum() + output.z.sum()).backward()
+    # count with fake CPU tensors, which have no data either: the networks ask for the autocast state of their device,
+    # and the meta device has none
+    with FakeTensorMode():
+        tensors = {
+            name: torch.empty(tensor.shape, dtype=tensor.dtype, requires_grad=tensor.requires_grad)
+            for name, tensor in chain(model.named_parameters(), model.named_buffers())
+        }
+        with FlopCounterMode(display=False) as counter:
+            output = functional_call(model, tensors, (torch.empty(2, *image_shape),))
+            (output.x_hat.sum() + output.z.sum()).backward()
     normalisations = sum(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
     parameters = sum(weight.numel() for weight in model.parameters())
     return {
@@ -84,12 +104,17 @@ def counted(image_shape: ImageShape) -> dict[str, int]:
     }
 
 
-def estimate(work: Work, gpus: int, batches_a_second: float) -> dict[str, Any]:
-    """Seconds of a step by cause, and hours of the whole."""
+def step_seconds(work: Work, used: int, own: int, batches_a_second: float) -> dict[str, float]:
+    """Return the seconds of a step by cause.
+
+    Args:
+        work: the training run.
+        used: number of GPUs that the run uses.
+        own: images per GPU and step.
+        batches_a_second: batches of 100 colour images of 64x64 that one core converts in a second.
+    """
     count = counted(work.image_shape)
-    most = gpus if work.grows else min(gpus, math.gcd(work.batch, gpus))
-    machines = -(-most // int(ASSUMED["GPUs of a machine"]))
-    own = work.batch if work.grows else work.batch // most
+    machines = -(-used // int(ASSUMED["GPUs of a machine"]))
     rate = (
         ASSUMED["dense bfloat16 operations a second of a GPU"]
         * ASSUMED["share of them that a convolutional step reaches"]
@@ -97,39 +122,54 @@ def estimate(work: Work, gpus: int, batches_a_second: float) -> dict[str, Any]:
     link = "two machines, each way" if machines > 1 else "two GPUs of a machine, each way"
     bandwidth = ASSUMED[f"bytes a second between {link}"]
     message = ASSUMED["seconds that a message takes however short it is"]
-    sent = 2 * 4 * count["parameters"] * (most - 1) / most
-    # gradients travel beside the backward pass, which is two thirds of the operations; the last ones are waited for
-    beside = 2 / 3 * own * count["operations_an_image"] / rate
+    sent = 2 * 4 * count["parameters"] * (used - 1) / used
+    # all-reduce overlaps with the backward pass, two thirds of the operations; the last bucket cannot overlap
+    overlap = 2 / 3 * own * count["operations_an_image"] / rate
     gradients = sent / bandwidth + count["gradient_messages_a_step"] * message
-    waited = max(gradients - beside, gradients / count["gradient_messages_a_step"])
+    waited = max(gradients - overlap, gradients / count["gradient_messages_a_step"])
     size = math.prod(work.image_shape)
-    here = own * min(most, int(ASSUMED["GPUs of a machine"]))  # images that a machine feeds in a step
-    steps = {
+    read = own * min(used, int(ASSUMED["GPUs of a machine"]))  # images that one machine reads per step
+    return {
         "computing": own * count["operations_an_image"] / rate
         + ASSUMED["seconds of a step that no device computes in (launches, Python)"],
-        "waiting for messages": 0.0 if most == 1 else waited + count["statistics_a_step"] * message,
-        "reading": here * size / ASSUMED["bytes a second that a machine reads from its disks"],
-        "converting": here * size / (3 * 64 * 64) / 100 / batches_a_second / ASSUMED["processor cores of a machine"],
+        "waiting for messages": 0.0 if used == 1 else waited + count["statistics_a_step"] * message,
+        "reading": read * size / ASSUMED["bytes a second that a machine reads from its disks"],
+        "converting": read * size / (3 * 64 * 64) / 100 / batches_a_second / ASSUMED["processor cores of a machine"],
     }
-    in_parallel = {"devices": steps["computing"] + steps["waiting for messages"]} | {
-        name: steps[name] for name in ("reading", "converting")
+
+
+def estimate(work: Work, gpus: int, batches_a_second: float) -> dict[str, Any]:
+    """Return the seconds of a step by cause, the bottleneck, and the hours of the whole training.
+
+    Args:
+        work: the training run.
+        gpus: number of GPUs available.
+        batches_a_second: see `step_seconds`.
+    """
+    used = gpus if work.grows else min(gpus, math.gcd(work.batch, gpus))
+    own = work.batch if work.grows else work.batch // used
+    seconds = step_seconds(work, used, own, batches_a_second)
+    in_parallel = {
+        "devices": seconds["computing"] + seconds["waiting for messages"],
+        "reading": seconds["reading"],
+        "converting": seconds["converting"],
     }
-    slowest = max(in_parallel, key=lambda name: in_parallel[name])
-    whole = work.images * work.epochs / (own * most)
-    if slowest == "devices":
-        slowest = max(("computing", "waiting for messages"), key=lambda name: steps[name])
+    bottleneck = max(in_parallel, key=lambda name: in_parallel[name])
+    if bottleneck == "devices":
+        bottleneck = max(("computing", "waiting for messages"), key=lambda name: seconds[name])
+    steps = work.images * work.epochs / (own * used)
     return {
         "gpus": gpus,
-        "used": most,
+        "used": used,
         "images_a_gpu": own,
-        "step_seconds": steps,
-        "bottleneck": slowest,
-        "hours": whole * max(in_parallel.values()) / 3600,
+        "step_seconds": seconds,
+        "bottleneck": bottleneck,
+        "hours": steps * max(in_parallel.values()) / 3600,
     }
 
 
 def markdown(results: StudyResults) -> str:
-    """What each training costs on each number of GPUs, and on what that rests."""
+    """Return a table per training run in Markdown, then the assumptions and measurements."""
     causes = list(results.rows[0]["estimates"][0]["step_seconds"])
     lines = []
     for row in results.rows:

@@ -1,9 +1,9 @@
-"""Where the time of a training step of the MLP goes beside its matrix products, on one thread and on two.
+"""Measure where the time of a training step of the VAE (MLP) goes, on one thread and on two.
 
-    python benchmarks/step_shares.py [--rounds 15]        a minute
+    python benchmarks/step_shares.py [--rounds 15]
 
-Writes `results/bench-step-shares.json`: the products alone, and more and more of the step, timed in turns in one
-process.
+Takes about a minute and a half on two cores. Writes `results/bench-step-shares.json`, which docs/speed.md shows: the
+products alone, then ever larger parts of the step, timed in turns in one process.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ FORWARD_BACKWARD, WITH_ADAM = "forward and backward", "forward, backward and Ada
 
 
 def repeated(work: Callable[[], object]) -> Callable[[int], None]:
+    """Return a function that does the work the given number of times."""
+
     def run(count: int) -> None:
         for _ in range(count):
             work()
@@ -39,7 +41,11 @@ def repeated(work: Callable[[], object]) -> Callable[[int], None]:
 
 
 def contenders() -> list[Contender]:
-    """The limit, Adam's kernel without the Python around it, both in turn, and the step without and with the rest."""
+    """Return the parts of a step to time.
+
+    They are the limit, Adam's kernel without its Python code, both one after the other, forward and backward pass,
+    these with Adam, and the whole loop.
+    """
     config, pixels = step.config_of("mlp"), step.images()
     model = build_model(config, step.SHAPE)
     model.train()

@@ -1,9 +1,12 @@
-"""The coefficients in `losses/autograd.py` and `log_cosh.c`; `python tools/log_cosh_coefficients.py` prints them.
+"""Compute the polynomial coefficients in `losses/autograd.py` and `losses/log_cosh.c`.
 
-For `|x| <= BRANCH`, `log(cosh(x)) / x^2` is an even, smooth function, so a polynomial in `s = x^2 - CENTRE`,
-where `CENTRE` is the middle of `[0, BRANCH^2]`. How many coefficients are needed follows from the nearest singularity,
-`x^2 = -(pi/2)^2`. Beyond, `log(1 + e)` with `e <= exp(-2 BRANCH)` is a polynomial too, and `exp` is one on half of
-`log(2)` to each side. All interpolate at Chebyshev nodes, in 60-digit arithmetic.
+    python tools/log_cosh_coefficients.py
+
+Prints them. For `|x| <= BRANCH`, `log(cosh(x)) / x^2` is an even, smooth function, so it is approximated by a
+polynomial in `s = x^2 - CENTRE`, where `CENTRE` is the middle of `[0, BRANCH^2]`. The number of coefficients follows
+from the nearest singularity, `x^2 = -(pi/2)^2`. For larger `|x|`, `log(1 + e)` with `e <= exp(-2 BRANCH)` is a
+polynomial too, and so is `exp` on an interval of half of `log(2)` on each side of 0. All polynomials interpolate at
+Chebyshev nodes and are computed in 60-digit arithmetic.
 """
 
 from collections.abc import Callable
@@ -31,7 +34,7 @@ def _log1p(e: mpmath.mpf) -> mpmath.mpf:
 
 @dataclass(frozen=True)
 class Polynomial:
-    """What is interpolated, from where to where, by how many coefficients."""
+    """A function on `[lower, upper]`, and the number of coefficients of the polynomial that interpolates it."""
 
     function: Callable[[mpmath.mpf], mpmath.mpf]
     lower: float
@@ -39,7 +42,7 @@ class Polynomial:
     count: int
 
     def coefficients(self) -> tuple[list[float], float]:
-        """In rising powers, and the largest error beside the value in the middle."""
+        """Return the coefficients in rising powers, and the largest error relative to the value in the middle."""
         with mpmath.workdps(60):
             falling, error = mpmath.chebyfit(self.function, [self.lower, self.upper], self.count, error=True)
             middle = self.function((mpmath.mpf(self.lower) + self.upper) / 2)
@@ -52,7 +55,7 @@ POLYNOMIALS = {
     "expm1(r) / r": Polynomial(_expm1, -HALF, HALF, 6),
     "log1p(e) / e": Polynomial(_log1p, 0.0, SMALL, 5),
 }
-"""The first two stand in `losses/autograd.py`; all but the second in `log_cosh.c`."""
+"""The first two are in `losses/autograd.py`; all but the second are in `losses/log_cosh.c`."""
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Put a finished restoration run into the package, and measure what a person gets from it.
+"""Ship the network of a finished restoration run with the package, and measure it.
 
     logcosh-vae restore --train --data text-removal --task text --loss log-cosh --out RUN
     python tools/ship_restoration.py RUN [--data-root FOLDER]
 
-Writes the weights and their card into the package, as TASK or as `captions` if they were trained so, and
-`results/shipped-NAME.json`: SSIM and PSNR of each of the paper's pictures, corrupted as for figure 10, as the network
-gives it, and as `logcosh-vae restore` writes it, also with `--careful`.
+Takes about three minutes on two cores. Copies the weights and their card into the package under the name of the task,
+or as `captions` if the run was trained on captions. Writes `results/shipped-NAME.json`, which docs/restoration.md
+shows: SSIM and PSNR of each of the paper's pictures, corrupted as for figure 10, as restored by the network, and as
+written by `logcosh-vae restore` without and with `--careful`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def markdown(results: StudyResults) -> str:
-    """What the network that comes with the package does to the paper's pictures, and how it was made."""
+    """Return a table of the shipped network's SSIM and PSNR in Markdown, and how the network was trained."""
     names = {
         "corrupted": "with text on a quarter of their pixels",
         "network": "restored by the network",
@@ -52,12 +53,12 @@ def markdown(results: StudyResults) -> str:
         mean = results.more["mean"][version]
         lines.append(f"| {name} | {mean['ssim']:.3f} | {min(values):.3f} | {max(values):.3f} | {mean['psnr']:.1f} dB |")
     train, start = results.more["card"]["train"], results.more["card"]["start"]
-    begun = f"begun with the weights {start}, " if start else ""
+    initial = f"initialised with the weights {start}, " if start else ""
     threads = f"{train['threads']} thread{'s' if train['threads'] > 1 else ''}"
     return (
         "\n".join(lines) + f"\n\n{train['loss']}, a = {train['a']:g}; {train['epochs'] * train['steps']:,} steps of "
         f"{train['batch_size']} crops of {train['crop_size']}x{train['crop_size']} pixels, "
-        f"{begun}{duration(results.more['training_seconds'])} on {threads} beside other work; weights "
+        f"{initial}{duration(results.more['training_seconds'])} on {threads} beside other work; weights "
         f"{results.more['card']['fingerprint']}, {results.more['bytes'] / 1e6:.1f} MB; "
         + provenance(from_json(Environment, results.more["card"]["environment"]), "measured on 2 cores")
     )

@@ -1,4 +1,7 @@
-"""The pictures of docs/speed.md: how long a step takes beside its limit, and each loss over the size of its tensors."""
+"""Plots for docs/speed.md: the time of a step relative to its limit, and of each loss over the tensor size.
+
+`tools/update_docs.py` calls these functions.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ OURS = "logcosh-vae"
 
 
 def steps(results: Sequence[BenchResults]) -> Image.Image:
-    """Bars: the step of everyone as many times as long as the products alone, with quartiles; a panel a network.
+    """Draw the time of a training step relative to the products alone, as bars with quartiles.
+
+    There is one panel per network and number of threads.
 
     Args:
-        results: of `bench step`, each with another number of threads.
+        results: results of `bench step` with different numbers of threads.
     """
     panels = [(each, row) for each in results for row in each.rows]
     figure, axes = plot(10.0, 2.9, [1] * len(panels))
@@ -52,7 +57,7 @@ def steps(results: Sequence[BenchResults]) -> Image.Image:
 
 
 def losses(results: BenchResults) -> Image.Image:
-    """Lines: forward and backward of each loss as many times as long as mse's, over the size of the tensors."""
+    """Draw the time of each loss, forward and backward, relative to `mse_loss`, over the tensor size."""
     figure, (axes,) = plot(8.0, 3.6, (1,))
     names = list(results.rows[0].ratio)
     ours = [name for name in names if name.split(",")[0] in ("log_cosh", "LogCoshLoss")]

@@ -1,10 +1,11 @@
-"""Bring README and docs up to date with `results/`: tables and pictures are made here and nowhere else.
+"""Update the tables and plots in README and docs from `results/`.
 
     python tools/update_docs.py [--runs FOLDER ...]
 
-Each `<!-- begin: NAME -->` ... `<!-- end: NAME -->` block of a page is replaced by what `BLOCKS` makes of the results.
-Pictures are made of the runs that the results name, or are those that `reproduce` left beside them; where they are
-missing, the pictures in the docs stay as they are. None shows images of CelebA, whose licence does not allow it.
+Each block `<!-- begin: NAME -->` ... `<!-- end: NAME -->` of a page is replaced by what `BLOCKS` generates from the
+results. Pictures of images are drawn from the runs that the results name, or copied from where `reproduce` left them
+beside the runs. If the runs are missing, the pictures in the docs stay as they are. No picture shows images of CelebA,
+as its licence does not allow it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from logcosh_vae.reporting.markdown import (
 from logcosh_vae.reporting.narrative import Narrative
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))  # each study has the formatter of its results beside it
+# each script formats its own results in Markdown
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "studies")]
 
 import bfloat16  # noqa: E402
 import captions  # noqa: E402
@@ -59,17 +61,18 @@ import restoration  # noqa: E402
 RESULTS = ROOT / "results"
 PICTURES = ROOT / "docs" / "images"
 PAGES = ("README.md", "docs/results.md", "docs/data.md", "docs/restoration.md", "docs/speed.md", "docs/scaling.md")
-INK, SOFT = (28, 28, 30), (98, 98, 106)
+INK = (28, 28, 30)
+"""Colour of titles, RGB."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a page that is made from results.
+    """A part of a page that is generated from results.
 
     Attributes:
-        file: in `results/`, without its suffix.
+        file: name of a file in `results/`, without its suffix.
         read: reads the file into its record.
-        make: the record in Markdown.
+        make: formats the record in Markdown.
     """
 
     file: str
@@ -77,26 +80,27 @@ class Block:
     make: Callable[[Any], str]
 
     def text(self) -> str:
+        """Return the block in Markdown."""
         return self.make(self.read(RESULTS / f"{self.file}.json"))
 
 
 def experiment(file: str, make: Callable[[ExperimentResults, Narrative], str]) -> Block:
-    """A block from the results of an experiment, with the sentences that belong to it."""
+    """Return a block from the results of an experiment and the narrative that belongs to it."""
     return Block(file, read_results, lambda results: make(results, EXPERIMENTS[results.experiment].narrative))
 
 
 def bench(file: str, make: Callable[[BenchResults], str] = times_table) -> Block:
-    """A block from the results of a benchmark."""
+    """Return a block from the results of a benchmark."""
     return Block(file, _read_bench, make)
 
 
 def study(file: str, make: Callable[[StudyResults], str]) -> Block:
-    """A block from the results of a study."""
+    """Return a block from the results of a study."""
     return Block(file, lambda path: read_record(StudyResults, path), make)
 
 
 def plain(file: str, make: Callable[[Mapping[str, Any]], str]) -> Block:
-    """A block from the JSON of a file."""
+    """Return a block from a JSON file that has no record type."""
     return Block(file, lambda path: json.loads(path.read_text(encoding="utf-8")), make)
 
 
@@ -158,30 +162,30 @@ BLOCKS: dict[str, Block] = {
 }
 
 FIGURES = [*(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]
-"""Pictures of `reproduce` that the docs show."""
+"""Figures drawn by `reproduce` that the docs show."""
 
 SPEED = ("step", "step-2-threads", "loss")
-"""Results of `bench` that docs/speed.md plots."""
+"""Benchmarks that docs/speed.md plots."""
 
 
 def updated(text: str) -> str:
-    """A page's text with every known block made anew."""
+    """Return the text of a page with every known block generated again."""
 
-    def made(match: re.Match[str]) -> str:
+    def block_text(match: re.Match[str]) -> str:
         name = match[1]
         if name not in BLOCKS:
             return match[0]
         block = BLOCKS[name]
         if not (RESULTS / f"{block.file}.json").is_file():
-            print(f"missing: results/{block.file}.json; block {name} stays as it is", file=sys.stderr)
+            print(f"missing: results/{block.file}.json; block {name} is unchanged", file=sys.stderr)
             return match[0]
         return f"<!-- begin: {name} -->\n{block.text()}<!-- end: {name} -->"
 
-    return re.sub(r"<!-- begin: (\S+) -->\n.*?<!-- end: \1 -->", made, text, flags=re.S)
+    return re.sub(r"<!-- begin: (\S+) -->\n.*?<!-- end: \1 -->", block_text, text, flags=re.S)
 
 
 def labelled(rows: list[tuple[str, Image.Image]], width: int) -> Image.Image:
-    """Pictures under each other, each with its name above it."""
+    """Arrange pictures in a column, each with its title above it."""
     font = ImageFont.load_default(18)
     height = sum(picture.height + 30 for _, picture in rows)
     canvas = Image.new("RGB", (width, height), "white")
@@ -196,7 +200,11 @@ def labelled(rows: list[tuple[str, Image.Image]], width: int) -> Image.Image:
 
 @torch.inference_mode()
 def overview(results: ExperimentResults, runs: Path) -> Image.Image | None:
-    """Real digits, what the VAE (MLP) makes of them with each loss, and samples; None without the runs."""
+    """Draw real digits, their reconstructions by the VAE (MLP) with each loss, and samples.
+
+    Returns:
+        None if the runs are not under `runs`.
+    """
     folders = {row.loss: runs / row.runs[0] for row in results.rows if row.model == "vae-mlp"}
     if not all((folder / "weights.safetensors").is_file() for folder in folders.values()):
         return None
@@ -229,7 +237,7 @@ def main() -> None:
     image_grid.save(speed_plots.losses(speed["loss"]), PICTURES / "bench-loss.png")
     for name in ("vae-mlp", *FIGURES):
         if not (PICTURES / f"{name}.png").is_file():
-            print(f"missing: {PICTURES / name}.png; give the folder of its runs", file=sys.stderr)
+            print(f"missing: {PICTURES / name}.png; pass the folder of its runs with --runs", file=sys.stderr)
     for name in PAGES:
         page = ROOT / name
         page.write_text(updated(page.read_text(encoding="utf-8")), encoding="utf-8")

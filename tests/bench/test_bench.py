@@ -1,4 +1,4 @@
-"""Timing in turns on a clock that runs as it is told, and benchmarks that measure the work they say they do."""
+"""Timing on a simulated clock, and benchmarks that do the work that they claim to measure."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from logcosh_vae.training.loop import make_generator
 
 
 class Machine:
-    """Work takes longer and longer on it."""
+    """A simulated machine that slows down over time."""
 
     def __init__(self, drift: float) -> None:
         self.now, self.drift = 0.0, drift
@@ -36,7 +36,7 @@ class Machine:
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.02])
-def test_a_machine_that_slows_down_favours_nobody(drift: float) -> None:
+def test_drift_of_the_machine_does_not_bias_the_ratio(drift: float) -> None:
     machine = Machine(drift)
     both = [machine.contender("a", 3e-3, unit=5), machine.contender("b", 1e-3)]
     times = in_turns(both, rounds=10, seconds=0.5, clock=lambda: machine.now)
@@ -50,12 +50,12 @@ def test_a_machine_that_slows_down_favours_nobody(drift: float) -> None:
     assert low <= median <= high
     if drift:
         assert high > low
-    with pytest.raises(ValueError, match="names of their own"):
+    with pytest.raises(ValueError, match="different names"):
         in_turns([both[0], both[0]], rounds=1, seconds=0.01, clock=lambda: machine.now)
 
 
 @pytest.mark.parametrize(("network", "width"), [("mlp", None), ("conv", 0.0625)])
-def test_the_products_alone_are_those_of_a_training_step(network: str, width: float | None) -> None:
+def test_limit_has_the_same_flops_as_a_training_step(network: str, width: float | None) -> None:
     def count_flops(contender: Contender) -> int:
         with FlopCounterMode(display=False) as counter:
             contender.run(1)
@@ -72,17 +72,17 @@ def test_the_products_alone_are_those_of_a_training_step(network: str, width: fl
     assert (step.BFLOAT16 in names) == takes_bfloat16(torch.device("cpu"))
 
 
-def test_losses_that_are_compared_are_losses() -> None:
-    # as far apart as the published forms can bear: 100 times 0.8 is below the 89 where they overflow
+def test_all_forms_of_log_cosh_have_the_gradient_tanh() -> None:
+    # residuals as large as the published formulas can handle: 100 * 0.8 is below 89, where they overflow
     target, prediction = 0.8 * torch.rand(2, 50, generator=make_generator(0, "x"))
     prediction.requires_grad_()
     for name, loss in LOSSES.items():
-        (gradient,) = torch.autograd.grad(loss(prediction, target), prediction)
+        (grad,) = torch.autograd.grad(loss(prediction, target), prediction)
         if "log" in name:
-            assert torch.allclose(gradient, (100.0 * (prediction - target)).tanh(), atol=1e-5)
+            assert torch.allclose(grad, (100.0 * (prediction - target)).tanh(), atol=1e-5)
 
 
-def test_a_benchmark_says_where_it_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_benchmark_result_records_environment_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = replace(suite.SUITE["loss"][0], seconds=0.002)
     monkeypatch.setitem(suite.SUITE, "loss", (quick,))
     seen = []
@@ -105,20 +105,23 @@ for line in sys.stdin:
 """
 
 
-def test_another_program_takes_its_turns() -> None:
+def test_peer_takes_steps_and_reports_its_failures() -> None:
     command = f"{sys.executable} -c '{PEER}'"
     with peer(command, {"network": "mlp", "threads": 2}) as contender:
         assert contender.name == "counter --network mlp --threads 2"
         contender.run(100)
-        with pytest.raises(PeerError, match="ended before its time: too many"):
+        with pytest.raises(PeerError, match="ended during the benchmark: too many"):
             contender.run(101)
-    for wrong, message in [("/nowhere/program", "cannot be started"), ("/bin/false", "it wrote nothing")]:
+    for wrong, message in [
+        ("/nowhere/program", "cannot be started"),
+        ("/bin/false", "it wrote nothing to standard error"),
+    ]:
         with pytest.raises(PeerError, match=message), peer(wrong, {}):
             pass
 
 
-def test_whatever_is_timed_can_be_done() -> None:
-    for contenders in (batches.contenders(3, 16), measuring.of_a_picture()):
+def test_contenders_of_the_other_benchmarks_run() -> None:
+    for contenders in (batches.contenders(3, 16), measuring.restoration_contenders()):
         for contender in contenders:
             contender.run(1)
     with side_by_side.contenders("mlp") as both:
@@ -132,14 +135,14 @@ from logcosh_vae.base.memory import keep_freed_memory
 keep_freed_memory()
 before = 0
 for _ in range(60):
-    torch.ones(1 << 22)  # 16 MiB; after a few the heap has settled
+    torch.ones(1 << 22)  # 16 MiB; the heap reaches its final size after a few
     now = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     faults, before = now - before, now
 print(faults)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told")
-def test_memory_that_was_freed_is_used_again_without_faults() -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
+def test_freed_memory_is_reused_without_page_faults() -> None:
     result = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120)
-    assert int(result.stdout) < 100, "of 4096 pages"
+    assert int(result.stdout) < 100, "page faults, of 4096 pages"

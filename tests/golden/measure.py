@@ -1,11 +1,12 @@
-"""Numbers that must not move unnoticed, measured anew: random draws, weights, losses, corruptions, metrics, decoding.
+"""Measure the pinned numbers: random draws, initial weights, losses, corruptions, metrics and decoding.
 
-    python tests/golden/measure.py --write        after a change that is meant to move them
+    PYTHONPATH=. python tests/golden/measure.py            compare with values.json
+    PYTHONPATH=. python tests/golden/measure.py --write    replace values.json after an intended change
 
-`values.json` holds what they were, with the versions (`logcosh_vae.base.versions`) that they are of. A change of an
-initialisation, a random stream, a preprocessing step or a formula moves at least one of them, and `test_golden.py`
-fails until the version it belongs to is raised and the values are written again. `--write` refuses values that have
-moved while their version has not: results of both would be taken for the same.
+`values.json` holds the numbers and the versions (`logcosh_vae.base.versions`) that they belong to. A change to an
+initialisation, a random stream, a preprocessing step or a formula changes at least one of them. `test_golden.py` then
+fails until the version is bumped and the values are written again. `--write` refuses changed values whose version has
+not been bumped, since old and new results would be taken for the same.
 """
 
 from __future__ import annotations
@@ -52,17 +53,20 @@ VALUES = HERE / "values.json"
 FILES = HERE / "files"
 
 Values = dict[str, Any]
-"""By name: a number, a list of numbers, or a text that has to be the same."""
+"""By name: a number, a list of numbers, or a string. Strings and integers have to be equal."""
 
 
 def projection(tensor: Tensor | np.ndarray[Any, Any]) -> float:
-    """A number that moves with every element, with its place, and hardly with its rounding."""
+    """Return a number that depends on every element and its position, but hardly on rounding."""
     values = np.asarray(tensor, dtype=np.float64).ravel()
     return float(values @ np.random.default_rng(len(values)).uniform(-1.0, 1.0, len(values)))
 
 
 def smooth_images(count: int, channels: int, side: int) -> Tensor:
-    """`(count, channels, side, side)`, uint8, with edges and ramps; from integers alone, so the same everywhere."""
+    """Return uint8 images `(count, channels, side, side)` with edges and ramps.
+
+    They are computed from integers alone, so they are the same on every machine.
+    """
     y, x = np.mgrid[:side, :side]
     images = [
         ((x * (3 + index) + y * (5 + channel)) % (97 + 8 * index) > 40 + channel) * 155 + (x * y + 7 * index) % 101
@@ -73,7 +77,7 @@ def smooth_images(count: int, channels: int, side: int) -> Tensor:
 
 
 def draws() -> Values:
-    """Seeded generators: of one use and epoch each."""
+    """Values drawn from seeded generators, each for one purpose and epoch."""
     values: Values = {}
     for seed, name, epoch in ((0, "weights", 0), (0, "noise", 1), (0, "noise", 2), (1, "shuffle", 1)):
         key = f"{seed}/{name}/{epoch}"
@@ -101,7 +105,7 @@ MODELS = ("vae-mlp", "vae-conv", "wae-mlp", "wae-conv")
 
 
 def weights() -> Values:
-    """Fresh weights of the auto-encoders and of a classifier, by layer."""
+    """Initial weights of the autoencoders and of a classifier, by layer."""
     values: Values = {}
     for model in MODELS:
         built = build_model(_config(model, "l2"), (1, 28, 28))
@@ -150,8 +154,8 @@ def losses() -> Values:
         loss = make_loss(name, 20.0 if kind.takes_a else None)
         value = loss.value(residuals, torch.zeros_like(residuals))
         values[f"loss {name}"] = value.tolist()
-        (gradient,) = torch.autograd.grad(value.sum(), residuals)
-        values[f"gradient {name}"] = gradient.tolist()
+        (grad,) = torch.autograd.grad(value.sum(), residuals)
+        values[f"gradient {name}"] = grad.tolist()
         values[f"surrogate's gradient {name}"] = loss.grad(
             residuals.detach(), torch.zeros(8, dtype=torch.float64)
         ).tolist()
@@ -177,7 +181,7 @@ def metrics() -> Values:
 
 
 def inference() -> Values:
-    """What fresh models make of codes and images."""
+    """Samples, reconstructions and features of freshly initialised models."""
     values: Values = {}
     images = to_unit(smooth_images(6, 1, 28))
     for model in MODELS:
@@ -192,7 +196,7 @@ def inference() -> Values:
 
 
 def restoration() -> Values:
-    """Fresh weights of a restoration network, its first ten losses, and what it makes of a picture by tiles."""
+    """Initial weights of a restoration network, its first ten losses, and a picture restored by tiles."""
     values: Values = {}
     config = RestorationConfig(
         "", "denoise", widths=(4, 6), crop_size=32, batch_size=2, targets=2, steps=10, bfloat16=False
@@ -213,7 +217,7 @@ def restoration() -> Values:
 
 
 def corruptions() -> Values:
-    """Every corruption for training and for measuring; text apart, which is drawn by a library."""
+    """Every corruption, for training and for evaluation, except text, which a library draws."""
     values: Values = {}
     images = to_unit(smooth_images(3, 3, 32))
     for task, corruption in CORRUPTIONS.items():
@@ -224,7 +228,7 @@ def corruptions() -> Values:
 
 
 def text() -> Values:
-    """Text as it is drawn, and over images; for the library's version that is named."""
+    """Text as drawn, and over images, with the version of the library that draws it."""
     values: Values = {"pillow": PIL.__version__}
     for name, style in (("plain", PLAIN), ("training", TRAINING), ("captions", CAPTIONS)):
         sheet = draw_text_canvas(96, 128, np.random.default_rng(4), style)
@@ -239,7 +243,7 @@ def text() -> Values:
 
 
 def decoding() -> Values:
-    """Awkward picture files as images of a set: mean level and projection of each."""
+    """Unusual image files, decoded for an image set: mean and projection of each."""
     values: Values = {}
     for path in sorted(FILES.iterdir()):
         content = path.read_bytes()
@@ -257,9 +261,10 @@ class Section:
     """Values that are measured together.
 
     Attributes:
-        measure: gives them.
-        version: that it belongs to, see `logcosh_vae.base.versions.numerics`.
-        relative, absolute: how far a number may be off: processors add in different orders.
+        measure: measures them.
+        version: the version they belong to, a key of `logcosh_vae.base.versions.numerics()`.
+        relative: relative tolerance, as processors add in different orders.
+        absolute: absolute tolerance.
     """
 
     measure: Callable[[], Values]
@@ -283,7 +288,7 @@ SECTIONS = {
 
 
 def differences(known: Any, found: Any, section: Section, path: str) -> list[str]:
-    """Names and values that have moved; names that are new or gone do not count."""
+    """Return a line for each value that has changed; names that exist on one side only do not count."""
     if isinstance(known, dict):
         pairs = [(f"{path}/{key}", known[key], found[key]) for key in known if key in found]
         return [line for name, a, b in pairs for line in differences(a, b, section, name)]
@@ -296,7 +301,10 @@ def differences(known: Any, found: Any, section: Section, path: str) -> list[str
 
 
 def measured(name: str) -> Values:
-    """A section's values as they come back from a file; on one thread, as sums are grouped by thread."""
+    """Measure a section; returns its values as they would be read back from JSON.
+
+    This uses one thread, as the order of summation depends on the number of threads.
+    """
     with on_threads(1):
         values: Values = json.loads(json.dumps(SECTIONS[name].measure(), allow_nan=False))
     return values
@@ -308,14 +316,14 @@ def main() -> None:
     write = parser.parse_args().write
     known = json.loads(VALUES.read_text(encoding="utf-8")) if VALUES.exists() else {"versions": {}}
     values: dict[str, Any] = {"versions": numerics(), **{name: measured(name) for name in SECTIONS}}
-    moved = False
+    changed = False
     for name, section in SECTIONS.items():
         for line in differences(known.get(name, {}), values[name], section, name):
-            raised = known["versions"].get(section.version, 0) < values["versions"][section.version]
-            moved |= not raised
-            print(line if raised else f"{line}; raise {section.version.upper()} in src/logcosh_vae/base/versions.py")
-    if moved:
-        sys.exit("values have moved and their versions have not")
+            bumped = known["versions"].get(section.version, 0) < values["versions"][section.version]
+            changed |= not bumped
+            print(line if bumped else f"{line}; bump {section.version.upper()} in src/logcosh_vae/base/versions.py")
+    if changed:
+        sys.exit("error: values have changed, but their versions have not been bumped; values.json was not written")
     if write:
         VALUES.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Numbers stay what they were; see `measure.py` for what to do when they are meant to move."""
+"""Numbers pinned in `values.json` have not changed; `measure.py` says what to do after an intended change."""
 
 import json
 
@@ -12,14 +12,14 @@ KNOWN = json.loads(VALUES.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_numbers_stay_what_they_were(name: str) -> None:
+def test_numbers_are_unchanged(name: str) -> None:
     if name == "text" and KNOWN[name]["pillow"] != PIL.__version__:
-        pytest.skip(f"text is drawn by Pillow {PIL.__version__}, the values are of {KNOWN[name]['pillow']}")
+        pytest.skip(f"Pillow is {PIL.__version__}; the values were measured with {KNOWN[name]['pillow']}")
     found = measured(name)
-    moved = differences(KNOWN[name], found, SECTIONS[name], name)
-    assert not moved, "\n".join([f"raise {SECTIONS[name].version.upper()} if this is meant:", *moved])
-    assert found.keys() == KNOWN[name].keys(), "other names: python tests/golden/measure.py --write"
+    changed = differences(KNOWN[name], found, SECTIONS[name], name)
+    assert not changed, "\n".join([f"bump {SECTIONS[name].version.upper()} if this is intended:", *changed])
+    assert found.keys() == KNOWN[name].keys(), "names differ; run: PYTHONPATH=. python tests/golden/measure.py --write"
 
 
-def test_the_values_are_of_the_present_versions() -> None:
-    assert KNOWN["versions"] == numerics(), "python tests/golden/measure.py --write"
+def test_values_belong_to_the_present_versions() -> None:
+    assert KNOWN["versions"] == numerics(), "run: PYTHONPATH=. python tests/golden/measure.py --write"

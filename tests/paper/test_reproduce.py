@@ -1,4 +1,4 @@
-"""A comparison and a table from the command to the report, on real digits."""
+"""`compare` and `reproduce` from the command to the report, on real images."""
 
 import contextlib
 import html.parser
@@ -20,7 +20,7 @@ from logcosh_vae.base.errors import DataError, RunError
 from logcosh_vae.data import text_removal
 from logcosh_vae.paper.figures import A_VALUES
 from logcosh_vae.paper.registry import ALL, EXPERIMENTS
-from logcosh_vae.paper.restoration import A_VALUES as RESTORATION_CURVATURES
+from logcosh_vae.paper.restoration import A_VALUES as RESTORATION_A_VALUES
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.training.run_folder import RunFolder
 
@@ -31,7 +31,7 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 class _Page(html.parser.HTMLParser):
-    """Counts pictures and collects every address a page asks for."""
+    """Collects every address that a page loads or links to, and its text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) 
     assert all(address.startswith("data:") for address in page.addresses)
     assert "VAE (MLP)" in page.words
 
-    # table 3 has the same rows: nothing is trained again; and fewer seeds do not replace more
+    # table 3 has the same rows, so nothing is trained again; results with fewer seeds do not replace those with more
     third = run("reproduce", "table3", *arguments[2:], cwd=tmp_path)
     assert third.returncode == 0, third.stderr
     again = json.loads((tmp_path / "results" / "table3-smoke.json").read_text())
@@ -82,7 +82,7 @@ def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) 
 
 
 @pytest.mark.slow
-def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root: Path) -> None:
+def test_all_experiments_of_the_paper_run_on_real_images(tmp_path: Path, celeba_root: Path) -> None:
     try:
         text_removal("test", celeba_root)
     except DataError as error:
@@ -99,7 +99,7 @@ def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root
         if EXPERIMENTS[name].draw:
             with Image.open(tmp_path / "runs" / f"{name}-smoke.png") as picture:
                 assert len(set(picture.convert("L").resize((99, 99)).tobytes())) > 20, f"{name} is empty"
-    # what tables and figures share is trained once: 12 + 6 rows of the tables, 14 more curvatures, 3 of restoration
+    # shared runs are trained once: 12 + 6 rows of the tables, 14 further curvatures, 3 of restoration
     runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir() and not path.name.startswith("features")]
     assert {path.name for path in runs} == trained
     assert len(trained) == 12 + 6 + 2 * (len(A_VALUES) - 1) + 3
@@ -116,12 +116,12 @@ def test_everything_of_the_paper_runs_on_real_images(tmp_path: Path, celeba_root
     assert "Trained on 1,000 of the 162,770 of the complete set" in markdown
     assert "(c) log-cosh: FID from" in markdown
     assert "(c) log-cosh: FID from" in result.stdout
-    # how much so short a training restores differs between processors; what is said of it must not
+    # how much such a short training restores differs between processors; the form of the sentence does not
     assert re.search(r"Text removal: (no network restores anything|.+ on \d+ of \d+ pictures)", result.stdout)
 
 
 @pytest.mark.slow
-def test_every_task_of_restoration_is_learnt_and_measured(tmp_path: Path) -> None:
+def test_restoration_experiments_train_and_evaluate_every_task(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, count in (("train", 12), ("test", 2)):
         folder = tmp_path / "text-removal" / name / "drawn"
@@ -144,10 +144,10 @@ def test_every_task_of_restoration_is_learnt_and_measured(tmp_path: Path) -> Non
         page.feed((tmp_path / "runs" / f"{name}-smoke.html").read_text())
         assert len(page.addresses) == 1
     assert "largest SSIM at a = " in result.stdout
-    assert all(f"log-cosh, a = {a:g}" in page.words for a in RESTORATION_CURVATURES)
+    assert all(f"log-cosh, a = {a:g}" in page.words for a in RESTORATION_A_VALUES)
 
 
-def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, data_root: Path) -> None:
+def test_resumed_comparison_reuses_runs_and_gives_the_same_metrics(tmp_path: Path, data_root: Path) -> None:
     arguments = ["compare", "--out", "c", "--loss", "l2", "--loss", "log-cosh", "--epochs", "1"]
     arguments += ["--set", "data.limit=2000", "--set", "model.hidden=[32]", "--data-root", str(data_root)]
     assert run(*arguments, cwd=tmp_path).returncode == 0
@@ -161,7 +161,7 @@ def test_compare_can_be_run_again_and_gives_the_same_numbers(tmp_path: Path, dat
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_comparison_leaves_no_process_and_goes_on(
+def test_stopped_comparison_leaves_no_process_and_can_be_resumed(
     kind: signal.Signals, tmp_path: Path, data_root: Path
 ) -> None:
     arguments = ["compare", "--out", "c", "--loss", "l2", "--loss", "l1", "--epochs", "8"]
@@ -170,7 +170,7 @@ def test_a_stopped_comparison_leaves_no_process_and_goes_on(
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
     while len(list(tmp_path.glob("c/runs/*/metrics.jsonl"))) < 2 and process.poll() is None:
         time.sleep(0.02)
-    if kind == signal.SIGINT:  # as a terminal does, to the whole group
+    if kind == signal.SIGINT:  # to the whole process group, as a terminal does
         os.killpg(process.pid, kind)
     else:
         process.kill()
@@ -180,7 +180,7 @@ def test_a_stopped_comparison_leaves_no_process_and_goes_on(
     folders = [RunFolder(path) for path in (tmp_path / "c" / "runs").iterdir()]
     deadline = time.monotonic() + 20
     for folder in folders:
-        while True:  # a worker that lived on would keep its lock to the end of its training
+        while True:  # a surviving worker would hold its lock until its training ends
             with contextlib.suppress(RunError), folder.lock():
                 break
             assert time.monotonic() < deadline
@@ -192,16 +192,16 @@ def test_a_stopped_comparison_leaves_no_process_and_goes_on(
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a Linux scheduler")
-def test_one_run_that_fails_ends_the_others_with_one_line(tmp_path: Path, data_root: Path) -> None:
+def test_failing_run_ends_the_others_with_one_line(tmp_path: Path, data_root: Path) -> None:
     arguments = ["compare", "--out", "c", "--loss", "l2", "--loss", "log-cosh", "--loss", "l1", "--jobs", "2"]
     arguments += ["--epochs", "1", "--set", "data.limit=1000", "--set", "optimizer.learning_rate=1e30"]
     result = run(*arguments, "--data-root", data_root, cwd=tmp_path)
-    said = [line for line in result.stderr.splitlines() if " runs done" not in line]
-    assert (result.returncode, len(said)) == (1, 1), result.stderr
-    assert "lower the learning rate" in said[0]
+    errors = [line for line in result.stderr.splitlines() if " runs done" not in line]
+    assert (result.returncode, len(errors)) == (1, 1), result.stderr
+    assert "lower the learning rate" in errors[0]
 
 
-def test_results_do_not_depend_on_the_number_of_jobs(tmp_path: Path, data_root: Path) -> None:
+def test_metrics_do_not_depend_on_the_number_of_jobs(tmp_path: Path, data_root: Path) -> None:
     base = ["compare", "--loss", "l2", "--loss", "l1", "--epochs", "1", "--data-root", str(data_root)]
     base += ["--set", "data.limit=1000", "--set", "model.hidden=[16]"]
     metrics = []
@@ -232,7 +232,7 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_runs_survive_the_death_of_a_worker_and_a_cluster_gives_the_same(tmp_path: Path, data_root: Path) -> None:
+def test_runs_survive_a_killed_worker_and_a_cluster_gives_the_same_metrics(tmp_path: Path, data_root: Path) -> None:
     distributed = pytest.importorskip("distributed")
     local = _table(tmp_path, "local", "--data-root", data_root)
     while not (workers := _children(local.pid)) and local.poll() is None:

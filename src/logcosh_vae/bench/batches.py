@@ -1,4 +1,4 @@
-"""Batches of pictures from images at rest: ours, torch's loader, and the limit."""
+"""Batches of float images from uint8 images in memory: this package, torch's `DataLoader`, and the limit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from .timing import Contender
 
 IMAGES, BATCH = 20_000, 100
 OURS, LOADER, LIMIT = "logcosh-vae", "torch DataLoader", "conversion alone"
-"""The limit converts bytes that lie one after the other: nothing is looked for."""
+"""Names in results. The limit converts images that are adjacent in memory, without drawing random ones."""
 
 
 def contenders(channels: int, side: int) -> list[Contender]:
-    """A unit of work is a batch of random images of a set, float32 in [0, 1]."""
+    """Return the contenders; a unit of work is one batch of random images, float32 in [0, 1].
+
+    Args:
+        channels: channels of the images.
+        side: their height and width.
+    """
     pixels = torch.randint(
         256, (IMAGES, channels, side, side), dtype=torch.uint8, generator=make_generator(0, "benchmark")
     )
@@ -29,13 +34,13 @@ def contenders(channels: int, side: int) -> list[Contender]:
                 if not left:
                     break
 
-    def converted(batch: list[tuple[Tensor]]) -> Tensor:
+    def collate(batch: list[tuple[Tensor]]) -> Tensor:
         return torch.stack([image for (image,) in batch]).float() / 255.0
 
     def loader(count: int) -> None:
         left = count
         while left:
-            for _ in DataLoader(TensorDataset(pixels), BATCH, shuffle=True, collate_fn=converted):
+            for _ in DataLoader(TensorDataset(pixels), BATCH, shuffle=True, collate_fn=collate):
                 left -= 1
                 if not left:
                     break

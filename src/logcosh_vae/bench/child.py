@@ -1,4 +1,7 @@
-"""Training steps as a program of its own, this project's or with `--plain` the straightforward ones; see `peer.py`."""
+"""Training steps in a process of its own, by this package or, with `--plain`, by the plain PyTorch loop.
+
+`peer` starts it and describes the protocol.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from .step import config_of, images, ours, plain
 
 
 def main() -> None:
-    """Do steps for each number that is read."""
+    """Read numbers of steps from standard input and answer each with a line when the steps are done."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--network", required=True)
     parser.add_argument("--width", type=float)

@@ -1,4 +1,7 @@
-"""Losses, forward and backward, over sizes: ours, torch's, the published forms of log-cosh, and the memory's limit."""
+"""Losses, forward and backward, over tensor sizes.
+
+This package's log-cosh is timed beside torch's losses, two published formulas of log-cosh, and the limit of the memory.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,17 @@ from .step import synchronize
 from .timing import Contender
 
 A = 100.0
+"""`a` of every log-cosh."""
+
 LIMIT = "memory alone"
-"""Prediction and target read once and the gradient written once, at the speed of a copy."""
+"""The limit: reads prediction and target once and writes the gradient once, at the speed of a copy."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Prediction and target to a scalar."""
+"""Maps prediction and target to a scalar."""
 
 MSE = "torch mse_loss"
 OURS, MODULE, GRADIENT_ONLY = "log_cosh", "LogCoshLoss", "log_cosh, gradient only"
+"""Names in results; the last is `log_cosh_surrogate`."""
 
 
 def _keras(x: Tensor) -> Tensor:
@@ -46,14 +52,16 @@ LOSSES: dict[str, Loss] = {
 
 
 def contenders(count: int, device: str = "cpu", more: Mapping[str, Loss] | None = None) -> list[Contender]:
-    """All losses on `count` pixels in [0, 1] whose residuals are those of a network halfway: 0.1 in the mean.
+    """Return all losses, and the limit, on `count` pixels in [0, 1].
+
+    The residuals have a mean absolute value of about 0.1, as in the middle of a training.
 
     Args:
-        count: elements of prediction and target.
-        device: where they are.
-        more: further losses by name, beside those of `LOSSES`.
+        count: elements of prediction and of target.
+        device: torch device of the tensors.
+        more: losses by name to time in addition to `LOSSES`.
     """
-    # for a GPU, a billion draws of the CPU would take longer than the measurement
+    # drawing a billion values on the CPU would take longer than the measurement on a GPU
     on_cpu = torch.device(device).type == "cpu"
     generator = make_generator(0, "benchmark") if on_cpu else torch.Generator(device).manual_seed(0)
     target = torch.rand(count, generator=generator, device=device)
@@ -61,7 +69,7 @@ def contenders(count: int, device: str = "cpu", more: Mapping[str, Loss] | None 
     prediction = torch.add(target, noise, alpha=0.12).clamp_(0.0, 1.0).requires_grad_()
     del noise
 
-    def of(loss: Loss) -> Callable[[int], None]:
+    def repeated(loss: Loss) -> Callable[[int], None]:
         def run(times: int) -> None:
             for _ in range(times):
                 prediction.grad = None
@@ -73,10 +81,13 @@ def contenders(count: int, device: str = "cpu", more: Mapping[str, Loss] | None 
     whole, half = torch.empty_like(target), torch.empty_like(target[: count // 2])
 
     def copies(times: int) -> None:
-        # a copy moves two tensors, a loss three
+        # a copy moves two tensors and a loss three, so copy one and a half
         for _ in range(times):
             whole.copy_(target)
             half.copy_(target[: count // 2])
         synchronize(device)
 
-    return [*(Contender(name, of(loss)) for name, loss in {**LOSSES, **(more or {})}.items()), Contender(LIMIT, copies)]
+    return [
+        *(Contender(name, repeated(loss)) for name, loss in {**LOSSES, **(more or {})}.items()),
+        Contender(LIMIT, copies),
+    ]

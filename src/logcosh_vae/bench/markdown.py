@@ -1,4 +1,4 @@
-"""Results of benchmarks in Markdown, for pages of the documentation."""
+"""Format benchmark results in Markdown for the pages of the documentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .records import BenchResults
 
 
 def times_table(results: BenchResults) -> str:
-    """The time of each contender, and its ratio to the one that they are compared with."""
+    """Return a table of each contender's time and its ratio to the contender named `against`."""
     lines = ["| | | median | times as long | quartiles |", "|---|---|--:|--:|---|"]
     for row in results.rows:
         for index, (name, seconds) in enumerate(row.seconds.items()):
@@ -22,7 +22,7 @@ def times_table(results: BenchResults) -> str:
 
 
 def losses_by_size(results: BenchResults) -> str:
-    """Forward and backward over the size of the tensors: how many times mse's time each loss takes."""
+    """Return a table of the time of each loss, forward and backward, relative to `mse_loss`, over the tensor size."""
     names = list(results.rows[0].ratio)
     lines = ["| elements | mse_loss | " + " | ".join(names) + " |", "|--:|--:|" + "--:|" * len(names)]
     for row in results.rows:
@@ -37,9 +37,14 @@ def losses_by_size(results: BenchResults) -> str:
 
 
 def before_and_after(before: BenchResults, results: BenchResults) -> str:
-    """How many times mse's time the loss takes, before its overhead on small tensors was cut and since."""
+    """Return a table of log-cosh's time relative to `mse_loss`, before and after its overhead was reduced.
+
+    Args:
+        before: results of the commit before the change.
+        results: present results of `bench loss`, with the same sizes.
+    """
     others = [name for name in results.rows[0].ratio if name.startswith("log-cosh as in")]
-    lines = ["| elements | log_cosh, before | log_cosh | LogCoshLoss | least of the published forms |"]
+    lines = ["| elements | log_cosh, before | log_cosh | LogCoshLoss | fastest published formula |"]
     lines += ["|--:|--:|--:|--:|--:|"]
     for old, new in zip(before.rows, results.rows, strict=True):
         ratio = {name: values.median for name, values in new.ratio.items()}

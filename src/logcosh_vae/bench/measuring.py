@@ -1,6 +1,8 @@
-"""Measuring a run, and restoring a picture, beside the networks' work alone."""
+"""Evaluation of a run and restoration of a picture, beside the time of their networks alone."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import torch
@@ -19,11 +21,15 @@ from .timing import Contender
 
 OURS, LIMIT = "logcosh-vae", "networks alone"
 SIDE = 1024
-"""Of the picture that is restored: a megapixel of 2^20."""
+"""Height and width of the picture that is restored: 2^20 pixels."""
 
 
-def of_a_run() -> list[Contender]:
-    """Both sharpness values and the FID of 10,000 samples against 10,000 images, those of the images included."""
+def evaluation_contenders() -> list[Contender]:
+    """Return the evaluation of a VAE (MLP), and its networks alone.
+
+    The evaluation computes both sharpness values and the FID of 10,000 samples against 10,000 images, including the
+    feature statistics of the real images.
+    """
     config = config_of("mlp")
     model = build_model(config, SHAPE).eval()
     extractor = load_extractor("mnist", SHAPE, data_root(), None)
@@ -31,11 +37,13 @@ def of_a_run() -> list[Contender]:
     evaluation = EvaluationConfig()
     pixels = torch.randint(256, (10_000, *SHAPE), dtype=torch.uint8, generator=make_generator(0, "benchmark"))
     floats = pixels[: evaluation.fid_images].float() / 255.0
-    turns = iter(range(1 << 30))
+    turns = itertools.count()
 
     def ours(count: int) -> None:
         for _ in range(count):
-            test = ImageSet("mnist", "test", pixels, None, f"turn {next(turns)}")  # nothing is remembered
+            test = ImageSet(
+                "mnist", "test", pixels, None, f"turn {next(turns)}"
+            )  # a new name, so that no statistics are cached
             measure(model, test, extractor, evaluation)
 
     @torch.inference_mode()
@@ -51,8 +59,8 @@ def of_a_run() -> list[Contender]:
     return [Contender(OURS, ours), Contender(LIMIT, limit)]
 
 
-def of_a_picture() -> list[Contender]:
-    """Text removed from a megapixel by the network that comes with the package."""
+def restoration_contenders() -> list[Contender]:
+    """Return text removal from one megapixel by the network shipped with the package, and that network alone."""
     network, _ = load_pretrained("text")
     picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     whole = torch.rand(1, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
@@ -63,7 +71,9 @@ def of_a_picture() -> list[Contender]:
 
     @torch.inference_mode()
     def limit(count: int) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=takes_bfloat16(torch.device("cpu"))):  # as it restores
+        with torch.autocast(
+            "cpu", torch.bfloat16, enabled=takes_bfloat16(torch.device("cpu"))
+        ):  # as `restore_changed` does
             for _ in range(count):
                 network(whole)
 

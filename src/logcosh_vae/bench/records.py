@@ -1,4 +1,4 @@
-"""Results of benchmarks, as `results/bench-NAME.json` holds them."""
+"""Types of benchmark results, as stored in `results/bench-NAME.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..base.records import SCHEMA_VERSION, free
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of one value a round."""
+    """Median, lower quartile and upper quartile of one value per round."""
 
     median: float
     low: float
@@ -21,12 +21,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One comparison: seconds of each contender, and how many times as long as the one named `against` it takes.
+    """One comparison of contenders that do the same work.
 
     Attributes:
-        what: for people.
-        seconds: of one unit of work, by contender.
-        ratio: round by round, by contender; the one named `against` has none.
+        what: description of the work, shown in reports.
+        against: name of the contender that the others are compared with.
+        seconds: seconds per unit of work, by contender.
+        ratio: time relative to `against`, computed round by round, by contender; `against` itself has no entry.
+        more: other values of the row, such as the number of elements.
     """
 
     what: str
@@ -38,7 +40,16 @@ class BenchRow:
 
 @dataclass(frozen=True)
 class BenchResults:
-    """A benchmark: its comparisons, the threads torch computed on, and the turns each contender had."""
+    """Results of one benchmark.
+
+    Attributes:
+        experiment: `bench-NAME`, the name of the file without its suffix.
+        threads: threads that torch computed with.
+        rounds: timed turns per contender.
+        rows: the comparisons.
+        environment: machine, versions and commit.
+        seconds: duration of the whole benchmark.
+    """
 
     experiment: str
     threads: int

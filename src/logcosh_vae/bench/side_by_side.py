@@ -1,4 +1,4 @@
-"""Runs beside each other, each a process with one thread: how much more is done in the same time."""
+"""Two training runs at once, each a process with one thread, beside one run alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ BFLOAT16 = f"{TWO}, bfloat16"
 
 @contextmanager
 def contenders(network: str, width: float | None = None) -> Iterator[list[Contender]]:
-    """A run alone, and two at once; times are of all runs together, so that level means that they do not hinder.
+    """Yield one run alone, and two runs at once; two runs in bfloat16 too if the processor supports it.
 
-    Where the processor has bfloat16, two of such runs, too.
+    A turn of two runs ends when both have taken their steps, so a ratio of 1 means that they do not slow each other
+    down.
+
+    Args:
+        network: `mlp` or `conv`.
+        width: factor on the channels of the convolutions.
     """
     settings = {"network": network} | ({} if width is None else {"width": width})
     command = f"{sys.executable} -m logcosh_vae.bench.child"
@@ -29,13 +34,13 @@ def contenders(network: str, width: float | None = None) -> Iterator[list[Conten
         pool = stack.enter_context(ThreadPoolExecutor(2))
 
         def two(name: str, products: str) -> tuple[Contender, Contender]:
-            """One of two processes, and both at once."""
-            asked = settings | {"products": products}
-            first, second = (stack.enter_context(peer(command, asked)) for _ in range(2))
+            """Start two processes; return the first of them alone, and both at once."""
+            options = settings | {"products": products}
+            first, second = (stack.enter_context(peer(command, options)) for _ in range(2))
 
             def both(count: int) -> None:
-                for waiting in [pool.submit(one.run, count) for one in (first, second)]:
-                    waiting.result()
+                for future in [pool.submit(each.run, count) for each in (first, second)]:
+                    future.result()
 
             return Contender(ONE, first.run), Contender(name, both)
 

@@ -1,4 +1,4 @@
-"""How long a command takes to begin: whole processes."""
+"""Start-up time of the package and of the command, each in a new process."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ COMMANDS = {
 
 
 def contenders() -> list[Contender]:
-    """Each command in a process of its own."""
+    """Return the commands; a unit of work is one process from start to exit."""
 
-    def of(arguments: list[str]) -> Callable[[int], None]:
+    def repeated(arguments: list[str]) -> Callable[[int], None]:
         def run(count: int) -> None:
             for _ in range(count):
                 subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
 
         return run
 
-    return [Contender(name, of(arguments)) for name, arguments in COMMANDS.items()]
+    return [Contender(name, repeated(arguments)) for name, arguments in COMMANDS.items()]

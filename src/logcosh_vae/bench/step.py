@@ -1,20 +1,19 @@
-"""A training step of the MLP and of the convolutional VAE: ours, a straightforward loop, a peer's, and the limit.
+"""Training steps of the VAE (MLP) and VAE (Conv): this package, a plain PyTorch loop, another program, and the limit.
 
-The limit is the products alone: the matrix products or convolutions of the same step, forward and backward, on tensors
-that are there already, in float32; on a GPU in the run's own precision, started together as a CUDA graph. No step can
-be faster on the same kernels; on a CPU, products in bfloat16 are others.
+The limit is the time of the products alone: the matrix products or convolutions of the same step, forward and backward,
+on preallocated tensors. On a CPU they are in float32; on a GPU they are in the precision of the run and are launched
+together as a CUDA graph. No step that uses the same kernels can be faster. A step in bfloat16 on a CPU uses other
+kernels, so it can beat this limit.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import queue
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Thread
 
 import torch
 import torch.nn.functional as F
@@ -28,13 +27,19 @@ from ..training.builders import autoencoding_step, build_model, build_objective,
 from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
 from ..training.cuda_graph import on_own_stream, record
 from ..training.loop import Schedule, fit, make_generator
+from .on_demand import OnDemandSteps
 from .peer import peer
 from .timing import Contender
 
 SHAPE: ImageShape = (1, 28, 28)
+"""MNIST's channels, height and width."""
+
 IMAGES = 20_000
+"""Images from which batches are drawn."""
+
 OURS, PLAIN, LIMIT = "logcosh-vae", "plain PyTorch loop", "products alone"
 BFLOAT16 = f"{OURS}, bfloat16"
+"""Names in results."""
 
 
 def config_of(
@@ -45,14 +50,23 @@ def config_of(
     device: str = "cpu",
     data: str = "mnist",
 ) -> TrainConfig:
-    """The paper's VAE on MNIST or, with `data="celeba"`, on faces."""
+    """Return the resolved config of the paper's VAE.
+
+    Args:
+        network: `mlp` or `conv`.
+        width: factor on the channels of the convolutions.
+        loss: name of the reconstruction loss.
+        batch_size: images per step.
+        device: torch device.
+        data: image set whose settings are used, `mnist` or `celeba`.
+    """
     model = ModelConfig("vae", network, width=width)
     config = TrainConfig(DataConfig(data), model, ObjectiveConfig(loss), batch_size=batch_size, device=device)
     return resolve(config)
 
 
 def images(shape: ImageShape = SHAPE, count: int = IMAGES) -> Tensor:
-    """`(count, *shape)`, uint8; what a step costs does not depend on what it sees."""
+    """Return random uint8 images, `(count, *shape)`; the cost of a step does not depend on their content."""
     return torch.randint(256, (count, *shape), dtype=torch.uint8, generator=make_generator(0, "benchmark"))
 
 
@@ -62,55 +76,9 @@ def _shape(pixels: Tensor) -> ImageShape:
 
 
 def synchronize(device: torch.device | str) -> None:
-    """Wait for what has been started on a GPU; nothing on a CPU."""
+    """Wait until the GPU has finished; returns at once for a CPU."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
-
-
-class _Turns:
-    """Batches for one long `fit` on a thread of its own, which takes so many steps each time it is asked to.
-
-    A step is then recorded as a CUDA graph once, as in a real run, and not in every turn.
-    """
-
-    def __init__(self, batches: Callable[[torch.Generator], Iterable[Batch]], device: str) -> None:
-        self._batches, self._device = batches, device
-        self._asked: queue.Queue[int | None] = queue.Queue()
-        self._answers: queue.Queue[BaseException | None] = queue.Queue()
-
-    def __call__(self, generator: torch.Generator) -> Iterator[Batch]:
-        left = self._asked.get()
-        while left is not None:
-            for batch in self._batches(generator):
-                yield batch
-                left -= 1
-                while left == 0:
-                    synchronize(self._device)
-                    self._answers.put(None)
-                    left = self._asked.get()
-                if left is None:
-                    return
-
-    def run(self, count: int) -> None:
-        """Have `count` steps taken; returns when the device has done them."""
-        self._asked.put(count)
-        if (error := self._answers.get()) is not None:
-            raise error
-
-    def close(self) -> None:
-        """End the training, and with it the thread."""
-        self._asked.put(None)
-
-    def carry(self, work: Callable[[], None]) -> None:
-        """Start the thread; what goes wrong in `work` is raised where steps are asked for."""
-
-        def guarded() -> None:
-            try:
-                work()
-            except BaseException as error:
-                self._answers.put(error)
-
-        Thread(target=guarded, daemon=True).start()
 
 
 def ours(
@@ -119,7 +87,14 @@ def ours(
     make_optimizer: Callable[[TrainConfig, nn.Module], torch.optim.Optimizer] = build_optimizer,
     name: str | None = None,
 ) -> Contender:
-    """The project's own loop, `fit`, with its own batches; the optimizer may be another."""
+    """Return training with this package's loop, `fit`, and its batches.
+
+    Args:
+        config: the config; its device and precision are used.
+        pixels: uint8 images, `(N, C, H, W)`, from which batches are drawn.
+        make_optimizer: creates the optimizer.
+        name: name in results; by default that of the precision.
+    """
     pixels = pixels.to(config.device)
     model = build_model(config, _shape(pixels)).to(config.device)
     optimizer = make_optimizer(config, model)
@@ -134,35 +109,42 @@ def ours(
         fit(model, step, source, optimizer, schedule, cuda_graph=bool(config.cuda_graph))
 
     if torch.device(config.device).type == "cuda":
-        turns = _Turns(batches, config.device)
-        turns.carry(lambda: train(turns, 1 << 40))
-        return Contender(name, turns.run, unit=config.log_every, close=turns.close)
+        steps = OnDemandSteps(batches, lambda: synchronize(config.device))
+        steps.start(lambda: train(steps, 1 << 40))  # more steps than are ever taken
+        return Contender(name, steps.run, unit=config.log_every, close=steps.close)
 
     def run(count: int) -> None:
-        def so_many(generator: torch.Generator) -> Iterator[Batch]:
+        def limited(generator: torch.Generator) -> Iterator[Batch]:
             endless = itertools.chain.from_iterable(batches(generator) for _ in itertools.count())
             return itertools.islice(endless, count)
 
-        train(so_many, count)
+        train(limited, count)
 
     return Contender(name, run, unit=config.log_every)
 
 
 class PlainVAE(nn.Module):
-    """As a tutorial has it: mean and log-variance from two heads."""
+    """A VAE as tutorials write it.
+
+    The encoder returns mean and log-variance, `(N, 2 d)`; the decoder takes `(N, d)`.
+    """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the reconstruction, the mean and the log-variance."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
         return self.decoder(z), mean, log_variance
 
 
 def plain(config: TrainConfig, pixels: Tensor) -> Contender:
-    """A straightforward loop: `DataLoader`, Adam as it comes, the log-cosh of Keras, `.item()` at each step."""
+    """Return training with a plain PyTorch loop.
+
+    It uses `DataLoader`, Adam with its default options, the formula of Keras for log-cosh, and `.item()` in every step.
+    """
     built = build_model(config, _shape(pixels)).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model = PlainVAE(built.encoder, built.decoder).to(config.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -180,11 +162,11 @@ def plain(config: TrainConfig, pixels: Tensor) -> Contender:
                 t = a * (x_hat - x)
                 reconstruction = (t + F.softplus(-2.0 * t) - math.log(2.0)).sum() / a
                 kl = -0.5 * (1 + log_variance - mean.pow(2) - log_variance.exp()).sum()
-                objective = (reconstruction + kl) / len(x)
+                loss = (reconstruction + kl) / len(x)
                 optimizer.zero_grad()
-                objective.backward()
+                loss.backward()
                 optimizer.step()
-                total += objective.item()
+                total += loss.item()
                 left -= 1
                 if not left:
                     break
@@ -193,24 +175,27 @@ def plain(config: TrainConfig, pixels: Tensor) -> Contender:
 
 
 def products(config: TrainConfig, shape: ImageShape = SHAPE) -> list[Callable[[], object]]:
-    """The matrix products or convolutions of a step, forward and backward, in the run's own precision on a GPU."""
+    """Return the matrix products or convolutions of a step, forward and backward, each as a function to call.
+
+    They are in float32 on a CPU, and in the precision of the run on a GPU.
+    """
     device = torch.device(config.device)
-    half = bool(config.bfloat16) and device.type == "cuda"
+    in_bfloat16 = bool(config.bfloat16) and device.type == "cuda"
     model = build_model(config, shape).to(device)
     model.trains_in_bfloat16 = False
-    if half:
+    if in_bfloat16:
         model.to(torch.bfloat16)
-    work: list[Callable[[], object]] = []
+    found: list[Callable[[], object]] = []
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        work.extend(_products(module, inputs[0].detach(), output.detach(), first=not work))
+    def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found.extend(_products(module, inputs[0].detach(), output.detach(), first=not found))
 
     handles = [
-        module.register_forward_hook(note)
+        module.register_forward_hook(add)
         for module in model.modules()
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
     ]
-    x = torch.rand(config.batch_size, *shape, device=device, dtype=torch.bfloat16 if half else torch.float32)
+    x = torch.rand(config.batch_size, *shape, device=device, dtype=torch.bfloat16 if in_bfloat16 else torch.float32)
     with torch.no_grad():
         if config.model.network == "conv":
             x = x.to(memory_format=torch.channels_last)
@@ -218,11 +203,11 @@ def products(config: TrainConfig, shape: ImageShape = SHAPE) -> list[Callable[[]
         assert output.shape == x.shape
     for handle in handles:
         handle.remove()
-    return work
+    return found
 
 
 def limit(config: TrainConfig, shape: ImageShape = SHAPE) -> Contender:
-    """The step's products alone."""
+    """Return the products of a step alone, on preallocated tensors; replayed as a CUDA graph on a GPU."""
     work = products(config, shape)
 
     @torch.no_grad()
@@ -243,38 +228,48 @@ def limit(config: TrainConfig, shape: ImageShape = SHAPE) -> Contender:
             replay()
         synchronize(config.device)
 
-    # a graph does not hold the tensors that it reads; the products do, so they must live as long as it is replayed
+    # the graph does not keep the tensors alive that it reads; the products do
     return Contender(LIMIT, run, close=work.clear)
 
 
 def _products(module: nn.Module, inputs: Tensor, output: Tensor, *, first: bool) -> list[Callable[[], object]]:
-    """A layer's product forward, and those of its backward pass; the first layer's input needs no gradient."""
+    """Return the products of a layer's forward and backward pass.
+
+    Args:
+        module: a linear layer, a convolution or a transposed convolution.
+        inputs: its input.
+        output: its output.
+        first: whether it is the first layer, whose input needs no gradient.
+    """
     weight = module.weight
     assert isinstance(weight, Tensor)
-    gradient = torch.rand_like(output)
+    grad = torch.rand_like(output)
     if isinstance(module, nn.Linear):
-        forward, of_weight, of_inputs = torch.empty_like(output), torch.empty_like(weight), torch.empty_like(inputs)
+        forward, weight_grad, input_grad = torch.empty_like(output), torch.empty_like(weight), torch.empty_like(inputs)
         products: list[Callable[[], object]] = [
             lambda: torch.mm(inputs, weight.T, out=forward),
-            lambda: torch.mm(gradient.T, inputs, out=of_weight),
+            lambda: torch.mm(grad.T, inputs, out=weight_grad),
         ]
-        return products if first else [*products, lambda: torch.mm(gradient, weight, out=of_inputs)]
+        return products if first else [*products, lambda: torch.mm(grad, weight, out=input_grad)]
     assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
     transposed = isinstance(module, nn.ConvTranspose2d)
     settings = (module.stride, module.padding, module.dilation, transposed, module.output_padding, module.groups)
     return [
         lambda: torch.ops.aten.convolution(inputs, weight, None, *settings),
-        lambda: torch.ops.aten.convolution_backward(
-            gradient, inputs, weight, None, *settings, [not first, True, False]
-        ),
+        lambda: torch.ops.aten.convolution_backward(grad, inputs, weight, None, *settings, [not first, True, False]),
     ]
 
 
 @contextmanager
 def contenders(network: str, width: float | None = None) -> Iterator[list[Contender]]:
-    """Ours (in bfloat16, too, where the processor has it), the limit, and the straightforward loop.
+    """Yield the contenders of `bench step`: this package, the plain loop and the limit.
 
-    The last is in a process as it comes: what we ask of ours is our doing.
+    This package is also timed in bfloat16 if the processor supports it. The plain loop runs in a process of its own,
+    without this package's settings of memory and threads.
+
+    Args:
+        network: `mlp` or `conv`.
+        width: factor on the channels of the convolutions.
     """
     config = config_of(network, width)
     settings = {"network": network, "threads": torch.get_num_threads()} | ({} if width is None else {"width": width})

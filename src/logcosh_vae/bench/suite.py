@@ -23,12 +23,12 @@ class Comparison:
     """One row of a benchmark.
 
     Attributes:
-        what: for people.
-        contenders: makes those that are timed in turns; not before the row's turn, for the memory.
-        against: whom the others are compared with.
-        seconds: of a turn.
-        more: what else the row says.
-        peer: what another program is asked to do beside them (`peer.py`); None where none can.
+        what: description of the work, shown in reports.
+        contenders: creates the contenders; called only when the row is measured, to save memory.
+        against: name of the contender that the others are compared with.
+        seconds: approximate duration of a turn.
+        more: other values to store in the row.
+        peer: options for another program to time in the same rounds (`peer`); None if the row does not support one.
     """
 
     what: str
@@ -63,8 +63,10 @@ SUITE: dict[str, tuple[Comparison, ...]] = {
         Comparison("100 of 64x64, colour", lambda: batches.contenders(3, 64), batches.LIMIT, 0.5),
     ),
     "evaluation": (
-        Comparison("sharpness and FID of 10,000 samples, VAE (MLP)", measuring.of_a_run, measuring.LIMIT, 0.5),
-        Comparison("text removed from a megapixel", measuring.of_a_picture, measuring.LIMIT, 0.5),
+        Comparison(
+            "sharpness and FID of 10,000 samples, VAE (MLP)", measuring.evaluation_contenders, measuring.LIMIT, 0.5
+        ),
+        Comparison("text removed from a megapixel", measuring.restoration_contenders, measuring.LIMIT, 0.5),
     ),
     "side-by-side": (
         Comparison(MLP, lambda: side_by_side.contenders("mlp"), side_by_side.ONE, 2.0),
@@ -72,7 +74,7 @@ SUITE: dict[str, tuple[Comparison, ...]] = {
     ),
     "start-up": (Comparison("until it has begun and ended", startup.contenders, startup.TORCH, 2.0),),
 }
-"""By the name used in `logcosh-vae bench`."""
+"""The rows of each benchmark, by the name that `logcosh-vae bench NAME` takes."""
 
 
 def run(
@@ -83,16 +85,17 @@ def run(
     other: str | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,  # noqa: ARG005
 ) -> BenchResults:
-    """Measure one benchmark.
-
-    The result is what `results/bench-NAME.json` holds; on more than one thread, `bench-NAME-T-threads.json`.
+    """Run one benchmark.
 
     Args:
         name: a key of `SUITE`.
-        threads: that torch computes on.
-        rounds: turns of each contender.
-        other: command line of another program to time beside ours, where the benchmark has a place for it.
-        progress: called with a row's name, the rounds done in it and all of them.
+        threads: threads that torch computes with.
+        rounds: timed turns per contender.
+        other: command line of another program to time in the same rounds; ignored by rows that do not support one.
+        progress: called after every round with the row's description, the rounds done and the number of rounds.
+
+    Returns:
+        The content of `results/bench-NAME.json` or, with several threads, of `bench-NAME-T-threads.json`.
 
     Raises:
         PeerError: the other program failed.

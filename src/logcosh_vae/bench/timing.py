@@ -1,4 +1,8 @@
-"""Things timed against each other on a machine that is never quiet: in turns, compared round by round."""
+"""Time alternatives against each other on a busy machine.
+
+The alternatives take turns in every round and are compared round by round, so that other load and a changing clock
+frequency affect all of them alike.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,21 @@ from ..base.environment import describe
 from .records import BenchResults, BenchRow, Spread
 
 ROUNDS = 9
+"""Default number of timed turns per contender."""
+
 ROUND_SECONDS = 0.25
+"""Default duration of a turn."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to do a piece of work.
+    """One of the alternatives that are timed against each other.
 
     Attributes:
-        name: for people.
-        run: does the work so many times, and returns when it is done.
-        unit: work is done in multiples of this, for loops that do something every so many steps.
-        close: lets go of what it holds; it does no work after that.
+        name: name in results and tables.
+        run: does the given number of units of work, and returns when they are done.
+        unit: the number of units is a multiple of this, for loops that log every few steps.
+        close: releases memory and threads; `run` must not be called afterwards.
     """
 
     name: str
@@ -33,11 +40,11 @@ class Contender:
 
 
 Times = Mapping[str, Sequence[float]]
-"""Seconds for the work done once, one value a round, by contender."""
+"""Seconds per unit of work, one value per round, by contender."""
 
 
 def _count(contender: Contender, seconds: float, clock: Callable[[], float]) -> int:
-    """How often the work is done in about so many seconds; this is the warming up, too."""
+    """Return how many units of work take about `seconds`; measuring this also warms the contender up."""
     contender.run(contender.unit)
     count = contender.unit
     while True:
@@ -58,17 +65,22 @@ def in_turns(
     clock: Callable[[], float] = time.perf_counter,
     after_round: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
 ) -> dict[str, list[float]]:
-    """Time contenders in turns, every second round in reverse, so that neither drift nor order favours one.
+    """Time contenders in interleaved rounds, every second round in reverse order.
+
+    Neither a slow drift of the machine nor the order then favours one contender.
 
     Args:
-        contenders: with names of their own.
-        rounds: in each, everyone has one turn.
-        seconds: of a turn, about.
-        clock: in seconds.
-        after_round: called with the rounds done and all of them.
+        contenders: alternatives with different names.
+        rounds: number of rounds; every contender has one turn in each.
+        seconds: approximate duration of a turn.
+        clock: returns the time in seconds.
+        after_round: called with the rounds done and the number of rounds.
 
     Returns:
-        See `Times`.
+        Seconds per unit of work, one value per round, by contender.
+
+    Raises:
+        ValueError: two contenders have the same name.
 
     Example:
         >>> times = in_turns([Contender("add", lambda n: [1 + 1 for _ in range(n)])], rounds=2, seconds=0.001)
@@ -77,7 +89,7 @@ def in_turns(
     """
     counts = {contender.name: _count(contender, seconds, clock) for contender in contenders}
     if len(counts) < len(contenders):
-        raise ValueError(f"contenders need names of their own; got {[c.name for c in contenders]}")
+        raise ValueError(f"contenders need different names; got {[c.name for c in contenders]}")
     times: dict[str, list[float]] = {name: [] for name in counts}
     for number in range(rounds):
         for contender in contenders[:: 1 if number % 2 == 0 else -1]:
@@ -89,7 +101,7 @@ def in_turns(
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median, and the quartiles around it."""
+    """Return the median and the quartiles of values; of a single value, that value three times."""
     if len(values) < 2:
         return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -97,12 +109,19 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(times: Times, name: str, other: str) -> Spread:
-    """How many times as long `name` takes as `other`, round by round."""
+    """Return the time of `name` relative to `other`: median and quartiles of the ratio in each round."""
     return spread([a / b for a, b in zip(times[name], times[other], strict=True)])
 
 
 def row(what: str, times: Times, against: str, **more: Any) -> BenchRow:
-    """The result of one comparison."""
+    """Return the result of one comparison.
+
+    Args:
+        what: description of the work.
+        times: what `in_turns` returned.
+        against: name of the contender that the others are compared with.
+        more: other values to store in the row.
+    """
     return BenchRow(
         what,
         against,
@@ -113,6 +132,14 @@ def row(what: str, times: Times, against: str, **more: Any) -> BenchRow:
 
 
 def record(name: str, rows: Sequence[BenchRow], *, threads: int, rounds: int, started: float) -> BenchResults:
-    """The results of a benchmark; `started` is a reading of `time.perf_counter`."""
+    """Return the results of a benchmark with the environment and the duration.
+
+    Args:
+        name: the experiment is named `bench-NAME`.
+        rows: its comparisons.
+        threads: threads that torch computed with.
+        rounds: timed turns per contender.
+        started: reading of `time.perf_counter` at the start.
+    """
     seconds = round(time.perf_counter() - started, 1)
     return BenchResults(f"bench-{name}", threads, rounds, tuple(rows), describe(), seconds)

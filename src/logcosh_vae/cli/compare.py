@@ -165,7 +165,7 @@ def _autoencoders(request: _Request, model: str, size: str | None) -> _Compariso
 def _restoration(request: _Request, task: str, test: Path | None) -> _Comparison:
     from ..base.settings import override, validate_choice
     from ..losses import LOSSES
-    from ..paper.restoration_drawing import examples
+    from ..paper.restoration_figures import examples
     from ..reporting.restoration_narrative import NARRATIVE
     from ..restoration.config import RestorationConfig, resolve_restoration
     from ..restoration.corruptions import CORRUPTIONS

@@ -1,6 +1,6 @@
-"""Figures 1 to 9 as experiments: which runs they need, and how their pictures are drawn.
+"""Figures 1 to 9 of the paper as experiments: which runs each needs, and the function that draws it.
 
-They share their runs with the tables.
+Runs with the same config are shared with the tables. Figures 10 and 11 are in `restoration`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from ..experiments.results import ExperimentResults, RowResult
 from ..reporting.narrative import NARRATIVE, Narrative
 from ..reporting.tables import format_change, format_value
 from ..training.config import TrainConfig
-from .drawing import curvature, curvature_figure, curvature_rows, loss_curves, pair_of, sheet
+from .drawing import curvature, curvature_figure, curvature_rows, loss_curves, paper_pair, sheet
 from .reported import reported
 from .tables import PROFILES, configuration
 
 A_VALUES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
-"""Second derivatives at 0 that Figure 6c compares at: `a` of log-cosh, `2 lambda` of `lambda t^2`."""
+"""Second derivatives at 0 at which figure 6c compares the losses: `a` for log-cosh, `2 lambda` for `lambda t^2`."""
 
 MNIST_MODELS = ("vae-mlp", "vae-conv", "wae-mlp", "wae-conv")
 CELEBA_MODELS = ("vae-conv", "wae-conv")
+BOTH = ("l2", "log-cosh")
 
 Draw = Callable[[ExperimentResults, Path, Path | None], Image.Image]
-"""Makes the picture from the results, the folder of runs and the data root."""
-
+"""Draws a figure from the results, the folder that contains the run folders, and the data root."""
 
 SILENT = replace(NARRATIVE, findings=lambda _: [])
-"""For figures that are only to be looked at."""
+"""The narrative of figures that are only looked at: a caption, but no findings."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Figure:
     """A figure of the paper.
 
     Attributes:
-        title: for reports.
-        rows: of a profile: the runs it needs, none for one that needs no training.
-        draw: makes the picture.
-        narrative: sentences about the results.
+        title: title in reports.
+        rows: maps a profile to the rows to train; empty for a figure that needs no training.
+        draw: draws the figure.
+        narrative: generates the sentences about the results.
     """
 
     title: str
@@ -65,14 +65,14 @@ def _rows(data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Callab
 
 
 def _sheet(title: str, kinds: tuple[str, ...], data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Figure:
-    def draw(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:
-        return sheet(results, store, root, kinds)
+    def draw(results: ExperimentResults, run_root: Path, data_root: Path | None) -> Image.Image:
+        return sheet(results, run_root, data_root, kinds)
 
     return Figure(title, _rows(data, models, losses), draw)
 
 
 def with_curvature(config: TrainConfig, curvature: float) -> TrainConfig:
-    """The config with its loss's second derivative at 0 set: by `a` for log-cosh, by `lambda` for squared L2."""
+    """Return the config with the given second derivative of its loss at 0: `a` or, for squared L2, `2 lambda`."""
     if config.objective.loss == "log-cosh":
         return replace(config, objective=replace(config.objective, a=curvature))
     return replace(config, objective=replace(config.objective, reconstruction_weight=curvature / 2.0))
@@ -92,45 +92,48 @@ def _fids(rows: list[RowResult]) -> list[float]:
 
 
 def _trend(rows: list[RowResult]) -> str:
+    """Say how FID changes over rows of increasing curvature."""
     fid = _fids(rows)
     first, last = rows[0], rows[-1]
-    steps = sum(after < before for before, after in pairwise(fid))
+    decreases = sum(after < before for before, after in pairwise(fid))
     lowest = rows[fid.index(min(fid))]
     change = format_change(100 * (fid[-1] / fid[0] - 1))
     return (
         f"FID from {format_value('fid', fid[0])} at curvature {curvature(first):g} to {format_value('fid', fid[-1])} "
-        f"at {curvature(last):g} ({change}), lower at {steps} of {len(fid) - 1} steps; "
+        f"at {curvature(last):g} ({change}), lower at {decreases} of {len(fid) - 1} steps; "
         f"lowest {format_value('fid', min(fid))} at {curvature(lowest):g}"
     )
 
 
-def _agrees(holds: bool, claim: str) -> str:
-    return f"; the paper: {claim}, which {'holds' if holds else 'does not hold'} here"
+def _paper_claim(claim: str, holds: bool) -> str:
+    return f"; the paper reports that {claim}, which {'holds' if holds else 'does not hold'} here"
 
 
 def curvature_findings(results: ExperimentResults) -> list[str]:
-    """What Figure 6 says: the paper has log-cosh's FID fall with curvature and that of scaled L2 get worse."""
+    """Return the findings of figure 6, each beside what the paper reports.
+
+    The paper reports that FID falls with curvature for log-cosh and gets worse for scaled squared L2.
+    """
     by_loss = curvature_rows(results)
     final = {
-        name: {loss: (row.test or {})[name].mean for loss, row in pair_of(results).items()}
+        name: {loss: (row.test or {})[name].mean for loss, row in paper_pair(results).items()}
         for name in ("squared_l2", "kl")
     }
     error, kl = final["squared_l2"], final["kl"]
     change = {loss: fid[-1] - fid[0] for loss, rows in by_loss.items() if (fid := _fids(rows))}
-    smaller = _agrees(error["log-cosh"] > error["l2"], "it stays smaller when it is what was minimised")
+    smaller = _paper_claim("it stays smaller when it is the training loss", error["log-cosh"] > error["l2"])
     kl_grows = format_change(100 * (kl["log-cosh"] / kl["l2"] - 1))
     return [
         f"(a) Squared L2 error on the test split at the end: {error['l2']:.1f} trained with squared L2, "
         f"{error['log-cosh']:.1f} with log-cosh{smaller}.",
         f"(b) KL divergence at the end: {kl['l2']:.1f} with squared L2, {kl['log-cosh']:.1f} with log-cosh "
-        f"({kl_grows}); the paper: it does not increase much.",
-        f"(c) log-cosh: {_trend(by_loss['log-cosh'])}{_agrees(change['log-cosh'] < 0, 'FID falls with curvature')}.",
+        f"({kl_grows}); the paper reports that it does not increase much.",
+        f"(c) log-cosh: {_trend(by_loss['log-cosh'])}"
+        f"{_paper_claim('FID falls with curvature', change['log-cosh'] < 0)}.",
         f"(c) squared L2 scaled by lambda: {_trend(by_loss['l2'])}"
-        f"{_agrees(change['l2'] > 0, 'FID gets worse with curvature')}.",
+        f"{_paper_claim('FID gets worse with curvature', change['l2'] > 0)}.",
     ]
 
-
-BOTH = ("l2", "log-cosh")
 
 FIGURES: dict[str, Figure] = {
     "figure1": Figure("Figure 1: the log-cosh loss, L1 and squared L2", lambda _: (), loss_curves),
@@ -165,7 +168,7 @@ FIGURES: dict[str, Figure] = {
 
 
 def figure(name: str, profile: str) -> AutoencoderExperiment:
-    """The runs a figure needs, as an experiment."""
+    """Return the runs that a figure needs, as an experiment at a profile (`paper`, `laptop` or `smoke`)."""
     scale = PROFILES[profile]
     rows = FIGURES[name].rows(profile)
     return AutoencoderExperiment(name, FIGURES[name].title, profile, rows, scale.evaluation, features=scale.features)

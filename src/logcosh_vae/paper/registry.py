@@ -1,4 +1,4 @@
-"""All tables and figures by name."""
+"""All tables and figures of the paper, and the further restoration experiments, by name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .tables import TABLES, table
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What can be reproduced.
+class ExperimentEntry:
+    """An experiment that `logcosh-vae reproduce` can run.
 
     Attributes:
-        experiment: what is run, by profile.
-        narrative: sentences about its results.
-        draw: makes its picture, where it has one.
-        table: whether its numbers are shown as a table.
-        in_paper: whether it stands in the paper, and so belongs to `all`.
+        experiment: maps a profile to the experiment to run.
+        narrative: generates the sentences about its results.
+        draw: draws its figure; None if it has no figure.
+        table: whether reports show its metrics as a table.
+        in_paper: whether the paper contains it; if so, `reproduce all` includes it.
     """
 
     experiment: Callable[[str], Experiment[Any]]
@@ -33,15 +33,20 @@ class Declared:
     in_paper: bool = True
 
 
-EXPERIMENTS: dict[str, Declared] = {
-    **{name: Declared(partial(table, name)) for name in TABLES},
-    **{name: Declared(partial(figure, name), each.narrative, each.draw, table=False) for name, each in FIGURES.items()},
+EXPERIMENTS: dict[str, ExperimentEntry] = {
+    **{name: ExperimentEntry(partial(table, name)) for name in TABLES},
     **{
-        name: Declared(partial(restoration.experiment, name), each.narrative, each.draw, each.table, each.in_paper)
-        for name, each in restoration.EXPERIMENTS.items()
+        name: ExperimentEntry(partial(figure, name), entry.narrative, entry.draw, table=False)
+        for name, entry in FIGURES.items()
+    },
+    **{
+        name: ExperimentEntry(
+            partial(restoration.experiment, name), entry.narrative, entry.draw, entry.table, entry.in_paper
+        )
+        for name, entry in restoration.EXPERIMENTS.items()
     },
 }
-"""What `reproduce NAME` knows."""
+"""Experiments by the name that `reproduce NAME` takes."""
 
-ALL = [name for name, declared in EXPERIMENTS.items() if declared.in_paper]
-"""What `reproduce all` runs."""
+ALL = [name for name, entry in EXPERIMENTS.items() if entry.in_paper]
+"""Names of the experiments that `reproduce all` runs."""

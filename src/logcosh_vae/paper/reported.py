@@ -1,6 +1,6 @@
-"""The numbers reported in the paper's Tables 1 to 4, by data, model and loss.
+"""The numbers that the paper reports in tables 1 to 4, by image set, model and loss.
 
-Each entry is (sharpness of reconstructions, sharpness of samples, FID).
+Each entry is (sharpness of reconstructions, sharpness of generated samples, FID), in the order of `METRICS`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _CELEBA = {
 }
 
 TABLES = {"mnist": _MNIST, "celeba": _CELEBA}
-"""Tables 1 and 3 (MNIST), 2 and 4 (CelebA); L1 stands in 3 and 4 only."""
+"""Tables 1 and 3 (MNIST), 2 and 4 (CelebA). Only tables 3 and 4 contain L1."""
 
 
 def reported(data: str, model: str, loss: str) -> dict[str, float]:
-    """Reported numbers by metric; empty where the paper has none.
+    """Return the reported numbers by metric; empty if the paper reports none for this combination.
 
     Example:
         >>> reported("mnist", "vae-mlp", "l2")["fid"]

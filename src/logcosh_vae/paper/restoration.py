@@ -1,10 +1,13 @@
-"""Figures 10 and 11, the further tasks that the paper names, and the choice of `a`, as experiments."""
+"""The restoration experiments: figures 10 and 11, the other tasks that the paper mentions, and the choice of `a`.
+
+Figures 10 and 11 remove text from photographs (App. D). The experiment `restoration` trains every corruption in
+`CORRUPTIONS`; `restoration-a` compares values of `a`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..data import TEXT_REMOVAL
 from ..reporting.narrative import Narrative
@@ -13,24 +16,27 @@ from ..restoration.config import RestorationConfig
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.experiment import RestorationExperiment
 from .figures import SILENT, Draw
-from .restoration_drawing import choice_figure, examples_figure, scatter_figure, tasks_figure
+from .restoration_figures import choice_figure, examples_figure, scatter_figure, tasks_figure
 from .tables import LOSSES
 
 A_VALUES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-"""Values of `a` to choose from."""
+"""Values of `a` that the experiment `restoration-a` compares."""
 
 Rows = tuple[RestorationConfig, ...]
 Change = Callable[[RestorationConfig], RestorationConfig]
 
 
 def _paper(config: RestorationConfig) -> RestorationConfig:
-    """About the parameters of RED30 (4.1 million)."""
+    """Use about as many parameters as RED30 (4.1 million)."""
     widths = (64, 96, 128, 192)
     return replace(config, widths=widths, blocks=2, batch_size=32, epochs=100, steps=1000)
 
 
 def _laptop(config: RestorationConfig) -> RestorationConfig:
-    """Three tenths of the steps: an hour and a half on two cores for figure 10 with three seeds, or for the tasks."""
+    """Train for three tenths of the steps.
+
+    Figure 10 with three seeds takes about an hour and a half on two cores, as does the experiment `restoration`.
+    """
     return replace(config, epochs=max(1, round(0.3 * config.epochs)))
 
 
@@ -44,27 +50,36 @@ PROFILES: dict[str, tuple[Change, int | None]] = {
     "laptop": (_laptop, None),
     "smoke": (_smoke, 96),
 }
-"""Change of every config, and the side of the part of each picture that is measured on."""
+"""By profile: the change to every config, and the side in pixels of the central crop that is measured on.
+
+None measures whole pictures.
+"""
 
 
 def _rows(*tasks: str) -> Rows:
     return tuple(RestorationConfig(TEXT_REMOVAL, task, loss) for task in tasks for loss in LOSSES)
 
 
-def _short(rows: Rows) -> Rows:
-    """Half of the steps, where there are many rows: their order does not wait for the last of them."""
+def _half_epochs(rows: Rows) -> Rows:
+    """Halve the epochs, for experiments with many rows; the ranking of the losses is settled by then."""
     return tuple(replace(row, epochs=row.epochs // 2) for row in rows)
 
 
-def _choice() -> Rows:
+def _a_sweep() -> Rows:
+    """Text removal with squared L2, log-cosh at each of `A_VALUES`, and L1."""
     default = RestorationConfig(TEXT_REMOVAL)
     values = tuple(replace(default, a=a) for a in A_VALUES)
     return (replace(default, loss="l2"), *values, replace(default, loss="l1"))
 
 
 @dataclass(frozen=True)
-class Declared:
-    """An experiment of restoration; see `registry.Declared`."""
+class RestorationEntry:
+    """A restoration experiment. `registry.ExperimentEntry` describes the other fields.
+
+    Attributes:
+        title: title in reports.
+        rows: configs to train, before the change that the profile makes.
+    """
 
     title: str
     rows: Rows
@@ -74,25 +89,27 @@ class Declared:
     in_paper: bool = True
 
 
-EXPERIMENTS: dict[str, Declared] = {
-    "figure10": Declared("Figure 10: SSIM of restored pictures, text removal", _rows("text"), scatter_figure, True),
-    "figure11": Declared(
+EXPERIMENTS: dict[str, RestorationEntry] = {
+    "figure10": RestorationEntry(
+        "Figure 10: SSIM of restored pictures, text removal", _rows("text"), scatter_figure, True
+    ),
+    "figure11": RestorationEntry(
         "Figure 11: restored pictures, text removal",
         _rows("text"),
         examples_figure,
         False,
         replace(NARRATIVE, findings=SILENT.findings),
     ),
-    "restoration": Declared(
+    "restoration": RestorationEntry(
         "Restoration: the further tasks that the paper names",
-        _short(_rows(*CORRUPTIONS)),
+        _half_epochs(_rows(*CORRUPTIONS)),
         tasks_figure,
         True,
         in_paper=False,
     ),
-    "restoration-a": Declared(
+    "restoration-a": RestorationEntry(
         "Restoration: the choice of a",
-        _short(_choice()),
+        _half_epochs(_a_sweep()),
         choice_figure,
         True,
         replace(NARRATIVE, findings=choice_findings),
@@ -102,8 +119,8 @@ EXPERIMENTS: dict[str, Declared] = {
 
 
 def experiment(name: str, profile: str) -> RestorationExperiment:
-    """One of them at a profile."""
+    """Return an experiment of `EXPERIMENTS` at a profile (`paper`, `laptop` or `smoke`)."""
     change, side = PROFILES[profile]
-    declared: Any = EXPERIMENTS[name]
-    rows = tuple(change(row) for row in declared.rows)
-    return RestorationExperiment(name, declared.title, profile, rows, "Figure 10", side)
+    entry = EXPERIMENTS[name]
+    rows = tuple(change(row) for row in entry.rows)
+    return RestorationExperiment(name, entry.title, profile, rows, "Figure 10", side)

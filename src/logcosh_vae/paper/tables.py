@@ -1,4 +1,8 @@
-"""Tables 1 to 4 as experiments. Adding a row is a name in `TABLES`; a profile is a change of the config."""
+"""Tables 1 to 4 of the paper as experiments.
+
+`TABLES` says which models each table compares; a further model is a further name there. `PROFILES` says how each
+profile changes the config of every run.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,17 @@ from .reported import reported
 
 LOSSES = ("l2", "log-cosh", "l1")
 LAPTOP_WIDTH = 0.125
-"""Channels of the laptop profile's convolutions, over the paper's."""
+"""Factor on the channels of the paper's convolutions in the laptop profile."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How an experiment is scaled.
+    """How an experiment is scaled down.
 
     Attributes:
         change: applied to every config.
-        evaluation: how runs are measured.
-        features: changes of the feature classifier's training; empty means the classifier as it is meant to be.
+        evaluation: how runs are evaluated.
+        features: changes to the training of the feature classifier for FID; empty means its standard training.
     """
 
     change: Callable[[TrainConfig], TrainConfig]
@@ -40,8 +44,8 @@ def _laptop(config: TrainConfig) -> TrainConfig:
         return replace(config, epochs=10)
     model = replace(config.model, width=LAPTOP_WIDTH)
     if config.data.name == "celeba":
-        # 24 epochs of 6,400 images are 1,536 batches of 100, too few for the codes to lose their correlations (the
-        # paper has 110,000): batches of 25, and the paper's learning rate over the width, as narrow networks allow.
+        # 24 epochs of 6,400 images are 1,536 batches of 100, too few to decorrelate the latent codes (the paper
+        # trains on 110,000): use batches of 25, and divide the learning rate by the width, which narrow networks allow.
         rate = config.optimizer.learning_rate / LAPTOP_WIDTH
         optimizer = replace(config.optimizer, learning_rate=rate, lr_milestones=((12.0, 0.5), (18.0, 0.2)))
         return replace(config, model=model, epochs=24, batch_size=25, optimizer=optimizer)
@@ -68,13 +72,20 @@ PROFILES: dict[str, Profile] = {
         features={"epochs": 2, "limit": 1_000},
     ),
 }
-"""`paper` is the paper's setting; `laptop` has fewer epochs, and convolutions of an eighth of the channels; `smoke`
-takes seconds and only shows that all works."""
+"""`paper` uses the settings of the paper; `laptop` trains for fewer epochs, with an eighth of the channels in
+convolutions; `smoke` takes seconds and only checks that everything runs."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a table of the paper compares."""
+    """What a table of the paper compares.
+
+    Attributes:
+        title: title in reports.
+        data: name of the image set.
+        models: the models, one block of rows each; every model is trained with each of `LOSSES`.
+        source: the paper's tables that hold the reported values.
+    """
 
     title: str
     data: str
@@ -97,11 +108,19 @@ TABLES = {
         "Table 4: sharpness and FID on CelebA with L1", "celeba", ("vae-conv", "wae-conv"), "Tables 2 and 4"
     ),
 }
-"""Tables 1 and 2 have L1 beside them as Tables 3 and 4 do, so that both pairs share their runs."""
+"""Tables 1 and 2 include L1, as tables 3 and 4 do in the paper, so that both pairs share their runs."""
 
 
 def configuration(data: str, model: str, loss: str) -> TrainConfig:
-    """The paper's config for a model and a loss (A.2, A.3); what is left open is resolved to its values."""
+    """Return the config for a model and a loss with the paper's settings (A.2, A.3).
+
+    Fields that are left open are filled in by `resolve`.
+
+    Args:
+        data: name of the image set.
+        model: family and network, for example `vae-conv`.
+        loss: name of the loss.
+    """
     family, _, network = model.partition("-")
     return TrainConfig(
         data=DataConfig(data),
@@ -111,29 +130,29 @@ def configuration(data: str, model: str, loss: str) -> TrainConfig:
 
 
 def table(name: str, profile: str) -> AutoencoderExperiment:
-    """A table of the paper at a profile."""
-    declared, scale = TABLES[name], PROFILES[profile]
+    """Return a table of the paper as an experiment at a profile (`paper`, `laptop` or `smoke`)."""
+    entry, scale = TABLES[name], PROFILES[profile]
     rows = tuple(
-        Row(scale.change(configuration(declared.data, model, loss)), reported(declared.data, model, loss))
-        for model in declared.models
+        Row(scale.change(configuration(entry.data, model, loss)), reported(entry.data, model, loss))
+        for model in entry.models
         for loss in LOSSES
     )
     return AutoencoderExperiment(
-        name, declared.title, profile, rows, scale.evaluation, source=declared.source, features=scale.features
+        name, entry.title, profile, rows, scale.evaluation, source=entry.source, features=scale.features
     )
 
 
 def excerpt(experiment: AutoencoderExperiment, epochs: int) -> AutoencoderExperiment:
-    """The rows of an experiment on faces, trained for fewer epochs, all for as many.
+    """Return an experiment with all its rows trained for the given number of epochs.
 
-    The learning rate falls at the same fractions of the training as in the paper (A.3).
+    The learning rate drops at the same fractions of the training as in the paper (A.3).
     """
 
     def shortened(config: TrainConfig) -> TrainConfig:
-        whole = resolve(config)
-        factor = epochs / required(whole.epochs, "epochs")
-        drops = tuple((after * factor, by) for after, by in whole.optimizer.lr_milestones or ())
-        return replace(config, epochs=epochs, optimizer=replace(config.optimizer, lr_milestones=drops))
+        full = resolve(config)
+        factor = epochs / required(full.epochs, "epochs")
+        milestones = tuple((epoch * factor, by) for epoch, by in full.optimizer.lr_milestones or ())
+        return replace(config, epochs=epochs, optimizer=replace(config.optimizer, lr_milestones=milestones))
 
     rows = tuple(replace(row, config=shortened(row.config)) for row in experiment.rows)
     return replace(experiment, rows=rows, profile="excerpt")

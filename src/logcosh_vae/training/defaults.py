@@ -8,7 +8,7 @@ from dataclasses import dataclass
 BETAS = {"mlp": (0.9, 0.999), "conv": (0.5, 0.999)}
 """Adam's betas for each network; the paper does not state them. The MLP uses torch's defaults. Convolutional networks
 use those of the code published with Tolstikhin et al. (2018): at full width, the first steps with beta1 = 0.9 overshoot
-towards black images until the sigmoid saturates (benchmarks/conv_start.py)."""
+towards black images until the sigmoid saturates (studies/conv_start.py)."""
 
 RESTORATION_WIDTHS = (16, 32, 64, 128)
 """Channels of the restoration network at each resolution, from full resolution downwards."""

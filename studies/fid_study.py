@@ -1,16 +1,19 @@
-"""What the FID of Table 1 is made of: features, reconstruction and prior, for the runs of `results/table1-paper.json`.
+"""What causes the FID differences of table 1? Separates features, reconstruction and prior.
 
-    python benchmarks/fid_study.py [--runs runs] [--data-root FOLDER]
+    python studies/fid_study.py [--runs runs] [--data-root FOLDER]
 
-Writes `results/fid-study-paper.json`; a classifier once trained is kept under `RUNS/fid-study`. For each model and loss
-(first seed) it measures the FID of
+Takes about half an hour on one core. Reads `results/table1-paper.json` and the runs that it names. Writes
+`results/fid-study-paper.json`, which docs/results.md shows. Trained classifiers are kept under `RUNS/fid-study`.
+
+For each model and loss (first seed) it measures the FID of
 
 - samples: codes from the prior, as in the table;
-- reconstructions of the test images: no prior involved;
-- samples from the codes of training images (with the posterior's noise): the decoder without the prior's mismatch;
+- reconstructions of the test images, which do not involve the prior;
+- samples from the codes of training images (with the posterior's noise): the decoder without the mismatch between prior
+  and codes.
 
-each in the features of the shipped classifier (its coding layer, the same before its rectifier, its logits) and in the
-coding layer of classifiers made otherwise: trained for two epochs only; on images resampled by small rotations, which
+Each is measured in the features of the shipped classifier (its coding layer, the same before its rectifier, its logits)
+and in the coding layer of other classifiers: trained for two epochs only; on images resampled by small rotations, which
 blurs them; with batch normalisation; and with six convolutions and batch normalisation, on shifted and on resampled
 images.
 """
@@ -47,28 +50,38 @@ from logcosh_vae.training.loop import Schedule, fit, make_generator, use_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 Features = Callable[[Tensor], Tensor]
+"""Maps images in [0, 1], `(N, C, H, W)`, to features, `(N, F)`."""
+
+DEEP = (32, 32, 64, 64, 64, 64)
+"""Channels of the classifier with six convolutions."""
 
 
 def rotated(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotate by up to 10 degrees with bilinear interpolation, which blurs a little."""
+    """Rotate each image by up to 10 degrees with bilinear interpolation, which blurs a little."""
     angle = (2.0 * torch.rand(len(images), generator=generator) - 1.0) * math.radians(10.0)
     zero = torch.zeros_like(angle)
     rows = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero], dim=1)
-    places = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
-    return F.grid_sample(images, places, align_corners=False)
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
 
 
 def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
-    """As the shipped classifier's training images are."""
+    """Shift images at random, as in the training of the shipped classifier."""
     return random_shift(images, 2, generator)
 
 
-def as_they_are(images: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001 - one interface
+def unchanged(images: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001 - same interface as the others
+    """Return the images unchanged."""
     return images
 
 
 def classifier_with(widths: tuple[int, ...], normalised: bool) -> FeatureClassifier:
-    """The shipped classifier's network with other convolutions: two or six, pooled twice; the last has 64 channels."""
+    """Return the network of the shipped classifier with other convolutions.
+
+    Args:
+        widths: channels of the convolutions; two or six, the last with 64. There are two pooling layers in any case.
+        normalised: whether batch normalisation follows each convolution.
+    """
     classifier = FeatureClassifier()
     layers: list[torch.nn.Module] = []
     pooled = (1, 2) if len(widths) == 2 else (2, 4)
@@ -90,7 +103,16 @@ def trained(
     normalised: bool = False,
     kept: Path,
 ) -> FeatureClassifier:
-    """A classifier trained on images changed by `change`, or read from `kept` where an earlier call left it."""
+    """Train a classifier, or read it from `kept` if an earlier call has stored it there.
+
+    Args:
+        train: training images with labels.
+        epochs: number of epochs.
+        change: augmentation, called with a batch and a generator.
+        widths: channels of the convolutions.
+        normalised: whether to use batch normalisation.
+        kept: file of the weights.
+    """
     torch.manual_seed(0)
     classifier = classifier_with(widths, normalised)
     if kept.is_file():
@@ -99,9 +121,9 @@ def trained(
 
     def step(batch: Batch, generator: torch.Generator, compute_loss: bool) -> dict[str, Tensor]:
         features = classifier.features(change(batch.images, generator))
-        seen = torch.rand(features.shape, generator=generator) >= 0.5
+        keep = torch.rand(features.shape, generator=generator) >= 0.5  # dropout
         assert batch.labels is not None
-        loss = F.cross_entropy(classifier.output(features * seen * 2.0), batch.labels)
+        loss = F.cross_entropy(classifier.output(features * keep * 2.0), batch.labels)
         loss.backward()
         return {"loss": loss.detach()} if compute_loss else {}
 
@@ -120,13 +142,14 @@ def trained(
 
 @torch.inference_mode()
 def statistics(features: Features, images: Tensor) -> FeatureStatistics:
+    """Return mean and covariance of the features of images, computed in batches."""
     parts = [FeatureStatistics.of(features(batch)) for batch in images.split(500)]
     return sum(parts[1:], start=parts[0])
 
 
 @torch.inference_mode()
 def from_posterior(model: VAE | WAE, train: ImageSet, count: int) -> Tensor:
-    """Decode the codes of random training images, with the posterior's noise where there is one."""
+    """Decode the codes of `count` random training images, with the posterior's noise for a VAE."""
     chosen = torch.randperm(len(train.images), generator=make_generator(0, "posterior"))[:count]
     noise = make_generator(0, "posterior noise")
     return torch.cat([model(to_unit(part), noise).x_hat for part in train.images[chosen].split(1_000)])
@@ -134,7 +157,7 @@ def from_posterior(model: VAE | WAE, train: ImageSet, count: int) -> Tensor:
 
 @torch.inference_mode()
 def code_moments(model: VAE | WAE, test: ImageSet) -> dict[str, float]:
-    """How far the codes of test images are, as Gaussians, from the prior: Frechet distance and variances."""
+    """Return how far the codes of test images are from the prior: the Frechet distance, and their extreme variances."""
     noise = make_generator(0, "codes")
     codes = torch.cat([model(to_unit(part), noise).z for part in test.images.split(1_000)])
     own = FeatureStatistics.of(codes)
@@ -148,7 +171,7 @@ def code_moments(model: VAE | WAE, test: ImageSet) -> dict[str, float]:
 
 
 def markdown(results: StudyResults) -> str:
-    """What log-cosh changes in the FID, by features and by where the images come from."""
+    """Return a table in Markdown: the change in FID from squared L2 to log-cosh, by features and kind of image."""
     kinds = ["samples", "samples from codes of images", "reconstructions"]
     measured = {(row["features"], row["model"], row["loss"]): row["fid"] for row in results.rows if "fid" in row}
     lines = ["| features | test accuracy | model | " + " | ".join(kinds) + " |", "|" + "---|" * (3 + len(kinds))]
@@ -161,6 +184,41 @@ def markdown(results: StudyResults) -> str:
     return "\n".join(lines) + "\n"
 
 
+MAKINGS: dict[str, dict[str, Any]] = {
+    "two epochs": {"epochs": 2, "change": unchanged},
+    "resampled images": {"epochs": 4, "change": rotated},
+    "batch normalisation": {"epochs": 2, "change": shifted, "normalised": True},
+    "six convolutions, batch normalisation": {"epochs": 2, "change": shifted, "widths": DEEP, "normalised": True},
+    "six convolutions, batch normalisation, resampled images": {
+        "epochs": 2,
+        "change": rotated,
+        "widths": DEEP,
+        "normalised": True,
+    },
+}
+"""Arguments of `trained` for the other classifiers, by name."""
+
+
+def all_features(
+    train: ImageSet, test: ImageSet, arguments: argparse.Namespace
+) -> dict[str, tuple[str, float, Features]]:
+    """Return fingerprint, test accuracy and feature function of every classifier and layer, by name."""
+    shipped, card = load_classifier("mnist", (1, 28, 28), arguments.data_root)
+    known = card["fingerprint"], card["test_accuracy"]
+    extractors: dict[str, tuple[str, float, Features]] = {
+        "coding": (*known, shipped.features),
+        "coding before its rectifier": (*known, shipped.preactivations),
+        "logits": (*known, shipped),
+    }
+    for name, making in MAKINGS.items():
+        kept = arguments.runs / "fid-study" / f"{name.replace(', ', '_').replace(' ', '-')}.safetensors"
+        classifier = trained(train, **making, kept=kept)
+        test_accuracy = accuracy(classifier, test)
+        print(f"{name}: test accuracy {test_accuracy:.4f}", flush=True)
+        extractors[f"coding; {name}"] = (fingerprint(classifier), test_accuracy, classifier.features)
+    return extractors
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
@@ -169,39 +227,9 @@ def main() -> None:
     started = time.perf_counter()
     use_threads(1)
     train, test = (load_images("mnist", split, root=arguments.data_root) for split in ("train", "test"))
-    shipped, card = load_classifier("mnist", (1, 28, 28), arguments.data_root)
-    named = card["fingerprint"], card["test_accuracy"]
-    deep = (32, 32, 64, 64, 64, 64)
-    makings: dict[str, dict[str, Any]] = {
-        "two epochs": {"epochs": 2, "change": as_they_are},
-        "resampled images": {"epochs": 4, "change": rotated},
-        "batch normalisation": {"epochs": 2, "change": shifted, "normalised": True},
-        "six convolutions, batch normalisation": {
-            "epochs": 2,
-            "change": shifted,
-            "widths": deep,
-            "normalised": True,
-        },
-        "six convolutions, batch normalisation, resampled images": {
-            "epochs": 2,
-            "change": rotated,
-            "widths": deep,
-            "normalised": True,
-        },
-    }
-    extractors: dict[str, tuple[str, float, Features]] = {
-        "coding": (*named, shipped.features),
-        "coding before its rectifier": (*named, shipped.preactivations),
-        "logits": (*named, shipped),
-    }
-    for name, making in makings.items():
-        kept = arguments.runs / "fid-study" / f"{name.replace(', ', '_').replace(' ', '-')}.safetensors"
-        classifier = trained(train, **making, kept=kept)
-        share = accuracy(classifier, test)
-        print(f"{name}: test accuracy {share:.4f}", flush=True)
-        extractors[f"coding; {name}"] = (fingerprint(classifier), share, classifier.features)
+    extractors = all_features(train, test, arguments)
     table1 = read_results(ROOT / "results" / "table1-paper.json")
-    real, floor = to_unit(test.images), to_unit(train.images[:10_000])
+    real, others = to_unit(test.images), to_unit(train.images[:10_000])
     images = {}
     for row in (row for row in table1.rows if row.loss in ("l2", "log-cosh")):
         model = load(arguments.runs / row.runs[0])
@@ -214,13 +242,13 @@ def main() -> None:
             code_moments(model, test),
         )
     rows: list[dict[str, Any]] = []
-    for name, (digest, share, features) in extractors.items():
+    for name, (digest, test_accuracy, features) in extractors.items():
         real_statistics = statistics(features, real)
         for (model_name, loss), (sets, codes) in images.items():
             fid = {kind: frechet_distance(statistics(features, x), real_statistics) for kind, x in sets.items()}
             rows.append({"features": name, "model": model_name, "loss": loss, "fid": fid, "codes": codes})
-        bottom = frechet_distance(statistics(features, floor), real_statistics)
-        rows.append({"features": name, "fingerprint": digest, "test_accuracy": share, "floor": bottom})
+        fid_floor = frechet_distance(statistics(features, others), real_statistics)
+        rows.append({"features": name, "fingerprint": digest, "test_accuracy": test_accuracy, "floor": fid_floor})
     result = StudyResults(
         experiment="fid-study",
         rows=tuple(rows),

@@ -1,10 +1,11 @@
-"""Where log-cosh falls behind L1 in figure 10: pictures with much black.
+"""On which pictures does log-cosh fall behind L1 in figure 10? Compares those with much black to the others.
 
-    python benchmarks/dark_pictures.py --runs FOLDER [--profile laptop] [--data-root FOLDER]        a minute
+    python studies/dark_pictures.py --runs FOLDER [--profile laptop] [--data-root FOLDER]
 
-Reads `results/figure10-PROFILE.json` and the runs it names, writes `results/dark-pictures-PROFILE.json`: the difference
-in SSIM of each picture beside the share of its values that are nearly 0; and of those with many, what the networks of
-the first seed make of pixels that are black and have no text, and the SSIM if all black pixels had been left black.
+Takes about a minute on two cores. Reads `results/figure10-PROFILE.json` and the runs that it names. Writes
+`results/dark-pictures-PROFILE.json`, which docs/restoration.md shows: for each picture, the difference in SSIM and the
+fraction of values that are nearly 0; for the dark pictures, how the networks of the first seed restore black pixels
+without text, and the SSIM if all black pixels had been left black.
 """
 
 from __future__ import annotations
@@ -34,12 +35,23 @@ from logcosh_vae.restoration.training import load_restoration
 
 ROOT = Path(__file__).resolve().parents[1]
 DARK, MUCH = 0.02, 0.1
-"""Values below the first are nearly black; pictures with more of them than the second are looked at apart."""
+"""Values below `DARK` are nearly black; a picture is dark if the fraction of such values exceeds `MUCH`."""
 
 
-def of_black(rows: Sequence[RowResult], names: list[str], store: Path, folder: Path) -> list[dict[str, Any]]:
-    """By picture and loss: the median of what is restored where the clean and the corrupted picture are black."""
-    networks = {row.loss: load_restoration(store / row.runs[0])[0] for row in rows}
+def black_pixels(rows: Sequence[RowResult], names: list[str], run_root: Path, folder: Path) -> list[dict[str, Any]]:
+    """Measure how black pixels without text are restored.
+
+    Args:
+        rows: results of figure 10, one row per loss.
+        names: names of the pictures to measure.
+        run_root: folder that contains the run folders.
+        folder: folder with the clean pictures.
+
+    Returns:
+        One row per picture and loss: clean and restored median of the black pixels without text, and SSIM, also with
+        all black pixels left black.
+    """
+    networks = {row.loss: load_restoration(run_root / row.runs[0])[0] for row in rows}
     found = []
     for name, clean, corrupted in clean_and_corrupted(folder, CORRUPTIONS["text"]):
         if name not in names:
@@ -63,10 +75,10 @@ def of_black(rows: Sequence[RowResult], names: list[str], store: Path, folder: P
 
 
 def markdown(results: StudyResults) -> str:
-    """Log-cosh against L1 on pictures with much black and on the others."""
-    names = {"dark": f"more than {100 * results.more['share']:.0f}% of the values", "others": "fewer"}
+    """Return a table in Markdown: log-cosh against L1 on dark pictures and on the others."""
+    names = {"dark": f"more than {100 * results.more['share']:.0f}%", "others": "at most that"}
     lines = [
-        f"| below {results.more['below']:g} | pictures | log-cosh larger "
+        f"| share of values below {results.more['below']:g} | pictures | log-cosh larger "
         "| mean difference to L1 | interval | Wilcoxon p |",
         "|---|--:|--:|--:|---|--:|",
     ]
@@ -75,19 +87,19 @@ def markdown(results: StudyResults) -> str:
         interval = f"{each['low']:+.4f} to {each['high']:+.4f}"
         cells = [name, each["count"], each["wins"], f"{each['difference']:+.4f}", interval, f"{each['p_value']:.2g}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    said = [f"Correlation of the difference with the share of black: {results.more['correlation']:.2f}."]
+    sentences = [f"Correlation of the difference with the share of black: {results.more['correlation']:.2f}."]
     for loss in ("log-cosh", "l1"):
         rows = [row for row in results.more["black"] if row["loss"] == loss]
-        true, median, with_it, without = (
+        clean, restored_median, score, score_with_black = (
             statistics.fmean(row[key] for row in rows)
             for key in ("true_median", "restored_median", "ssim", "ssim_with_black_left")
         )
-        said.append(
+        sentences.append(
             f"In those with much black, {LOSS_NAMES[loss]} (first seed) restores black pixels without text to a median "
-            f"of {median:.4f} (clean {true:.4f}); its mean SSIM is {with_it:.3f}, and {without:.3f} if black pixels "
-            "are left black."
+            f"of {restored_median:.4f} (clean {clean:.4f}); its mean SSIM is {score:.3f}, and {score_with_black:.3f} "
+            "if black pixels are left black."
         )
-    return "\n".join(lines).replace("-0", "\N{MINUS SIGN}0") + "\n\n" + " ".join(said) + "\n"
+    return "\n".join(lines).replace("-0", "\N{MINUS SIGN}0") + "\n\n" + " ".join(sentences) + "\n"
 
 
 def main() -> None:
@@ -121,7 +133,7 @@ def main() -> None:
                 name: asdict(paired([row["log-cosh"] for row in part], [row["l1"] for row in part]))
                 for name, part in parts.items()
             },
-            "black": of_black(results.rows, [row["picture"] for row in parts["dark"]], arguments.runs, folder),
+            "black": black_pixels(results.rows, [row["picture"] for row in parts["dark"]], arguments.runs, folder),
         },
     )
     print(json.dumps(result.more["parts"], indent=1))

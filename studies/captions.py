@@ -1,11 +1,14 @@
-"""Five photographs with text drawn by another program, restored by the command a person would type.
+"""Does restoration remove text that another program has drawn? Restores five captioned photographs with the command.
 
-    python benchmarks/captions.py [--model RUN ...]
+    python studies/captions.py [--model RUN ...]
 
-Each is restored as PNG, stored as JPEG with its text, and without any text, which should leave it as it is. Needs
-ImageMagick (`convert`) and the packages scikit-image and matplotlib, whose sample photographs are in the public domain
-or CC0. Writes `results/captions.json` and `docs/images/captions.jpg`. Without `--model` both networks that come with
-the package are used. No string, font or photograph had a part in training.
+Takes less than a minute on two cores. Writes `results/captions.json` and `docs/images/captions.jpg`, which
+docs/restoration.md shows.
+
+Every photograph is restored three times: with text as PNG, with text as JPEG, and without text, which should leave it
+unchanged. Without `--model` both networks that are shipped with the package are used. None of the strings, fonts and
+photographs was used in training. Needs ImageMagick (`convert`) and the packages scikit-image and matplotlib, whose
+sample photographs are in the public domain or CC0.
 """
 
 from __future__ import annotations
@@ -36,13 +39,13 @@ from logcosh_vae.reporting.markdown import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 380
-"""Of a photograph in the picture."""
+"""Width of each photograph in the picture, in pixels."""
 
 QUALITY = 90
-"""Of the JPEGs."""
+"""Quality of the JPEGs."""
 
-PLAINLY = 8 / 255
-"""What a pixel has to change by to be counted as changed."""
+CHANGED = 8 / 255
+"""A pixel counts as changed if a channel changes by more than this."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class Caption:
     """Text as a person would put it on a photograph.
 
     Attributes:
-        photograph: a package and the file in it.
-        kind: for people.
-        options: of ImageMagick.
+        photograph: a package and a file in it.
+        kind: kind of text, shown in tables.
+        options: options of ImageMagick that draw the text.
     """
 
     photograph: tuple[str, str]
@@ -95,22 +98,26 @@ CAPTIONS = (
 
 
 def path_of(package: str, file: str) -> Path:
+    """Return the path of a file in an installed package; exits with an error if the package is missing."""
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise SystemExit(f"error: this needs the photographs of {package}: pip install scikit-image matplotlib")
+        raise SystemExit(
+            f"error: the sample photographs of {package} are missing; run: pip install scikit-image matplotlib"
+        )
     return Path(found.origin).parent / file
 
 
 def image(path: Path) -> Tensor:
+    """Read an image file as RGB, `(3, H, W)` in [0, 1]."""
     with Image.open(path) as picture:
         return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255.0
 
 
 def caption_all(folder: Path) -> None:
-    """Write the clean photographs and the captioned ones, without loss, and the latter as JPEG, too."""
+    """Write `clean/N.png`, `captioned/N.png` and `stored/N.jpg` (captioned, as JPEG) for every photograph."""
     convert = shutil.which("convert")
     if convert is None:
-        raise SystemExit("error: this needs ImageMagick's convert")
+        raise SystemExit("error: convert is not installed; install ImageMagick")
     for name in ("clean", "captioned", "stored"):
         (folder / name).mkdir()
     for number, caption in enumerate(CAPTIONS):
@@ -123,7 +130,13 @@ def caption_all(folder: Path) -> None:
 
 
 def row_of(folder: Path, number: int, network: str) -> dict[str, object]:
-    """What a network has made of a photograph; its results lie in folders below one of its name."""
+    """Return the measurements of one photograph restored by one network.
+
+    Args:
+        folder: what `caption_all` wrote, and the restored pictures in folders named after the network.
+        number: index into `CAPTIONS`.
+        network: name or run folder of the network.
+    """
     caption, name, given = CAPTIONS[number], f"{number}.png", folder / Path(network).name
     clean, captioned, restored = (
         image(each / name) for each in (folder / "clean", folder / "captioned", given / "captioned")
@@ -149,19 +162,20 @@ def row_of(folder: Path, number: int, network: str) -> dict[str, object]:
         },
         "without_text": {
             "ssim": ssim(bare, clean),
-            "changed": float(((bare - clean).abs().amax(dim=0) > PLAINLY).float().mean()),
+            "changed": float(((bare - clean).abs().amax(dim=0) > CHANGED).float().mean()),
         },
     }
 
 
 def panel(title: str, path: Path) -> Panel:
+    """Return a picture file as a panel `WIDTH` pixels wide."""
     with Image.open(path) as picture:
         size = (WIDTH, round(picture.height * WIDTH / picture.width))
         return title, picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def markdown(results: StudyResults) -> str:
-    """Photographs with text of another program, before and after, by each network."""
+    """Return a table in Markdown: photographs before and after restoration, by network."""
     lines = [
         "| photograph | text | pixels covered | network | SSIM | error under the text, of 255 "
         "| the same, stored as JPEG | error elsewhere | without text: SSIM, pixels changed |",
@@ -185,6 +199,17 @@ def markdown(results: StudyResults) -> str:
     return "\n".join(lines) + "\n\n" + provenance(results.environment, f"{results.environment.cores} cores")
 
 
+def draw(folder: Path, networks: list[str], path: Path) -> None:
+    """Draw every captioned photograph beside the restored ones, and save the picture as JPEG."""
+    panels = []
+    for number, caption in enumerate(CAPTIONS):
+        names = [Path(network).name for network in networks]
+        shown = [panel(f"by {name}", folder / name / "captioned" / f"{number}.png") for name in names]
+        panels.append([panel(caption.kind, folder / "captioned" / f"{number}.png"), *shown])
+    with atomic_write(path) as aside:
+        compose(panels).save(aside, format="JPEG", quality=90, subsampling=0)  # half the size of a PNG
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", default=["text", "captions"])
@@ -200,13 +225,7 @@ def main() -> None:
             subprocess.run([*command, "-o", folder / Path(network).name / given], check=True)
         seconds = time.perf_counter() - started
         rows = [row_of(folder, *each) for each in product(range(len(CAPTIONS)), arguments.model)]
-        panels = []
-        for number, caption in enumerate(CAPTIONS):
-            names = [Path(network).name for network in arguments.model]
-            shown = [panel(f"by {name}", folder / name / "captioned" / f"{number}.png") for name in names]
-            panels.append([panel(caption.kind, folder / "captioned" / f"{number}.png"), *shown])
-        with atomic_write(arguments.picture) as aside:
-            compose(panels).save(aside, format="JPEG", quality=90, subsampling=0)  # half of what a PNG takes
+        draw(folder, arguments.model, arguments.picture)
     for row in rows:
         print(row)
     result = StudyResults(experiment="captions", rows=tuple(rows), environment=describe(), seconds=round(seconds, 1))

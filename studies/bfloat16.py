@@ -1,9 +1,9 @@
-"""What it changes to train in bfloat16: the convolutional VAE on MNIST both ways, over seeds.
+"""Does training in bfloat16 change the results? Trains the VAE (Conv) on MNIST both ways over several seeds.
 
-    python benchmarks/bfloat16.py [--epochs 3] [--seeds 3] [--runs FOLDER] [--data-root FOLDER]      half an hour
+    python studies/bfloat16.py [--epochs 3] [--seeds 3] [--runs FOLDER] [--data-root FOLDER]
 
-Writes `results/bfloat16.json`. Runs that are there already go on, or are only measured. How much faster it is says
-`logcosh-vae bench step`.
+Takes about 25 minutes on two cores. Writes `results/bfloat16.json`, which docs/speed.md shows. Runs that exist under
+`--runs` are resumed, or only evaluated if they are finished. `logcosh-vae bench step` measures the speed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,30 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def markdown(results: StudyResults) -> str:
-    """The measures of runs that multiply in bfloat16 beside those in float32, seed by seed."""
+    """Return a table in Markdown: the metrics of runs in float32 and in bfloat16, seed by seed."""
     names = {"squared_l2": "squared L2 of test images", "sharpness_generated": "Sharpness, generated", "fid": "FID"}
     lines = ["| products | " + " | ".join(names.values()) + " |", "|---|" + "--:|" * len(names)]
     for row in results.rows:
         values = ([format_value(name, value) for value in row["metrics"][name]["values"]] for name in names)
         lines.append(f"| {row['products']} | " + " | ".join(", ".join(each) for each in values) + " |")
     width, epochs, seeds = (results.more[name] for name in ("width", "epochs", "seeds"))
-    said = f"VAE (Conv, width {width:g}) on MNIST, {epochs} epochs, {len(seeds)} seeds. "
-    return "\n".join(lines) + "\n\n" + said + provenance(results.environment, "1 thread")
+    setting = f"VAE (Conv, width {width:g}) on MNIST, {epochs} epochs, {len(seeds)} seeds. "
+    return "\n".join(lines) + "\n\n" + setting + provenance(results.environment, "1 thread")
+
+
+def metrics_over_seeds(arguments: argparse.Namespace, model: ModelConfig, *, bfloat16: bool) -> dict[str, Any]:
+    """Train and evaluate one run per seed; returns the values and the mean of each metric."""
+    measured: dict[str, list[float]] = {"squared_l2": [], "sharpness_generated": [], "fid": []}
+    for seed in range(arguments.seeds):
+        config = TrainConfig(model=model, epochs=arguments.epochs, seed=seed, bfloat16=bfloat16)
+        path = arguments.runs / f"{'bfloat16' if bfloat16 else 'float32'}-{seed}"
+        train(config, path, resume=path.exists(), root=arguments.data_root)
+        evaluation = evaluate(path, root=arguments.data_root)
+        values = {"squared_l2": evaluation.test["squared_l2"], **evaluation.metrics}
+        print(path.name, values, flush=True)
+        for name, known in measured.items():
+            known.append(float(values[name]))
+    return {name: {"values": known, "mean": statistics.fmean(known)} for name, known in measured.items()}
 
 
 def main() -> None:
@@ -47,23 +62,13 @@ def main() -> None:
     arguments = parser.parse_args()
     started = time.perf_counter()
     model = ModelConfig("vae", "conv", width=LAPTOP_WIDTH)
-    rows: list[dict[str, Any]] = []
-    for bfloat16 in (False, True):
-        measured: dict[str, list[float]] = {"squared_l2": [], "sharpness_generated": [], "fid": []}
-        for seed in range(arguments.seeds):
-            config = TrainConfig(model=model, epochs=arguments.epochs, seed=seed, bfloat16=bfloat16)
-            path = arguments.runs / f"{'bfloat16' if bfloat16 else 'float32'}-{seed}"
-            train(config, path, resume=path.exists(), root=arguments.data_root)
-            evaluation = evaluate(path, root=arguments.data_root)
-            values = {"squared_l2": evaluation.test["squared_l2"], **evaluation.metrics}
-            print(path.name, values, flush=True)
-            for name, known in measured.items():
-                known.append(float(values[name]))
-        metrics = {name: {"values": known, "mean": statistics.fmean(known)} for name, known in measured.items()}
-        rows.append({"products": "bfloat16" if bfloat16 else "float32", "metrics": metrics})
+    rows = tuple(
+        {"products": name, "metrics": metrics_over_seeds(arguments, model, bfloat16=name == "bfloat16")}
+        for name in ("float32", "bfloat16")
+    )
     result = StudyResults(
         experiment="bfloat16",
-        rows=tuple(rows),
+        rows=rows,
         environment=describe(),
         seconds=round(time.perf_counter() - started, 1),
         more={

@@ -1,10 +1,12 @@
-"""The first steps of the paper's convolutional VAE at full width: why its start has to be chosen with care.
+"""Why does the paper's VAE (Conv) need a careful start? Records the first steps at full width for several starts.
 
-    python benchmarks/conv_start.py [--steps 60] [--data-root FOLDER]        a quarter of an hour on a core
+    python studies/conv_start.py [--steps 60] [--data-root FOLDER]
 
-With torch's own initial weights and Adam's usual momentum the last layer's logits saturate in the first steps, and with
-squared L2 and L1 training may end with black images. Writes `results/conv-start-paper.json`: for each loss and each way
-to start, the logits and the terms of the objective along the first steps.
+Takes about 25 minutes on one core. Writes `results/conv-start-paper.json`, which docs/results.md shows.
+
+With torch's default initial weights and Adam's default momentum, the logits of the last layer saturate in the first
+steps; with squared L2 and L1, training may then end with black images. For every loss and every start, the results hold
+the logits and the terms of the objective along the first steps.
 """
 
 from __future__ import annotations
@@ -35,11 +37,19 @@ STARTS = {
     "initial weights by fan-in, beta1 = 0.9": (False, 0.9),
     "initial weights by fan-in, beta1 = 0.5": (False, 0.5),
 }
-"""Whether the last layer is drawn as torch does by itself, and Adam's first momentum."""
+"""Whether the last layer has torch's default initial weights, and `beta1` of Adam."""
 
 
 def first_steps(loss: str, by_torch: bool, beta1: float, steps: int, images: Tensor) -> list[dict[str, Any]]:
-    """Logits and terms at every tenth step, and at the first three."""
+    """Train for some steps; returns the logits and the terms of the objective at the first three and every tenth.
+
+    Args:
+        loss: name of the reconstruction loss.
+        by_torch: whether the last layer has torch's default initial weights.
+        beta1: first coefficient of Adam.
+        steps: number of steps.
+        images: uint8 training images, `(N, 1, 28, 28)`.
+    """
     config = configuration("mnist", "vae-conv", loss)
     optimizer_config = replace(config.optimizer, betas=(beta1, 0.999))
     config = resolve(replace(config, optimizer=optimizer_config, batch_size=50, bfloat16=True))
@@ -69,7 +79,7 @@ def first_steps(loss: str, by_torch: bool, beta1: float, steps: int, images: Ten
                         "min": float(shown.min()),
                         "max": float(shown.max()),
                     },
-                    # of the sigmoid's derivative, what reaches the network on average
+                    # mean derivative of the sigmoid, by which the gradients of the logits are scaled
                     "derivative": float((shown.sigmoid() * (-shown).sigmoid()).mean()),
                     **{name: float(value) for name, value in losses.items()},
                 }
