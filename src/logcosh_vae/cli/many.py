@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Experiment[Any]:
     """Fetch and prepare images once, with progress, before worker processes look for them; train missing features."""
-    from ..experiments.experiment import Preparing
+    from ..experiments.experiment import PrepareCallbacks
     from ..training.session import Callbacks
     from .terminal import FetchDisplay, TrainingDisplay
 
     fetching, training = FetchDisplay(), TrainingDisplay()
 
-    def watch(name: str) -> Callbacks:
+    def on_training(name: str) -> Callbacks:
         fetching.close()
         print(f"{name}: training the classifier whose features the FID is measured in", flush=True)
         return Callbacks(training.step, training.epoch)
 
     try:
-        return experiment.prepare(store, data_root, Preparing(fetching, watch, training.note))
+        return experiment.prepare(store, data_root, PrepareCallbacks(fetching, on_training, training.note))
     finally:
         fetching.close()
 
@@ -46,7 +46,7 @@ def _workers(jobs: int | None, scheduler: str | None, wanted: int, store: Path) 
         if isinstance(error, KeyboardInterrupt):
             print(f"stopped; the same command goes on with what is in {store}", file=sys.stderr)
         raise
-    workers.stop(wait_for_them=True)
+    workers.stop(wait=True)
 
 
 def run_all(
@@ -74,7 +74,7 @@ def run_all(
                 run_jobs(wanted, workers, display)
             for experiment in ready:
                 yield run_experiment(
-                    experiment, seeds=seeds, store=store, workers=workers, root=data_root, watch=display
+                    experiment, seeds=seeds, runs_folder=store, workers=workers, root=data_root, on_progress=display
                 )
         finally:
             display.close()

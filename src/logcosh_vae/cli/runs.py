@@ -192,8 +192,8 @@ def train_features(
     """Train the classifier whose coding layer gives the features of the FID."""
     from ..base.settings import validate_choice
     from ..data import DATASETS
-    from ..evaluation.feature_training import feature_config, feature_folder
-    from ..evaluation.feature_training import install as install_weights
+    from ..evaluation.feature_installation import install_classifier, writable_feature_folder
+    from ..evaluation.feature_training import feature_config
     from ..evaluation.feature_training import train_features as run
     from ..training.session import Callbacks
     from .terminal import FetchDisplay, TrainingDisplay
@@ -208,5 +208,5 @@ def train_features(
         callbacks=Callbacks(display.step, display.epoch, display.note),
         fetch_progress=FetchDisplay(),
     )
-    weights = install_weights(folder, install or feature_folder(data_root))
+    weights = install_classifier(folder, install or writable_feature_folder(data_root))
     print(f"test accuracy {100 * folder.metrics()[-1]['validation']['accuracy']:.2f}%\nwritten: {weights}")

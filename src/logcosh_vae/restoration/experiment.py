@@ -10,7 +10,7 @@ from typing import Self
 from ..base.errors import DataError
 from ..base.settings import to_dict
 from ..data import ImageSet, text_removal
-from ..experiments.experiment import Experiment, Outcomes, Preparing
+from ..experiments.experiment import Experiment, Outcomes, PrepareCallbacks
 from ..experiments.results import ExperimentResults, RowResult, SplitCounts, Summary
 from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS
@@ -51,13 +51,13 @@ class RestorationExperiment(Experiment[RestorationJob]):
         """The experiment with every run on `device`."""
         return replace(self, rows=tuple(replace(row, device=device) for row in self.rows))
 
-    def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:  # noqa: ARG002 - others need the store
+    def prepare(self, runs_folder: Path, root: Path, callbacks: PrepareCallbacks) -> Self:  # noqa: ARG002
         """Cut the pictures to learn from into squares, and see that all that are measured on can be."""
         check_measurable(self._test(root))
         for row in {(row.data, row.tile_size): row for row in self.rows}.values():
-            train, _ = load_splits(row, root, preparing.images)
+            train, _ = load_splits(row, root, callbacks.on_images)
             if train.complaint is not None:
-                preparing.note(train.complaint)
+                callbacks.on_message(train.complaint)
         return self
 
     def _test(self, root: Path) -> Path:
@@ -66,7 +66,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
             raise DataError(f"{folder} holds no pictures to measure on")
         return folder
 
-    def plan(self, seeds: int, store: Path, root: Path) -> list[list[RestorationJob]]:
+    def plan(self, seeds: int, runs_folder: Path, root: Path) -> list[list[RestorationJob]]:
         """The jobs of each row, one a seed."""
         test = self._test(root)
         plans = []
@@ -76,7 +76,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
             if key not in images:
                 images[key] = load_splits(row, root, None)
             configs = [resolve_restoration(replace(row, seed=seed)) for seed in range(seeds)]
-            paths = [store / run_name(config, *images[key]) for config in configs]
+            paths = [runs_folder / run_name(config, *images[key]) for config in configs]
             plans.append([RestorationJob(*pair, root, test, self.side) for pair in zip(configs, paths, strict=True)])
         return plans
 
