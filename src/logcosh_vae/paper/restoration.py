@@ -8,7 +8,7 @@ from typing import Any
 
 from ..data import TEXT_REMOVAL
 from ..reporting.narrative import Narrative
-from ..reporting.restoration_narrative import NARRATIVE, choice_findings
+from ..reporting.restoration_narrative import NARRATIVE, a_choice_findings
 from ..restoration.config import RestorationConfig
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.experiment import RestorationExperiment
@@ -95,7 +95,7 @@ EXPERIMENTS: dict[str, Declared] = {
         _short(_choice()),
         choice_figure,
         True,
-        replace(NARRATIVE, findings=choice_findings),
+        replace(NARRATIVE, findings=a_choice_findings),
         in_paper=False,
     ),
 }

@@ -16,7 +16,7 @@ from ..experiments.results import ExperimentResults, RowResult
 from ..metrics.image_quality import ssim
 from ..reporting.html import COLOURS
 from ..reporting.paired import paired
-from ..reporting.restoration_narrative import by_picture, held
+from ..reporting.restoration_narrative import final_validation_ssim, per_image_means
 from ..reporting.tables import LOSS_NAMES, format_metric_change
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.evaluation import clean_and_corrupted, restored
@@ -37,10 +37,10 @@ def _rows(results: ExperimentResults, task: str = "text") -> dict[str, RowResult
 def scatter_figure(results: ExperimentResults, store: Path, root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
     """Figure 10: each picture's SSIM with log-cosh against that with L2 and with L1, and the diagonal."""
     rows = _rows(results)
-    ours = by_picture(rows["log-cosh"], "ssim")
+    ours = per_image_means(rows["log-cosh"], "ssim")
     figure, both = plot(10.0, 5.0, (1, 1))
     for axes, rival in zip(both, ("l2", "l1"), strict=True):
-        theirs = by_picture(rows[rival], "ssim")
+        theirs = per_image_means(rows[rival], "ssim")
         ends = (min(*ours, *theirs) - 0.01, max(*ours, *theirs) + 0.01)
         axes.plot(ends, ends, color=COLOURS[2], linewidth=1.4)
         axes.scatter(theirs, ours, s=22, color=COLOURS[0], edgecolor="white", linewidth=0.6, zorder=3)
@@ -59,7 +59,7 @@ def chosen(rows: Mapping[str, RowResult], count: int = EXAMPLES) -> list[int]:
 
     Of one loss alone it is those with its median SSIM.
     """
-    values = {loss: by_picture(row, "ssim") for loss, row in rows.items()}
+    values = {loss: per_image_means(row, "ssim") for loss, row in rows.items()}
     if {"l2", "log-cosh"} <= values.keys():
         before, after = values["l2"], values["log-cosh"]
     else:
@@ -122,10 +122,12 @@ def choice_figure(results: ExperimentResults, store: Path, root: Path | None) ->
     """SSIM on pictures kept from training: against `a`, and along training."""
     figure, (against, along) = plot(11.0, 4.0, (1, 1.2))
     ours = [row for row in results.rows if row.loss == "log-cosh"]
-    against.plot([row.a for row in ours], [held(row) for row in ours], "o-", color=COLOURS[1], label="log-cosh")
+    against.plot(
+        [row.a for row in ours], [final_validation_ssim(row) for row in ours], "o-", color=COLOURS[1], label="log-cosh"
+    )
     against.set_xscale("log")
     for row, colour in zip((r for r in results.rows if r.loss != "log-cosh"), COLOURS[2:], strict=False):
-        against.axhline(held(row), color=colour, linestyle="--", label=LOSS_NAMES[row.loss])
+        against.axhline(final_validation_ssim(row), color=colour, linestyle="--", label=LOSS_NAMES[row.loss])
     against.set_xlabel("a")
     against.set_title("SSIM on pictures kept from training", fontsize=10)
     against.legend(frameon=False, fontsize=9)

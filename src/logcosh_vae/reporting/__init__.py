@@ -1,1 +1,1 @@
-"""From results to tables, sentences, plots and a self-contained HTML page."""
+"""Reports of results: tables, generated sentences, plots and a self-contained HTML page."""
