@@ -140,7 +140,7 @@ def test_every_task_of_restoration_is_learnt_and_measured(tmp_path: Path) -> Non
         page = _Page()
         page.feed((tmp_path / "runs" / f"{name}-smoke.html").read_text())
         assert len(page.addresses) == 1
-    assert "largest SSIM at a = " in result.stdout
+    assert "the SSIM of log-cosh is largest at a = " in result.stdout
     assert all(f"log-cosh, a = {a:g}" in page.words for a in RESTORATION_CURVATURES)
 
 
