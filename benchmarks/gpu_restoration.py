@@ -136,7 +136,7 @@ def figure10(session: Session) -> None:
         return
     session.say(f"{configs[0].epochs} epochs of {configs[0].steps} steps")
     root = data_root()
-    images = load_splits(missing[0], root, preparing(session).images)
+    images = load_splits(missing[0], root, preparing(session).on_images)
     jobs = [
         RestorationTraining(config, session.runs / restoration_name(config, *images), root, root) for config in missing
     ]

@@ -13,7 +13,7 @@ from gpu_session import Session
 
 from logcosh_vae.base.files import one_line
 from logcosh_vae.experiments.autoencoders import AutoencoderJob
-from logcosh_vae.experiments.experiment import Preparing
+from logcosh_vae.experiments.experiment import PrepareCallbacks
 from logcosh_vae.experiments.scheduler import Job, JobState, Workers, run_jobs
 from logcosh_vae.training.session import Callbacks
 
@@ -120,10 +120,10 @@ def _progress(states: Sequence[JobState]) -> str:
     return "\n".join([*lines, f"{waiting} of {len(states)} runs have not begun"])
 
 
-def preparing(session: Session) -> Preparing:
+def preparing(session: Session) -> PrepareCallbacks:
     """Callbacks with which preparing ends at the deadline."""
-    return Preparing(
-        images=lambda *_: session.check_time(),
-        training=lambda _: Callbacks(on_step=lambda _: session.check_time()),
-        note=session.say,
+    return PrepareCallbacks(
+        on_images=lambda *_: session.check_time(),
+        on_training=lambda _: Callbacks(on_step=lambda _: session.check_time()),
+        on_message=session.say,
     )

@@ -198,7 +198,7 @@ def _epochs(session: Session) -> int:
     """Epochs on faces that the time allows for all rows of table 4."""
     rows = table("table4", "paper").rows
     config = resolve(rows[0].config)
-    images = len(split(config, "train", data_root(), progress=preparing(session).images).images)
+    images = len(split(config, "train", data_root(), progress=preparing(session).on_images).images)
     epoch = len(rows) * (images // config.batch_size) * step_seconds(session, "conv", (3, 64, 64))
     epochs = int(0.75 * (session.left() - EVALUATION_SECONDS) / epoch)
     return epochs if epochs >= LEAST_EPOCHS else 0

@@ -27,7 +27,7 @@ from logcosh_vae.data import text_removal
 from logcosh_vae.experiments.results import RowResult, StudyResults, read_results, write_results
 from logcosh_vae.metrics.image_quality import ssim
 from logcosh_vae.reporting.paired import paired
-from logcosh_vae.reporting.restoration_narrative import by_picture
+from logcosh_vae.reporting.restoration_narrative import per_image_means
 from logcosh_vae.reporting.tables import LOSS_NAMES
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.evaluation import clean_and_corrupted, restore_image
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     arguments = parser.parse_args()
     results = read_results(ROOT / "results" / f"figure10-{arguments.profile}.json")
-    losses = {row.loss: by_picture(row, "ssim") for row in results.rows}
+    losses = {row.loss: per_image_means(row, "ssim") for row in results.rows}
     folder = text_removal("test", arguments.data_root)
     rows: list[dict[str, Any]] = []
     for name, ours, theirs in zip(results.pictures or (), losses["log-cosh"], losses["l1"], strict=True):

@@ -1,9 +1,9 @@
-"""The log-cosh reconstruction loss, and the variational autoencoders it improves.
+"""The log-cosh reconstruction loss, and variational and Wasserstein autoencoders trained with it.
 
-    from logcosh_vae import log_cosh, LogCoshLoss
+    from logcosh_vae import log_cosh, LogCoshLoss, VAE, WAE, load
 
-The losses need nothing but torch. Names are imported on first use, so `import logcosh_vae` and the command line's help
-start quickly.
+`load` reads a trained model from a run folder. The losses depend only on torch. Names are imported on first use, so
+that `import logcosh_vae` and the help of the command line are fast.
 """
 
 from __future__ import annotations

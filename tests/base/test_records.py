@@ -1,4 +1,4 @@
-"""Records: what is written is read back as it was, older layouts are read, and a damaged file is named."""
+"""Records: reading inverts writing, older layouts are converted, and errors name the file and the key."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ curves = st.builds(
 
 
 @given(curves)
-def test_a_record_survives_its_file(curve: Curve) -> None:
+def test_record_is_read_as_it_was_written(curve: Curve) -> None:
     assert from_json(Curve, json.loads(json.dumps(to_json(curve)))) == curve
 
 
-def test_what_is_optional_is_left_out_and_free_keys_stand_flat() -> None:
+def test_missing_optional_fields_are_left_out_and_free_keys_are_top_level() -> None:
     curve = Curve((Point(1.0, None),), {}, closed=True, more={"author": "me"})
     assert to_json(curve) == {
         "points": [{"x": 1.0, "y": None}],
@@ -66,7 +66,7 @@ def test_what_is_optional_is_left_out_and_free_keys_stand_flat() -> None:
     }
 
 
-def test_a_former_key_is_read() -> None:
+def test_former_key_is_read() -> None:
     assert from_json(Curve, {"points": [], "names": {}, "closed": False, "color": "red"}).colour == "red"
 
 
@@ -81,7 +81,7 @@ def test_a_former_key_is_read() -> None:
         ([], "must be an object"),
     ],
 )
-def test_a_wrong_value_is_named(values: Any, message: str, tmp_path: Path) -> None:
+def test_error_names_file_and_key_of_a_wrong_value(values: Any, message: str, tmp_path: Path) -> None:
     path = tmp_path / "curve.json"
     path.write_text(json.dumps(values))
     with pytest.raises(RecordError, match=message) as caught:
@@ -90,7 +90,7 @@ def test_a_wrong_value_is_named(values: Any, message: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_a_number_that_is_not_finite_is_never_written(number: float) -> None:
+def test_number_that_is_not_finite_is_rejected(number: float) -> None:
     with pytest.raises(RecordError, match="must be finite"):
         to_json(Point(number, None))
     with pytest.raises(RecordError, match="not finite"):
@@ -98,7 +98,7 @@ def test_a_number_that_is_not_finite_is_never_written(number: float) -> None:
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
-def test_committed_results_are_records_of_the_present_layout(path: Path) -> None:
+def test_committed_results_have_the_current_layout(path: Path) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     assert values["schema_version"] == SCHEMA_VERSION
     is_bench = "threads" in values and "against" in values["rows"][0]
@@ -106,7 +106,7 @@ def test_committed_results_are_records_of_the_present_layout(path: Path) -> None
     assert to_json(read_record(kind, path)) == values
 
 
-def test_results_and_evaluations_of_version_0_1_are_read() -> None:
+def test_results_and_evaluations_of_version_0_1_are_converted() -> None:
     environment = {"machine": "m", "cores": 2, "accelerator": None, "versions": {}, "commit": "c", "code": "d"}
     summary = {"mean": 1.0, "std": None, "values": [1.0]}
     row = {

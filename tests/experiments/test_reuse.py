@@ -1,4 +1,4 @@
-"""What was trained or measured is used again for the same images only, and says where it comes from."""
+"""Finished runs and evaluations are reused only for the same images, and results name the commit they come from."""
 
 import json
 import shutil
@@ -22,82 +22,87 @@ from logcosh_vae.training.autoencoder import fingerprints, run_name
 from logcosh_vae.training.config import DataConfig, TrainConfig, resolve
 
 
-def _picture(path: Path, seed: int) -> None:
+def _write_image(path: Path, seed: int) -> None:
+    """Write a smooth random image of 40x32 pixels."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3)).astype(np.uint8)
     Image.fromarray(coarse).resize((40, 32), Image.Resampling.BICUBIC).save(path)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of 30 pictures."""
+def image_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of 30 images; the cache of prepared images is empty."""
     monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(30):
-        _picture(folder / f"{number}.png", number)
+        _write_image(folder / f"{number}.png", number)
     return folder
 
 
-def _compared(pictures: Path, out: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "logcosh_vae", "compare", "--data", str(pictures), "--size", "16", "--loss", "l2"]
+def _compare(image_folder: Path, out: Path) -> dict[str, Any]:
+    """Run the command `compare`, and return its results."""
+    command = [sys.executable, "-m", "logcosh_vae", "compare", "--data", str(image_folder), "--loss", "l2"]
+    command += ["--size", "16"]
     settings = ["--set", "batch_size=10", "--set", "model.hidden=[16]", "--epochs", "1", "--out", str(out), "--resume"]
     subprocess.run([*command, *settings], check=True, capture_output=True, timeout=300)
     results: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
     return results
 
 
-def _changed(folder: Path) -> None:
-    for number in range(20):  # a batch may leave out a single one
-        _picture(folder / f"{number}.png", 100 + number)
+def _change_images(folder: Path) -> None:
+    for number in range(20):  # a training may drop a single image, as the last batch can be incomplete
+        _write_image(folder / f"{number}.png", 100 + number)
 
 
-def _added(folder: Path) -> None:
+def _add_images(folder: Path) -> None:
     for number in range(30, 34):
-        _picture(folder / f"{number}.png", number)
+        _write_image(folder / f"{number}.png", number)
 
 
-@pytest.mark.parametrize("change", [_changed, _added])
-def test_a_comparison_of_other_images_is_made_anew(
-    change: Callable[[Path], None], pictures: Path, tmp_path: Path
+@pytest.mark.parametrize("change", [_change_images, _add_images])
+def test_comparison_is_repeated_if_images_change(
+    change: Callable[[Path], None], image_folder: Path, tmp_path: Path
 ) -> None:
-    before = _compared(pictures, tmp_path / "out")
-    shutil.copytree(pictures, tmp_path / "kept")
-    change(pictures)
-    after = _compared(pictures, tmp_path / "out")
+    before = _compare(image_folder, tmp_path / "out")
+    shutil.copytree(image_folder, tmp_path / "copy")
+    change(image_folder)
+    after = _compare(image_folder, tmp_path / "out")
     assert after["runs"] == {"total": 1, "reused": 0}
     assert after["rows"][0]["metrics"] != before["rows"][0]["metrics"]
     assert after["rows"][0]["runs"] != before["rows"][0]["runs"]
-    shutil.rmtree(pictures)
-    shutil.copytree(tmp_path / "kept", pictures)
-    again = _compared(pictures, tmp_path / "out")
+    shutil.rmtree(image_folder)
+    shutil.copytree(tmp_path / "copy", image_folder)
+    again = _compare(image_folder, tmp_path / "out")
     assert again["runs"] == {"total": 1, "reused": 1}
     assert again["rows"][0]["metrics"] == before["rows"][0]["metrics"]
 
 
 @pytest.mark.parametrize("name", ["TRAINING", "DATA"])
-def test_another_version_has_another_name(name: str, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = resolve(TrainConfig(data=DataConfig(str(pictures), size=(16,))))
+def test_run_name_depends_on_training_and_data_version(
+    name: str, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = resolve(TrainConfig(data=DataConfig(str(image_folder), size=(16,))))
     images = fingerprints(config)
     before = run_name(config, images)
     monkeypatch.setattr(f"logcosh_vae.training.autoencoder.{name}", getattr(versions, name) + 1)
     assert run_name(config, images) != before
 
 
-def test_measures_of_other_pictures_are_made_anew(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_restoration_is_evaluated_again_if_test_images_change(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     test = tmp_path / "test"
     test.mkdir()
     for number in range(2):
-        _picture(test / f"{number}.png", 100 + number)
+        _write_image(test / f"{number}.png", 100 + number)
     small = RestorationConfig(
-        str(pictures), "denoise", widths=(4,), tile_size=32, crop_size=16, batch_size=2, val_images=2
+        str(image_folder), "denoise", widths=(4,), tile_size=32, crop_size=16, batch_size=2, val_images=2
     )
     config = resolve_restoration(replace(small, epochs=1, steps=2))
     job = RestorationJob(config, tmp_path / "run", tmp_path, test)
     before = job.run()
     assert job.cached_result() == before
-    _picture(test / "1.png", 7)
+    _write_image(test / "1.png", 7)
     assert job.cached_result() is None
     after = job.run()
     assert (after.ssim[0], after.images) == (before.ssim[0], before.images)
@@ -106,7 +111,7 @@ def test_measures_of_other_pictures_are_made_anew(
     assert job.cached_result() is None
 
 
-def test_the_commit_is_never_that_of_another_project(tmp_path: Path) -> None:
+def test_commit_of_another_repository_is_not_recorded(tmp_path: Path) -> None:
     other = tmp_path / "other"
     packages = other / "venv" / "lib"
     package = Path(logcosh_vae.__file__).parent

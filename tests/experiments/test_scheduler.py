@@ -1,4 +1,4 @@
-"""Runs given to workers that die, whenever it is that they die."""
+"""Jobs are completed although workers die at any time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from logcosh_vae.base.errors import RunError
 from logcosh_vae.experiments.scheduler import WORKER_DEATHS, Job, Workers, run_jobs
 
 
-class _Named(Job):
-    """A job that gives its name."""
+class _NameJob(Job):
+    """A job whose result is its name."""
 
     def __init__(self, name: int) -> None:
         self.path = Path(f"/nowhere/{name}")
@@ -34,16 +34,21 @@ class _Named(Job):
         return {"name": self.label}
 
 
-class _Mortal(Executor):
-    """Runs what it is given at once; dies at a given submission: refusing it, or having taken it."""
+class _FailingExecutor(Executor):
+    """Runs jobs in `submit` until it breaks.
 
-    def __init__(self, dies_at: int | None, refusing: bool) -> None:
-        self.left, self.refusing = dies_at, refusing
+    Args:
+        dies_at: index of the submission at which it breaks; None for never.
+        refuses: whether that submission raises, or returns a future that raises.
+    """
+
+    def __init__(self, dies_at: int | None, refuses: bool) -> None:
+        self.left, self.refuses = dies_at, refuses
 
     def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
         future: Future[Any] = Future()
         if self.left is not None and self.left <= 0:
-            if self.refusing:
+            if self.refuses:
                 raise BrokenExecutor("dead")
             future.set_exception(BrokenExecutor("dead"))
         else:
@@ -52,16 +57,16 @@ class _Mortal(Executor):
         return future
 
 
-@settings(max_examples=25)  # workers that stop collect garbage, which is slow in a process with much in it
+@settings(max_examples=25)  # stopping workers collects garbage, which is slow in the process of a test suite
 @given(st.integers(1, 6), st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=WORKER_DEATHS))
-def test_every_job_gives_its_result_however_its_workers_die(count: int, deaths: list[tuple[int, bool]]) -> None:
-    executors = iter([*(_Mortal(*death) for death in deaths), _Mortal(None, False)])
-    jobs = [_Named(name) for name in range(count)]
+def test_all_jobs_return_their_result_although_workers_die(count: int, deaths: list[tuple[int, bool]]) -> None:
+    executors = iter([*(_FailingExecutor(*death) for death in deaths), _FailingExecutor(None, False)])
+    jobs = [_NameJob(name) for name in range(count)]
     results = run_jobs(jobs, Workers(lambda: (next(executors), lambda: None), 2))
     assert results == {job.path: {"name": job.label} for job in jobs}
 
 
-@pytest.mark.parametrize("refusing", [True, False])
-def test_workers_that_always_die_are_given_up(refusing: bool) -> None:
+@pytest.mark.parametrize("refuses", [True, False])
+def test_workers_that_always_die_are_an_error(refuses: bool) -> None:
     with pytest.raises(RunError, match=r"died 4 times.*--jobs"):
-        run_jobs([_Named(0)], Workers(lambda: (_Mortal(0, refusing), lambda: None), 2))
+        run_jobs([_NameJob(0)], Workers(lambda: (_FailingExecutor(0, refuses), lambda: None), 2))

@@ -30,7 +30,7 @@ from logcosh_vae.base.versions import numerics
 from logcosh_vae.data.batches import Batch, to_unit, training_batches
 from logcosh_vae.data.decode import Preparation, Tiling, decode, decode_tiles
 from logcosh_vae.evaluation.evaluate import choose_images, generate, interpolations, reconstruct
-from logcosh_vae.evaluation.feature_training import FeatureConfig, classifying_step
+from logcosh_vae.evaluation.feature_training import FeatureConfig, classifier_step
 from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.metrics.classifier import FeatureClassifier, feature_statistics
 from logcosh_vae.metrics.frechet import frechet_distance
@@ -142,7 +142,7 @@ def training() -> Values:
     classifier = FeatureClassifier(widths=(4, 6))
     optimizer = torch.optim.Adam(classifier.parameters(), lr=2e-3)
     batches = training_batches(images, 16, make_generator(0, "shuffle", 1), labels)
-    values["classifier"] = _losses(classifying_step(classifier, FeatureConfig(flip=True)), optimizer, batches)
+    values["classifier"] = _losses(classifier_step(classifier, FeatureConfig(flip=True)), optimizer, batches)
     return values
 
 

@@ -480,7 +480,10 @@ def test_preparing_ends_at_the_deadline(script: Any, tmp_path: Path) -> None:
     session = _session(script, tmp_path)
     session.start_clock(-1)
     preparing = script.runs.preparing(session)
-    for tell in (lambda: preparing.images("mnist", 1, 2, "images"), lambda: preparing.training("mnist").on_step(None)):
+    for tell in (
+        lambda: preparing.on_images("mnist", 1, 2, "images"),
+        lambda: preparing.on_training("mnist").on_step(None),
+    ):
         with pytest.raises(script.session.TimeUpError):
             tell()
 

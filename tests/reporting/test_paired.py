@@ -15,11 +15,13 @@ def test_paired_comparison_agrees_with_values_computed_by_hand() -> None:
     assert result.difference == pytest.approx(0.0425)
     assert result.p_value == pytest.approx(4 / 256)
     assert 0.01 < result.low < result.difference < result.high < 0.07
-    assert outcome_sentence("a", "b", "SSIM", result).startswith("a is better than b: larger SSIM on 7 of 8 pictures")
+    assert outcome_sentence("a", "b", "SSIM", result).startswith("a is better than b: larger SSIM on 7 of 8 images")
     assert paired([0.5, 0.6], [0.5, 0.6]).p_value == 1.0
-    assert "a and b are level:" in outcome_sentence("a", "b", "SSIM", paired([0.5, 0.7] * 4, [0.6] * 8))
+    assert "a and b are not significantly different:" in outcome_sentence(
+        "a", "b", "SSIM", paired([0.5, 0.7] * 4, [0.6] * 8)
+    )
     assert outcome_sentence("a", "b", "SSIM", paired([0.7] * 5, [0.6] * 5)).startswith(
-        "too few pictures to tell a from b:"
+        "too few images to compare a with b:"
     )
     # more wins, but very small ones
     small, large = [1e-4 * index for index in range(1, 53)], [-0.1 - 1e-3 * index for index in range(48)]
@@ -28,4 +30,6 @@ def test_paired_comparison_agrees_with_values_computed_by_hand() -> None:
         paired([float("nan")], [0.0])
     # one outlier decides the mean, the others decide the ranks
     outlier = paired([0.5 + 0.001 * index for index in range(1, 20)] + [0.2], [0.5] * 20)
-    assert "a against b is level in the mean and better by ranks:" in outcome_sentence("a", "b", "SSIM", outlier)
+    assert "a compared with b is not significantly different in the mean but better by ranks:" in outcome_sentence(
+        "a", "b", "SSIM", outlier
+    )

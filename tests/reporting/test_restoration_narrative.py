@@ -1,16 +1,21 @@
 """Sentences about restoration experiments."""
 
-import pytest
+import json
+from pathlib import Path
 
+from logcosh_vae.base.records import from_json
+from logcosh_vae.experiments.results import ExperimentResults
 from logcosh_vae.reporting.restoration_narrative import introduction
 
+RESULTS = Path(__file__).parents[2] / "results" / "figure10-laptop.json"
 
-@pytest.mark.parametrize("key", ["crop_size", "patch"])
-def test_results_with_the_former_name_of_the_crop_size_are_read(key: str) -> None:
-    results = {
-        "profile": "smoke",
-        "rows": [{"seeds": [0], "config": {"epochs": 2, "steps": 50, "batch_size": 16, key: 64}}],
-        "images": {"train": {"used": 20, "held": 2}, "test": {"used": 3, "complete": 100}},
-        "side": None,
-    }
-    assert "100 steps of 16 patches of 64x64 pixels" in introduction(results)
+
+def test_results_of_version_0_1_are_described_like_present_ones() -> None:
+    """They called the crop size `patch`, and had no schema version."""
+    values = json.loads(RESULTS.read_text(encoding="utf-8"))
+    present = introduction(from_json(ExperimentResults, values))
+    del values["schema_version"]
+    for row in values["rows"]:
+        row["config"]["patch"] = row["config"].pop("crop_size")
+    assert introduction(from_json(ExperimentResults, values)) == present
+    assert "crops of 64x64 pixels" in present

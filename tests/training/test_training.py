@@ -18,13 +18,8 @@ import logcosh_vae
 from logcosh_vae.base.errors import RunError
 from logcosh_vae.base.settings import override
 from logcosh_vae.data import load_images
-from logcosh_vae.evaluation.feature_training import (
-    FeatureConfig,
-    accuracy,
-    ensure_features,
-    feature_config,
-    train_features,
-)
+from logcosh_vae.evaluation.feature_installation import train_missing_features
+from logcosh_vae.evaluation.feature_training import FeatureConfig, accuracy, feature_config, train_features
 from logcosh_vae.evaluation.features import load_classifier
 from logcosh_vae.losses import Loss
 from logcosh_vae.training import builders, run_folder
@@ -260,7 +255,7 @@ def test_classifier_trains_to_90_percent_in_two_epochs(tmp_path: Path, data_root
 
 def test_celeba_classifier_learns_the_attributes(celeba_root: Path, tmp_path: Path) -> None:
     config = feature_config("celeba", size=(32, 32), epochs=2, limit=1_500, log_every=5, learning_rate=1e-3)
-    ensure_features(config, (3, 32, 32), tmp_path, tmp_path / "installed", root=celeba_root)
+    train_missing_features(config, (3, 32, 32), tmp_path, tmp_path / "installed", root=celeba_root)
     classifier, card = load_classifier("celeba", (3, 32, 32), celeba_root, tmp_path / "installed")
     test = load_images("celeba", "test", size=(32, 32), root=celeba_root)
     assert test.labels is not None

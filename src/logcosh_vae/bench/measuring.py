@@ -9,7 +9,7 @@ import torch
 
 from ..base.devices import takes_bfloat16
 from ..data import ImageSet, data_root
-from ..evaluation.evaluate import BATCH, measure
+from ..evaluation.evaluate import BATCH_SIZE, measure
 from ..evaluation.features import load_extractor
 from ..evaluation.records import EvaluationConfig
 from ..restoration.blending import restore_changed
@@ -49,11 +49,11 @@ def evaluation_contenders() -> list[Contender]:
     @torch.inference_mode()
     def limit(count: int) -> None:
         for _ in range(count):
-            for batch in floats.split(BATCH):
+            for batch in floats.split(BATCH_SIZE):
                 model.sample(len(batch))
                 extractor.features(batch)  # of real images
                 extractor.features(batch)  # of samples
-            for batch in floats[: evaluation.sharpness_images].split(BATCH):
+            for batch in floats[: evaluation.sharpness_images].split(BATCH_SIZE):
                 model.reconstruct(batch)
 
     return [Contender(OURS, ours), Contender(LIMIT, limit)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Experiment[Any]:
     """Prepare what the runs share, in this process: fetch the images and train a feature network if there is none."""
-    from ..experiments.experiment import Preparing
+    from ..experiments.experiment import PrepareCallbacks
     from .terminal import FetchDisplay, TrainingDisplay
 
     with FetchDisplay() as fetching, TrainingDisplay() as training:
@@ -30,7 +30,7 @@ def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Exper
             print(f"{name}: training the feature network of the FID", flush=True)
             return training.callbacks()
 
-        return experiment.prepare(store, data_root, Preparing(fetching, feature_callbacks, training.note))
+        return experiment.prepare(store, data_root, PrepareCallbacks(fetching, feature_callbacks, training.note))
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def _workers(jobs: int | None, scheduler: str | None, job_count: int, store: Pat
         if isinstance(error, KeyboardInterrupt):
             print(f"stopped; the runs so far are in {store} and will be used again", file=sys.stderr)
         raise
-    workers.stop(wait_for_them=True)
+    workers.stop(wait=True)
 
 
 def run_all(
@@ -82,7 +82,7 @@ def run_all(
             run_jobs(all_jobs, workers, display)
         for experiment in prepared:
             results = run_experiment(
-                experiment, seeds=seeds, store=store, workers=workers, root=data_root, watch=display
+                experiment, seeds=seeds, runs_folder=store, workers=workers, root=data_root, on_progress=display
             )
             display.close()
             yield results

@@ -81,8 +81,8 @@ def train_features(
     """
     from ..base.settings import validate_choice
     from ..data import DATASETS
-    from ..evaluation.feature_training import feature_config, feature_folder
-    from ..evaluation.feature_training import install as install_weights
+    from ..evaluation.feature_installation import install_classifier, writable_feature_folder
+    from ..evaluation.feature_training import feature_config
     from ..evaluation.feature_training import train_features as run
     from .terminal import FetchDisplay, TrainingDisplay
 
@@ -91,5 +91,5 @@ def train_features(
     out = out or Path("runs") / f"features-{data}"
     with FetchDisplay() as fetching, TrainingDisplay(out) as display:
         folder = run(config, out, resume=resume, root=data_root, callbacks=display.callbacks(), fetch_progress=fetching)
-    weights = install_weights(folder, install or feature_folder(data_root))
+    weights = install_classifier(folder, install or writable_feature_folder(data_root))
     print(f"test accuracy: {100 * folder.metrics()[-1]['validation']['accuracy']:.2f}%\nwritten: {weights}")

@@ -1,4 +1,4 @@
-"""From a finished run to its metrics and pictures, and the feature networks in which the FID is measured."""
+"""Evaluation of trained models: metrics and pictures of a run, feature extractors of the FID and their training."""
 
 from __future__ import annotations
 

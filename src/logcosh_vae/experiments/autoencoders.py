@@ -1,4 +1,7 @@
-"""Auto-encoders as an experiment: rows of models and losses, trained, and measured in sharpness and FID."""
+"""Experiments with autoencoders: models and losses, trained over seeds and evaluated by sharpness and FID.
+
+`AutoencoderExperiment` is the experiment, `Row` one of its models and losses, and `AutoencoderJob` a row with a seed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from ..base.versions import EVALUATION
 from ..data import DATASETS, official_count
 from ..data.describe import summarise
 from ..evaluation.evaluate import evaluate, fid_floor
-from ..evaluation.feature_training import ensure_features, feature_config
+from ..evaluation.feature_installation import train_missing_features
+from ..evaluation.feature_training import feature_config
 from ..evaluation.features import load_extractor
 from ..evaluation.records import EvaluationConfig, RunEvaluation
 from ..models.networks import ImageShape
@@ -26,7 +30,7 @@ from ..training.autoencoder import config_of, fingerprints, run_name, split, tra
 from ..training.builders import build_model
 from ..training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
 from ..training.run_folder import RunFolder
-from .experiment import Experiment, Outcomes, Preparing
+from .experiment import Experiment, Outcomes, PrepareCallbacks
 from .results import Advice, ExperimentResults, RowResult, SplitCounts, Summary
 from .scheduler import Job
 
@@ -36,8 +40,8 @@ class Row:
     """One model and loss of a table.
 
     Attributes:
-        config: without its seed.
-        reported: the paper's numbers by metric, empty where it gives none.
+        config: configuration of the training; its seed is replaced by those of the experiment.
+        reported: the paper's value of each metric; empty if the paper has none.
     """
 
     config: TrainConfig
@@ -45,26 +49,40 @@ class Row:
 
 
 def count_flops(config: TrainConfig, image_shape: ImageShape) -> int:
-    """Floating point operations of the products and convolutions of one image's way through the config's model."""
+    """Return the floating-point operations of a forward pass of one image; only matrix products and convolutions count.
+
+    Args:
+        config: names the model.
+        image_shape: channels, height and width of the image.
+    """
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         build_model(config, image_shape)(torch.zeros(1, *image_shape), torch.Generator())
     return int(counter.get_total_flops())
 
 
 @cache
-def _shape(data: DataConfig, root: Path | None) -> tuple[int, ImageShape]:
+def _train_size(data: DataConfig, root: Path | None) -> tuple[int, ImageShape]:
+    """Return the number of training images and their shape."""
     count, channels, height, width = split(TrainConfig(data), "train", root).images.shape
     return count, (channels, height, width)
 
 
 @cache
-def _of_one_image(model: ModelConfig, image_shape: ImageShape) -> int:
+def _flops_per_image(model: ModelConfig, image_shape: ImageShape) -> int:
+    """Cache `count_flops` by model, since all seeds and losses share it."""
     return count_flops(TrainConfig(model=model), image_shape)
 
 
 @dataclass(frozen=True)
 class AutoencoderJob(Job):
-    """A row with a seed."""
+    """A row with a seed: one training and its evaluation.
+
+    Attributes:
+        config: resolved configuration, with the seed.
+        path: run folder.
+        evaluation: settings of the evaluation.
+        root: data root.
+    """
 
     config: TrainConfig
     path: Path
@@ -73,18 +91,18 @@ class AutoencoderJob(Job):
 
     @property
     def label(self) -> str:
-        """Model, loss and seed."""
+        """Model, loss and seed, as shown to the user."""
         return f"{self.config.model_name} {self.config.objective.loss} seed {self.config.seed}"
 
     def cost(self) -> float:
-        """Operations of one image's way, times images and epochs."""
-        count, image_shape = _shape(self.config.data, self.root)
-        return float(_of_one_image(self.config.model, image_shape) * count * required(self.config.epochs, "epochs"))
+        """Return the floating-point operations of the forward passes of the whole training."""
+        count, image_shape = _train_size(self.config.data, self.root)
+        return float(_flops_per_image(self.config.model, image_shape) * count * required(self.config.epochs, "epochs"))
 
     def cached_result(self) -> RunEvaluation | None:
-        """The evaluation if this version made it with these features and settings, else None.
+        """Return the evaluation in the run folder if it has the current version, settings and features, else None.
 
-        That it is of these images follows from the folder's name.
+        The images need no check, because their fingerprints are part of the folder's name.
         """
         path = self.path / "evaluation.json"
         if not path.is_file() or not RunFolder(self.path).is_finished(required(self.config.epochs, "epochs")):
@@ -92,7 +110,7 @@ class AutoencoderJob(Job):
         try:
             result = read_record(RunEvaluation, path)
         except (RecordError, DamagedJsonError):
-            return None  # it is measured anew
+            return None  # evaluate again
         if result.evaluation != self.evaluation or result.version != EVALUATION:
             return None
         _, image_shape = config_of(RunFolder(self.path))
@@ -101,13 +119,14 @@ class AutoencoderJob(Job):
         return result if result.features == features else None
 
     def run(self) -> RunEvaluation:
-        """Train and evaluate."""
+        """Train and evaluate, as far as this has not been done yet."""
         train(self.config, self.path, resume=True, root=self.root)
         result = self.cached_result()
         return evaluate(self.path, self.evaluation, root=self.root) if result is None else result
 
 
 def _row_result(jobs: Sequence[AutoencoderJob], outcomes: Outcomes, row: Row) -> RowResult:
+    """Summarise the evaluations of a row over its seeds."""
     config = jobs[0].config
     runs: list[RunEvaluation] = [outcomes[job.path] for job in jobs]
     return RowResult(
@@ -126,27 +145,30 @@ def _row_result(jobs: Sequence[AutoencoderJob], outcomes: Outcomes, row: Row) ->
     )
 
 
-def _images(config: TrainConfig, root: Path | None) -> dict[str, SplitCounts]:
-    """How many images of each split were used, and how many the complete set has where that is known."""
+def _image_counts(config: TrainConfig, root: Path | None) -> dict[str, SplitCounts]:
+    """Return the number of images used of each split, and of the complete data set if it is known."""
     return {
         name: SplitCounts(len(split(config, name, root).images), official_count(config.data.name, name))
         for name in ("train", "test")
     }
 
 
-def _advice(config: TrainConfig, root: Path | None) -> Advice:
-    """The loss that the test images' pixels speak for (paper, footnote 1 and appendix B)."""
+def _loss_advice(config: TrainConfig, root: Path | None) -> Advice:
+    """Return the loss that the paper advises for the pixel values of the test images (footnote 1, appendix B)."""
     summary = summarise(split(config, "test", root))
     return Advice(summary.near_0_or_1, summary.advised_loss, summary.advice)
 
 
 @dataclass(frozen=True)
 class AutoencoderExperiment(Experiment[AutoencoderJob]):
-    """Models and losses, trained and measured alike.
+    """Models and losses, trained and evaluated in the same way.
 
     Attributes:
-        evaluation: how runs are measured.
-        features: changes of the feature classifiers' training, for checks that need no good ones.
+        name, title, profile, source: see `Experiment`.
+        rows: the models and losses.
+        evaluation: settings of the evaluation.
+        features: fields of `FeatureConfig` to set for the feature classifiers, for quick checks that do not need
+            accurate ones.
     """
 
     name: str
@@ -158,38 +180,41 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
     features: Mapping[str, Any] = field(default_factory=dict)
 
     def models(self) -> list[str]:
-        """Names such as `vae-mlp`."""
+        """Return the names of the models, such as `vae-mlp`."""
         return list(dict.fromkeys(row.config.model_name for row in self.rows))
 
     def only(self, models: Sequence[str]) -> Self:
-        """The rows of these models."""
+        """Return the experiment with only the rows of these models."""
         return replace(self, rows=tuple(row for row in self.rows if row.config.model_name in models))
 
     def on_device(self, device: str) -> Self:
-        """The experiment with every run on `device`."""
+        """Return the experiment with all runs on `device`."""
         return replace(self, rows=tuple(replace(row, config=replace(row.config, device=device)) for row in self.rows))
 
-    def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:
-        """Fetch and prepare images, and train missing features.
+    def prepare(self, runs_folder: Path, root: Path, callbacks: PrepareCallbacks) -> Self:
+        """Download and prepare the images, and train missing feature classifiers; see `Experiment.prepare`.
 
-        Features that are only good for a check are kept beside the runs, so that nothing else is measured in them.
+        Classifiers with changed settings (`features`) are kept beside the runs, so that no other experiment uses them.
         """
-        target = store / "features" if self.features else None
+        target = runs_folder / "features" if self.features else None
         for data in dict.fromkeys(resolve(row.config).data for row in self.rows):
-            images = [split(TrainConfig(data), name, root, progress=preparing.images) for name in ("train", "test")]
+            images = [split(TrainConfig(data), name, root, progress=callbacks.on_images) for name in ("train", "test")]
             if images[0].complaint is not None:
-                preparing.note(images[0].complaint)
+                callbacks.on_message(images[0].complaint)
             if data.name in DATASETS:
                 channels, height, width = images[0].images.shape[1:]
-                features = feature_config(data.name, size=data.size, **self.features)
-                shape = (channels, height, width)
-                ensure_features(
-                    features, shape, store, target, root=root, callbacks=lambda config: preparing.training(config.data)
+                train_missing_features(
+                    feature_config(data.name, size=data.size, **self.features),
+                    (channels, height, width),
+                    runs_folder,
+                    target,
+                    root=root,
+                    make_callbacks=lambda config: callbacks.on_training(config.data),
                 )
         return replace(self, evaluation=replace(self.evaluation, features=str(target) if target else None))
 
-    def plan(self, seeds: int, store: Path, root: Path) -> list[list[AutoencoderJob]]:
-        """The jobs of each row, one a seed."""
+    def plan(self, seeds: int, runs_folder: Path, root: Path) -> list[list[AutoencoderJob]]:
+        """Return the jobs of each row, one per seed."""
         plans = []
         images: dict[DataConfig, dict[str, str]] = {}
         for row in self.rows:
@@ -197,7 +222,7 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
             data = configs[0].data
             if data not in images:
                 images[data] = fingerprints(configs[0], root)
-            paths = [store / run_name(config, images[data]) for config in configs]
+            paths = [runs_folder / run_name(config, images[data]) for config in configs]
             plans.append([AutoencoderJob(*pair, self.evaluation, root) for pair in zip(configs, paths, strict=True)])
         return plans
 
@@ -208,7 +233,7 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
         outcomes: Outcomes,
         root: Path,
     ) -> ExperimentResults:
-        """The results with rows, features, images, what their pixels speak for, and what real images measure."""
+        """Return the results with rows, features, image counts, advised loss and FID floor filled in."""
         config = plan[0][0].config
         first: RunEvaluation = outcomes[plan[0][0].path]
         return replace(
@@ -217,7 +242,7 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
             features=first.features,
             evaluation=first.evaluation,
             real=first.real,
-            images=_images(config, root),
-            advice=_advice(config, root),
+            images=_image_counts(config, root),
+            advice=_loss_advice(config, root),
             fid_floor=fid_floor(config, self.evaluation, root=root),
         )

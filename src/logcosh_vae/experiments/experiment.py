@@ -1,6 +1,7 @@
-"""Experiments: what to train and measure over seeds, as data, and how they become what `results/*.json` holds.
+"""Experiments: rows to train and evaluate over seeds, and how their runs become results.
 
-Runs are trained once and reused, by experiments that share them too; `jobs` runs them.
+`Experiment` is the interface, `run_experiment` runs one and returns its `ExperimentResults`. A run is trained once;
+experiments that share it reuse it.
 """
 
 from __future__ import annotations
@@ -21,33 +22,34 @@ from .scheduler import Job, ProgressCallback, Workers, run_jobs
 J = TypeVar("J", bound=Job)
 
 Outcomes = Mapping[Path, Any]
-"""The measures of runs, by their folders."""
+"""The result of each job, by its run folder."""
 
 
 @dataclass(frozen=True)
-class Preparing:
-    """Who wants to know while an experiment prepares what its runs share.
+class PrepareCallbacks:
+    """Functions called while an experiment prepares its images and feature classifiers.
 
     Attributes:
-        images: told of images that are fetched or prepared.
-        training: gives who is told of the training of a set's feature classifier, by the set's name.
-        note: told what a person should see.
+        on_images: called with the progress of downloading and preparing images.
+        on_training: called with the name of a data set before its feature classifier is trained; returns the callbacks
+            of that training.
+        on_message: called with messages for the user.
     """
 
-    images: Progress | None = None
-    training: Callable[[str], Callbacks] = lambda _: Callbacks()
-    note: Callable[[str], None] = lambda _: None
+    on_images: Progress | None = None
+    on_training: Callable[[str], Callbacks] = lambda _: Callbacks()
+    on_message: Callable[[str], None] = lambda _: None
 
 
 class Experiment(ABC, Generic[J]):
-    """Rows to train and measure alike.
+    """Rows that are trained and evaluated in the same way.
 
     Attributes:
         name: as in `reproduce NAME`.
         title: for reports.
-        profile: how the rows were scaled.
-        rows: a config each, without its seed.
-        source: where the reported numbers stand.
+        profile: name of the profile, which scales the rows.
+        rows: the configurations, without their seeds.
+        source: where the reported numbers are found.
     """
 
     name: str
@@ -58,54 +60,82 @@ class Experiment(ABC, Generic[J]):
 
     @abstractmethod
     def models(self) -> list[str]:
-        """What `only` can choose from."""
+        """Return the names that `only` accepts."""
 
     @abstractmethod
     def only(self, models: Sequence[str]) -> Self:
-        """The rows of these models."""
+        """Return the experiment with only the rows of these models."""
 
     @abstractmethod
     def on_device(self, device: str) -> Self:
-        """The experiment with every run on `device`."""
+        """Return the experiment with all runs on `device`."""
 
     @abstractmethod
-    def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:
-        """Make once what the runs share, before worker processes look for it; the experiment that uses it."""
+    def prepare(self, runs_folder: Path, root: Path, callbacks: PrepareCallbacks) -> Self:
+        """Prepare what all runs need, so that worker processes do not prepare it at the same time.
+
+        Args:
+            runs_folder: folder of the runs.
+            root: data root.
+            callbacks: called with the progress.
+
+        Returns:
+            The experiment to run, which uses what was prepared.
+        """
 
     @abstractmethod
-    def plan(self, seeds: int, store: Path, root: Path) -> Sequence[Sequence[J]]:
-        """The jobs of each row, one a seed."""
+    def plan(self, seeds: int, runs_folder: Path, root: Path) -> Sequence[Sequence[J]]:
+        """Return the jobs of each row, one per seed, with run folders in `runs_folder`."""
 
     @abstractmethod
     def add_results(
         self, results: ExperimentResults, plan: Sequence[Sequence[J]], outcomes: Outcomes, root: Path
     ) -> ExperimentResults:
-        """The results with their rows, and with whatever else was measured."""
+        """Return the results with the rows and all other measurements filled in.
+
+        Args:
+            results: the results so far, without rows.
+            plan: as returned by `plan`.
+            outcomes: result of each job.
+            root: data root.
+        """
 
 
-def jobs_of(experiment: Experiment[J], seeds: int, store: Path, root: Path) -> list[J]:
-    """All jobs of an experiment, the first seed of every row before the second of any."""
-    return [job for row in zip(*experiment.plan(seeds, store, root), strict=True) for job in row]
+def jobs_of(experiment: Experiment[J], seeds: int, runs_folder: Path, root: Path) -> list[J]:
+    """Return all jobs of an experiment: the first seed of every row, then the second, and so on."""
+    return [job for row in zip(*experiment.plan(seeds, runs_folder, root), strict=True) for job in row]
 
 
 def run_experiment(
     experiment: Experiment[Any],
     *,
     seeds: int,
-    store: Path,
+    runs_folder: Path,
     workers: Workers,
     root: Path,
-    watch: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> ExperimentResults:
-    """Train and measure every row over `seeds` seeds; see `ExperimentResults`.
+    """Train and evaluate every row of a prepared experiment over several seeds.
 
-    An experiment without rows (a figure that needs no training) gives a result without measures.
+    Args:
+        experiment: as returned by `prepare`.
+        seeds: number of seeds; the seeds are 0, 1, ...
+        runs_folder: folder of the runs; finished runs in it are reused.
+        workers: where the jobs run.
+        root: data root.
+        on_progress: called regularly with the state of all jobs.
+
+    Returns:
+        The results; without rows for an experiment that needs no training.
+
+    Raises:
+        RunError: worker processes died repeatedly; errors of a run are raised as they are.
     """
     started = time.perf_counter()
-    plan = experiment.plan(seeds, store, root)
-    jobs = jobs_of(experiment, seeds, store, root)
+    plan = experiment.plan(seeds, runs_folder, root)
+    jobs = jobs_of(experiment, seeds, runs_folder, root)
     reused = sum(job.cached_result() is not None for job in jobs)
-    outcomes = run_jobs(jobs, workers, watch)
+    outcomes = run_jobs(jobs, workers, on_progress)
     results = ExperimentResults(
         experiment=experiment.name,
         title=experiment.title,

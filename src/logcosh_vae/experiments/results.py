@@ -1,4 +1,7 @@
-"""Results of experiments, as `results/NAME-PROFILE.json` holds them."""
+"""Typed results of experiments, as stored in `results/NAME-PROFILE.json`.
+
+`read_results` and `write_results` read and write `ExperimentResults`; older layouts are converted when they are read.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,18 @@ from typing import Any, Self
 from ..base.environment import Environment
 from ..base.errors import RecordError
 from ..base.records import SCHEMA_VERSION, free, optional, read_record, renamed, write_record
-from ..evaluation.records import EvaluationConfig, FeaturesInfo, FidFloor, RealImages, with_present_names
+from ..evaluation.records import EvaluationConfig, FeaturesInfo, FidFloor, RealImages, with_current_names
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A number over seeds: mean, sample standard deviation (None for one value), and the values themselves."""
+    """A number over seeds.
+
+    Attributes:
+        mean: mean of the values.
+        std: sample standard deviation; None for a single value.
+        values: one value per seed.
+    """
 
     mean: float
     std: float | None
@@ -25,7 +34,7 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """The summary of one value a seed.
+        """Summarise one value per seed.
 
         Example:
             >>> Summary.of([1.0, 3.0])
@@ -42,17 +51,26 @@ class Summary:
 
 @dataclass(frozen=True)
 class RowResult:
-    """One row of a table: a model and a loss, trained and measured over seeds.
+    """One row of a table: a model and a loss, trained and evaluated over seeds.
 
     Attributes:
-        weight: `lambda` of Eq. 8.
-        metrics: obtained, by name; reported: the paper's numbers under the same names.
-        runs: names of the run folders, one a seed.
-        config: of the training, without the seed, as plain values.
-        test: every loss on the test split; for autoencoders.
-        task, task_title: of restoration.
-        pictures: metrics of each measured picture, a list a seed; for restoration.
-        validation: metrics of each epoch, a list a seed; for restoration.
+        data: name of the data set.
+        model: name of the model.
+        loss: name of the reconstruction loss.
+        a: parameter of log-cosh; None for other losses.
+        weight: weight of the reconstruction loss, `lambda` of Eq. 8.
+        seeds: the seeds.
+        metrics: obtained values by name of the metric.
+        reported: the paper's values by name of the metric.
+        training_seconds: time of the training steps, in seconds.
+        runs: names of the run folders, one per seed.
+        config: configuration of the training, without the seed, as JSON values.
+        test: losses on the test split by name; autoencoders only.
+        task: name of the task; restoration only.
+        task_title: name of the task in tables; restoration only.
+        pictures: values of each metric per seed and test image; restoration only.
+        validation: values of each metric per seed and epoch on held-out tiles; restoration only.
+        more: keys of the file that have no attribute.
     """
 
     data: str
@@ -76,7 +94,12 @@ class RowResult:
 
 @dataclass(frozen=True)
 class RunCounts:
-    """Runs of an experiment, and how many of them were there before."""
+    """Numbers of runs.
+
+    Attributes:
+        total: runs of the experiment.
+        reused: those that were finished before the command started.
+    """
 
     total: int
     reused: int
@@ -84,7 +107,13 @@ class RunCounts:
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Images of a split that were used; how many the complete set has; how many were held out of training."""
+    """Numbers of images of a split.
+
+    Attributes:
+        used: images that were used.
+        complete: images of the complete data set, if it is known.
+        held_out: images held out of the training split for validation.
+    """
 
     used: int
     complete: int | None = optional()
@@ -93,12 +122,12 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class Advice:
-    """The loss that the pixels speak for (paper, footnote 1 and appendix B).
+    """The loss that the paper advises for a data set (footnote 1, appendix B).
 
     Attributes:
-        near_0_or_1: fraction of the pixels that are near 0 or 1.
-        loss: the advised one.
-        sentence: the same for people.
+        near_0_or_1: fraction of the pixel values that are near 0 or 1.
+        loss: name of the advised loss.
+        sentence: the advice as a sentence.
     """
 
     near_0_or_1: float
@@ -108,17 +137,29 @@ class Advice:
 
 @dataclass(frozen=True)
 class ExperimentResults:
-    """What an experiment obtained.
+    """The results of an experiment.
 
     Attributes:
-        experiment: as in `reproduce NAME`; title: for reports; source: where the reported numbers stand.
-        profile: how the experiment was scaled.
-        workers: runs at once; seconds: of the whole command.
-        features, evaluation, real: how autoencoders were measured, see `RunEvaluation`.
-        images: counts by split.
-        advice, fid_floor: of autoencoders.
-        pictures: names of the measured pictures; corrupted: their metrics before restoration, by task; side: of the
-            central square that was measured, None for whole pictures.
+        experiment: name, as in `reproduce NAME`.
+        title: for reports.
+        profile: name of the profile that scaled the experiment.
+        rows: one per model and loss, or per task and loss.
+        environment: machine and software.
+        workers: number of runs at the same time.
+        runs: numbers of runs.
+        seconds: wall time of the whole command, in seconds.
+        source: where the reported numbers are found.
+        features: features of the FID, see `RunEvaluation`; autoencoders only, like the next five.
+        evaluation: settings of the evaluation.
+        real: the real images of the evaluation.
+        images: numbers of images by split; also for restoration.
+        advice: the loss that the paper advises for the data set.
+        fid_floor: metrics of real images.
+        pictures: names of the test images; restoration only, like the next two.
+        corrupted: values of each metric per corrupted test image, by task and metric.
+        side: size in pixels of the central square that was evaluated; None for whole images.
+        schema_version: version of this layout.
+        more: keys of the file that have no attribute.
     """
 
     experiment: str
@@ -144,18 +185,18 @@ class ExperimentResults:
 
     @property
     def measurement(self) -> tuple[EvaluationConfig, RealImages, FidFloor]:
-        """How autoencoders were measured, against which real images, and what these measure themselves.
+        """Settings, real images and FID floor of an experiment with autoencoders.
 
         Raises:
-            RecordError: these are results of something else.
+            RecordError: one of them is missing, as in results of restoration.
         """
         if self.evaluation is None or self.real is None or self.fid_floor is None:
-            raise RecordError(f"{self.experiment} does not say how its runs were measured")
+            raise RecordError(f"the results of {self.experiment} lack 'evaluation', 'real' or 'fid_floor'")
         return self.evaluation, self.real, self.fid_floor
 
     @staticmethod
     def upgraded(values: dict[str, Any]) -> dict[str, Any]:
-        """The JSON of older results in the present layout."""
+        """Convert the JSON of an older version to the current layout."""
         if values.get("schema_version", 1) < SCHEMA_VERSION:
             values["rows"] = [_upgraded_row(row) for row in values.get("rows", [])]
             values["schema_version"] = SCHEMA_VERSION
@@ -173,6 +214,7 @@ _FORMER_CONFIG_KEYS = {
 
 
 def _upgraded_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the keys of a config of version 1, at any depth."""
     return {
         _FORMER_CONFIG_KEYS.get(key, key): _upgraded_config(value) if isinstance(value, Mapping) else value
         for key, value in config.items()
@@ -180,21 +222,25 @@ def _upgraded_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _upgraded_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a row of version 1 to the current layout."""
     upgraded = {**row, "config": _upgraded_config(row.get("config", {}))}
     if "test" in row:
-        upgraded["test"] = with_present_names(row["test"])
+        upgraded["test"] = with_current_names(row["test"])
     return upgraded
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Results of a study or a benchmark script whose rows have a layout of their own.
+    """Results of a study or a benchmark script that defines the layout of its rows itself.
 
     Attributes:
-        experiment: name of the file without its suffix.
-        rows: as the script wrote them.
-        seconds: of the whole command, where it was timed.
-        profile: how the study was scaled, where it has profiles.
+        experiment: name of the file without suffix.
+        rows: as written by the script.
+        environment: machine and software.
+        seconds: wall time of the whole command in seconds, if it was measured.
+        profile: name of the profile, if the study has profiles.
+        schema_version: version of this layout.
+        more: keys of the file that have no attribute.
     """
 
     experiment: str
@@ -207,14 +253,19 @@ class StudyResults:
 
 
 def read_results(path: Path) -> ExperimentResults:
-    """Read results of this or an older version.
+    """Read results of the current or an older version.
 
     Raises:
-        RecordError, DamagedJsonError: the file does not hold results; the message names it.
+        RecordError: a key is missing, unknown or of the wrong type; the message names file and key.
+        DamagedJsonError: the file is not JSON; the message names it.
     """
     return read_record(ExperimentResults, path)
 
 
 def write_results(results: ExperimentResults | StudyResults, path: Path) -> None:
-    """Write results as JSON in one step; `RecordError` where a number is not finite."""
+    """Write results as JSON; the file is replaced atomically.
+
+    Raises:
+        RecordError: a number is not finite.
+    """
     write_record(results, path)

@@ -1,7 +1,8 @@
-"""Runs given to workers: processes of this machine or a cluster's, with progress, reuse and the replacing of the dead.
+"""Scheduler of experiments: runs jobs on several workers, with progress, reuse of results and replacement of workers.
 
-A run that another experiment (or a killed one) has finished is not trained again. Any
-`concurrent.futures.Executor` does whose workers see the same files.
+`run_jobs` runs `Job`s on `Workers`, which are processes of this machine or of a Dask cluster. Any
+`concurrent.futures.Executor` can be used if its workers see the same files. A run that is already finished, by another
+experiment or an interrupted command, is not trained again.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from ..training.run_folder import RunFolder
 
 POLL_SECONDS = 0.5
 WORKER_DEATHS = 3
-"""How often workers may die in one command before it gives up."""
+"""Number of times that workers may die within one call of `run_jobs` before it fails."""
 
 
 class Job(ABC):
-    """One run in a folder of its own, named by its config and code; it is sent to a worker process.
+    """A run in its own folder; it is pickled and sent to a worker process.
 
     Attributes:
-        path: of the run folder.
+        path: run folder. Its name contains a digest of everything that decides the weights.
     """
 
     path: Path
@@ -45,27 +46,31 @@ class Job(ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """Its name for people."""
+        """Name of the job, as shown to the user."""
 
     @abstractmethod
     def cost(self) -> float:
-        """About how much there is to compute, to weigh the progress of several jobs with."""
+        """Return an estimate of the computation, to weight the progress of several jobs; the unit does not matter."""
 
     @abstractmethod
     def cached_result(self) -> Any:
-        """The run's measures, a record, if it is finished and they are of this version and these images; else None."""
+        """Return the result in the run folder if it is complete and still valid, else None."""
 
     @abstractmethod
     def run(self) -> Any:
-        """Train and measure, as far as that has not been done; in a worker process."""
+        """Train and evaluate, as far as this has not been done yet, and return the result; runs in a worker process."""
 
 
 @dataclass
 class JobState:
-    """What a watcher is shown of a job.
+    """State of a job, as passed to the progress callback.
 
     Attributes:
-        cost: of the whole job, to weigh its progress with.
+        job: the job.
+        cost: see `Job.cost`.
+        position: epoch and step that the training has reached; None before it starts.
+        finished: whether there is a result.
+        reused: whether the result was there before.
     """
 
     job: Job
@@ -76,62 +81,73 @@ class JobState:
 
 
 ProgressCallback = Callable[[Sequence[JobState]], None]
+"""Called with the state of all jobs."""
 
 
 def _run(job: Job) -> Any:
-    keep_freed_memory()  # here, so that a cluster's workers do as well
+    keep_freed_memory()  # set here and not at the start of a process, because workers of a cluster start differently
     return job.run()
 
 
-def _obey(leash: Connection) -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when the parent lets go of the leash or has ended itself."""
+def _initialize_worker(parent: Connection) -> None:
+    """Ignore Ctrl-C, which the parent handles, and exit as soon as the parent closes its end of the pipe or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def leave_when_let_go() -> None:
+    def exit_with_parent() -> None:
         with suppress(EOFError, OSError):
-            leash.recv()
+            parent.recv()
         os._exit(1)
 
-    threading.Thread(target=leave_when_let_go, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
-def _processes(count: int) -> tuple[Executor, Callable[[], None]]:
-    """Processes on this machine, and how to end them at once. They are spawned: a fork would carry torch's threads."""
+def _start_processes(count: int) -> tuple[Executor, Callable[[], None]]:
+    """Start worker processes on this machine; return the executor, and a function that ends the processes at once.
+
+    The processes are spawned, because torch's threads do not survive a fork.
+    """
     context = multiprocessing.get_context("spawn")
-    theirs, ours = context.Pipe(duplex=False)
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_obey, initargs=(theirs,))
+    worker_end, own_end = context.Pipe(duplex=False)
+    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_initialize_worker, initargs=(worker_end,))
 
     def end() -> None:
-        ours.close()
+        own_end.close()
         executor.shutdown(wait=True)
-        theirs.close()
+        worker_end.close()
 
     return executor, end
 
 
 class Workers:
-    """Where jobs run: an executor that is started when it is needed, and again when its workers have died.
+    """Executor for jobs, started on first use and again after `restart` or `stop`.
+
+    Args:
+        start: starts an executor; returns it with a function that ends its workers at once.
+        count: number of jobs that run at the same time.
 
     Attributes:
-        count: jobs that run at once.
+        count: number of jobs that run at the same time.
     """
 
     def __init__(self, start: Callable[[], tuple[Executor, Callable[[], None]]], count: int) -> None:
         self.count = count
-        self._start = start  # gives an executor, and what ends its workers at once
+        self._start = start
         self._running: tuple[Executor, Callable[[], None]] | None = None
 
     @classmethod
     def local(cls, count: int) -> Workers:
-        """Processes on this machine."""
-        return cls(lambda: _processes(count), count)
+        """Return workers that are `count` processes on this machine."""
+        return cls(lambda: _start_processes(count), count)
 
     @classmethod
     def cluster(cls, scheduler: str) -> Workers:
-        """The workers of a Dask cluster, which see the same files under the same paths.
+        """Return the workers of a Dask cluster. They must see the same files under the same paths.
+
+        Args:
+            scheduler: address of the scheduler, such as `tcp://HOST:8786`.
 
         Raises:
-            RunError: Dask is not installed, or no scheduler answers at that address.
+            RunError: Dask is not installed, no scheduler answers at that address, or it has no workers.
         """
         try:
             distributed = import_module("distributed")
@@ -141,92 +157,138 @@ class Workers:
             client = distributed.Client(scheduler, timeout=10, set_as_default=False)
         except (OSError, ValueError) as error:
             raise RunError(f"no Dask scheduler answers at {scheduler} ({one_line(error)})") from None
-        count = len(client.scheduler_info()["workers"])
+        count = len(client.scheduler_info()["workers"])  # one job per worker, because a run has its own threads
         if count == 0:
-            raise RunError(f"the Dask scheduler at {scheduler} has no workers")
+            raise RunError(f"the Dask scheduler at {scheduler} has no workers: start some with 'dask worker'")
 
-        # a run computes on threads of its own, so a worker gets one at a time
         def start() -> tuple[Executor, Callable[[], None]]:
             executor = client.get_executor(pure=False, retries=WORKER_DEATHS)
-            return executor, lambda: executor.shutdown(wait=False)  # cancels what has not ended
+            return executor, lambda: executor.shutdown(wait=False)  # cancels unfinished jobs
 
         return cls(start, count)
 
     def submit(self, job: Job) -> Future[Any]:
-        """Give a job to a worker."""
+        """Submit a job; starts the executor if necessary."""
         if self._running is None:
             self._running = self._start()
         return self._running[0].submit(_run, job)
 
     def restart(self) -> None:
-        """End the workers that are left; the next job starts new ones."""
+        """End the remaining workers; the next submitted job starts new ones."""
         self.stop()
 
-    def stop(self, *, wait_for_them: bool = False) -> None:
-        """Take no more jobs, and end the workers: when they are done, or at once."""
+    def stop(self, *, wait: bool = False) -> None:
+        """End the workers: at once, or after their current jobs if `wait`."""
         if self._running is None:
             return
         executor, end = self._running
-        if wait_for_them:
+        if wait:
             executor.shutdown(wait=True)
         end()
         self._running = None
         del executor, end
-        gc.collect()  # its semaphores go now: a process that leaves at once does not tidy up
+        gc.collect()  # releases semaphores now: a process that exits with os._exit would leave them behind
 
 
 def default_jobs(threads: int = 1) -> int:
-    """As many runs at once as the usable cores carry."""
+    """Return the number of runs with `threads` threads each that the usable cores can run at the same time."""
     return max(1, usable_cores() // threads)
 
 
-def run_jobs(jobs: Sequence[Job], workers: Workers, watch: ProgressCallback | None = None) -> dict[Path, Any]:
-    """Run jobs to the end and return their evaluations by folder.
+class _Queue:
+    """Jobs of one call of `run_jobs`: those that wait, those that run, and the results.
 
-    A worker process that dies (killed, or out of memory) is replaced, and its run goes on where it was. The first
-    failure of a run stops the rest that has not begun and is raised; finished runs stay and are reused.
+    Attributes:
+        states: state of each job, by run folder.
+        results: results so far, by run folder.
+    """
+
+    def __init__(self, jobs: Sequence[Job], workers: Workers) -> None:
+        self.workers = workers
+        self.states = {job.path: JobState(job, job.cost()) for job in jobs}
+        self.results: dict[Path, Any] = {}
+        self._waiting: list[Job] = []
+        self._running: dict[Future[Any], Job] = {}
+        self._deaths = 0
+        for job in {job.path: job for job in jobs}.values():
+            result = job.cached_result()
+            if result is None:
+                self._waiting.append(job)
+            else:
+                self._finish(job, result)
+                self.states[job.path].reused = True
+
+    def __bool__(self) -> bool:
+        """Whether any job is unfinished."""
+        return bool(self._waiting or self._running)
+
+    def poll(self) -> None:
+        """Submit waiting jobs, wait for results for at most `POLL_SECONDS`, and update the states.
+
+        Raises:
+            RunError: workers have died too often.
+        """
+        try:
+            self._submit()
+            self._collect()
+        except BrokenExecutor:
+            self._replace_workers()
+        for state in self.states.values():
+            if not state.finished:
+                state.position = RunFolder(state.job.path).progress()
+
+    def _submit(self) -> None:
+        while self._waiting:  # a job stays in the list until it is submitted, because the submission itself can fail
+            self._running[self.workers.submit(self._waiting[0])] = self._waiting[0]
+            self._waiting.pop(0)
+
+    def _collect(self) -> None:
+        finished, _ = wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        for future in finished:
+            result = future.result()
+            self._finish(self._running.pop(future), result)
+
+    def _finish(self, job: Job, result: Any) -> None:
+        self.results[job.path] = result
+        self.states[job.path].finished = True
+
+    def _replace_workers(self) -> None:
+        """Restart the workers, and put the jobs that were running back at the front."""
+        self._deaths += 1
+        if self._deaths > WORKER_DEATHS:
+            raise RunError(
+                f"worker processes died {self._deaths} times, perhaps because the memory does not suffice for "
+                f"{self.workers.count} runs at the same time: use fewer with --jobs"
+            ) from None
+        self.workers.restart()
+        self._waiting = [*self._running.values(), *self._waiting]
+        self._running = {}
+
+
+def run_jobs(jobs: Sequence[Job], workers: Workers, on_progress: ProgressCallback | None = None) -> dict[Path, Any]:
+    """Run jobs to the end.
+
+    A worker process that dies (killed, or out of memory) is replaced, and its run resumes. The first error of a run
+    stops all others and is raised; finished runs stay and are reused by the next command.
+
+    Args:
+        jobs: jobs with the same run folder run once.
+        workers: where the jobs run.
+        on_progress: called with the states of all jobs, about every `POLL_SECONDS`.
+
+    Returns:
+        The result of each job, by its run folder.
 
     Raises:
-        RunError: workers died again and again.
+        RunError: workers died more than `WORKER_DEATHS` times. Errors of a run are raised as they are.
     """
-    states = {job.path: JobState(job, job.cost()) for job in jobs}
-    results: dict[Path, Any] = {}
-    waiting: list[Job] = []
-    pending: dict[Future[Any], Job] = {}
-    deaths = 0
-    for job in {job.path: job for job in jobs}.values():
-        done = job.cached_result()
-        if done is not None:
-            results[job.path] = done
-            states[job.path].finished = states[job.path].reused = True
-        else:
-            waiting.append(job)
+    queue = _Queue(jobs, workers)
     try:
-        while waiting or pending:
-            try:
-                while waiting:  # a worker may die at any time, so giving it a job may be what fails
-                    pending[workers.submit(waiting[0])] = waiting[0]
-                    waiting.pop(0)
-                ended, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    results[pending[future].path] = future.result()
-                    states[pending.pop(future).path].finished = True
-            except BrokenExecutor:
-                deaths += 1
-                if deaths > WORKER_DEATHS:
-                    raise RunError(
-                        f"worker processes died {deaths} times; is there memory for {workers.count} runs at once? "
-                        "Try fewer with --jobs"
-                    ) from None
-                workers.restart()
-                waiting = [*pending.values(), *waiting]
-                pending = {}
-            for state in states.values():
-                if not state.finished:
-                    state.position = RunFolder(state.job.path).progress()
-            if watch is not None:
-                watch(list(states.values()))
+        while queue:
+            queue.poll()
+            if on_progress is not None:
+                on_progress(list(queue.states.values()))
     except BaseException:
         workers.stop()
         raise
-    return results
+    return queue.results

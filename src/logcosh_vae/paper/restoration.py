@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..data import TEXT_REMOVAL
 from ..reporting.narrative import Narrative
-from ..reporting.restoration_narrative import NARRATIVE, choice_findings
+from ..reporting.restoration_narrative import NARRATIVE, a_choice_findings
 from ..restoration.config import RestorationConfig
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.experiment import RestorationExperiment
@@ -112,7 +112,7 @@ EXPERIMENTS: dict[str, RestorationEntry] = {
         _half_epochs(_a_sweep()),
         choice_figure,
         True,
-        replace(NARRATIVE, findings=choice_findings),
+        replace(NARRATIVE, findings=a_choice_findings),
         in_paper=False,
     ),
 }

@@ -20,7 +20,7 @@ from ..experiments.results import ExperimentResults, RowResult
 from ..metrics.image_quality import ssim
 from ..reporting.html import COLOURS
 from ..reporting.paired import paired
-from ..reporting.restoration_narrative import by_picture, held
+from ..reporting.restoration_narrative import final_validation_ssim, per_image_means
 from ..reporting.tables import LOSS_NAMES, format_metric_change
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.evaluation import clean_and_corrupted, restore_image
@@ -45,10 +45,10 @@ def _rows(results: ExperimentResults, task: str = "text") -> dict[str, RowResult
 def scatter_figure(results: ExperimentResults, run_root: Path, data_root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
     """Draw figure 10: the SSIM of each picture with log-cosh against that with L2 and with L1, and the diagonal."""
     rows = _rows(results)
-    ours = by_picture(rows["log-cosh"], "ssim")
+    ours = per_image_means(rows["log-cosh"], "ssim")
     figure, both = plot(10.0, 5.0, (1, 1))
     for axes, rival in zip(both, ("l2", "l1"), strict=True):
-        theirs = by_picture(rows[rival], "ssim")
+        theirs = per_image_means(rows[rival], "ssim")
         ends = (min(*ours, *theirs) - 0.01, max(*ours, *theirs) + 0.01)
         axes.plot(ends, ends, color=COLOURS[2], linewidth=1.4)
         axes.scatter(theirs, ours, s=22, color=COLOURS[0], edgecolor="white", linewidth=0.6, zorder=3)
@@ -75,7 +75,7 @@ def median_examples(rows: Mapping[str, RowResult], count: int = EXAMPLES) -> lis
     Returns:
         Sorted indices into the test pictures.
     """
-    values = {loss: by_picture(row, "ssim") for loss, row in rows.items()}
+    values = {loss: per_image_means(row, "ssim") for loss, row in rows.items()}
     if {"l2", "log-cosh"} <= values.keys():
         before, after = values["l2"], values["log-cosh"]
     else:
@@ -157,10 +157,12 @@ def choice_figure(results: ExperimentResults, run_root: Path, data_root: Path | 
 def _plot_final(axes: Any, results: ExperimentResults) -> None:
     """Plot the final SSIM of log-cosh against `a`, with the other losses as horizontal lines."""
     ours = [row for row in results.rows if row.loss == "log-cosh"]
-    axes.plot([row.a for row in ours], [held(row) for row in ours], "o-", color=COLOURS[1], label="log-cosh")
+    axes.plot(
+        [row.a for row in ours], [final_validation_ssim(row) for row in ours], "o-", color=COLOURS[1], label="log-cosh"
+    )
     axes.set_xscale("log")
     for row, colour in zip((r for r in results.rows if r.loss != "log-cosh"), COLOURS[2:], strict=False):
-        axes.axhline(held(row), color=colour, linestyle="--", label=LOSS_NAMES[row.loss])
+        axes.axhline(final_validation_ssim(row), color=colour, linestyle="--", label=LOSS_NAMES[row.loss])
     axes.set_xlabel("a")
     axes.set_title("SSIM on held-out pictures", fontsize=10)
     axes.legend(frameon=False, fontsize=9)

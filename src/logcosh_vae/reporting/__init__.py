@@ -1,4 +1,4 @@
-"""From results to tables, sentences, plots and a self-contained HTML page."""
+"""Reports of results: tables, generated sentences, plots and a self-contained HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""One self-contained HTML page of an experiment: table, findings, pictures, curves, configuration."""
+"""Reports of experiments as a self-contained HTML page and as Markdown.
+
+A report consists of `Part`s, one per experiment. `build` writes the HTML page with tables, findings, pictures, training
+curves and configurations; `write_markdown` writes tables, figures and findings as Markdown.
+"""
 
 from __future__ import annotations
 
@@ -22,36 +26,42 @@ from .narrative import NARRATIVE, Narrative
 from .tables import METRIC_NAMES, TableRow, markdown_table, table_rows
 
 PICTURES = {
-    "samples": "Samples: the same codes z from the prior, decoded by each model",
-    "reconstructions": "Reconstructions: rows in pairs, real test images over what the model makes of them",
-    "interpolation": "Interpolation between two test images in the latent space, one pair a row",
+    "samples": "Samples: the same latent codes z from the prior, decoded by each model",
+    "reconstructions": "Reconstructions: pairs of rows, real test images above their reconstructions",
+    "interpolation": "Interpolation between two test images in the latent space, one pair per row",
 }
+"""Caption of each picture of a run, by the name of its file."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito: told apart with any colour vision, on white and on black."""
+"""Colours of plots: the palette of Okabe and Ito, which is safe for colour blindness, on white and on black."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture as a data address, with its caption and description."""
+    """A picture in a report.
 
-    address: str
+    Attributes:
+        url: the picture as a data URL.
+        caption: caption, also the alternative text.
+    """
+
+    url: str
     caption: str
 
 
-def data_address(content: bytes, kind: str) -> str:
-    """Bytes as an address that stands inside the page."""
+def data_url(content: bytes, kind: str) -> str:
+    """Encode `content` of MIME type `kind` as a data URL."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def png(image: Image.Image) -> bytes:
-    """A picture as PNG bytes."""
+    """Encode an image as PNG."""
     content = io.BytesIO()
     image.save(content, format="PNG")
     return content.getvalue()
 
 
-def _style(axes: Any) -> None:
-    """Mid-grey lines and text on a clear ground, legible on a light and on a dark page."""
+def _apply_style(axes: Any) -> None:
+    """Make lines and text of a plot grey, so that they are legible on a light and on a dark page."""
     for spine in axes.spines.values():
         spine.set_color("#888888")
     axes.spines[["top", "right"]].set_visible(False)
@@ -61,8 +71,13 @@ def _style(axes: Any) -> None:
         text.set_color("#888888")
 
 
-def curves(runs: Sequence[tuple[str, RunFolder]], title: str) -> Figure:
-    """Squared L2 test error and divergence along training, a line a run."""
+def training_curves(runs: Sequence[tuple[str, RunFolder]], title: str) -> Figure:
+    """Plot the squared L2 error and the latent divergence on the test split against the epoch, one line per run.
+
+    Args:
+        runs: label and folder of each run; all of the same model.
+        title: caption of the figure.
+    """
     require("plotting", "matplotlib")
     import matplotlib.figure
 
@@ -84,24 +99,25 @@ def curves(runs: Sequence[tuple[str, RunFolder]], title: str) -> Figure:
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(name, fontsize=10)
-        _style(axes)
+        _apply_style(axes)
         axes.legend(frameon=False, labelcolor="#888888", fontsize=9)
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata={"Date": None})
-    return Figure(data_address(content.getvalue(), "image/svg+xml"), title)
+    return Figure(data_url(content.getvalue(), "image/svg+xml"), title)
 
 
-def _groups(rows: Sequence[TableRow]) -> dict[str, list[int]]:
+def _rows_by_model(rows: Sequence[TableRow]) -> dict[str, list[int]]:
+    """Return the indices of the rows of each model."""
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         groups.setdefault(row.model_text, []).append(index)
     return groups
 
 
-def _shared(values: Sequence[Any]) -> Any:
-    """What all nested dicts have in common; where they differ, the values in a list."""
+def _merge_configs(values: Sequence[Any]) -> Any:
+    """Merge nested dicts with equal keys: an equal value is kept once, different values become a list."""
     if all(isinstance(value, Mapping) for value in values):
-        return {key: _shared([value[key] for value in values]) for key in values[0]}
+        return {key: _merge_configs([value[key] for value in values]) for key in values[0]}
     return values[0] if all(value == values[0] for value in values) else list(values)
 
 
@@ -110,63 +126,74 @@ class Part:
     """An experiment in a report.
 
     Attributes:
-        results: of `run_experiment`.
-        narrative: sentences about them.
-        picture: of a figure, as PNG bytes.
-        store: folder of the runs, whose own pictures and curves are then shown.
-        table: whether the numbers are shown as a table.
-        file: name of the picture's file beside the report; by default as `reproduce` names it.
+        results: as returned by `run_experiment`.
+        narrative: functions that generate the sentences about the results.
+        picture: picture of a figure, as PNG; None for a table.
+        runs_folder: folder of the runs, to show their pictures and training curves; None to leave these out.
+        table: whether to show the table.
+        file: file name of the picture, for the Markdown report; by default the one that `reproduce` uses.
     """
 
     results: ExperimentResults
     narrative: Narrative = NARRATIVE
     picture: bytes | None = None
-    store: Path | None = None
+    runs_folder: Path | None = None
     table: bool = True
     file: str | None = None
 
 
 def _sections(rows: Sequence[TableRow], folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """For each model the pictures and curves of its runs."""
+    """Return the pictures and training curves of the runs of each model, for the template."""
     sections = []
-    for model, members in _groups(rows).items():
+    for model, members in _rows_by_model(rows).items():
         figures = {
             caption: [
-                Figure(data_address((folders[i] / f"{name}.png").read_bytes(), "image/png"), rows[i].loss_text)
+                Figure(data_url((folders[i] / f"{name}.png").read_bytes(), "image/png"), rows[i].loss_text)
                 for i in members
             ]
             for name, caption in PICTURES.items()
         }
         lines = [(rows[i].loss_text, RunFolder(folders[i])) for i in members]
-        sections.append({"model": model, "pictures": figures, "curves": curves(lines, f"{model}: along training")})
+        sections.append(
+            {"model": model, "pictures": figures, "curves": training_curves(lines, f"{model}: training curves")}
+        )
     return sections
 
 
-def _part(part: Part) -> dict[str, Any]:
-    """What the template is given of a part."""
+def _template_values(part: Part) -> dict[str, Any]:
+    """Return the values of a part that the template needs."""
     results = part.results
     rows = table_rows(results)
-    shown: dict[str, Any] = {
+    values: dict[str, Any] = {
         "results": results,
         "rows": rows,
         "table": part.table,
-        "picture": data_address(part.picture, "image/png") if part.picture else None,
+        "picture": data_url(part.picture, "image/png") if part.picture else None,
         "findings": part.narrative.findings(results) if rows else [],
         "sections": [],
         "configuration": None,
     }
     if rows:
-        shown["introduction"] = part.narrative.introduction(results)
-        shown["legend"] = part.narrative.legend(results)
-        shown["metrics"] = {k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells}
-        shown["configuration"] = json.dumps(_shared([row.config for row in results.rows]), indent=2)
-    if part.store is not None and rows:
-        shown["sections"] = _sections(rows, [part.store / row.runs[0] for row in results.rows])
-    return shown
+        values["introduction"] = part.narrative.introduction(results)
+        values["legend"] = part.narrative.legend(results)
+        values["metrics"] = {k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells}
+        values["configuration"] = json.dumps(_merge_configs([row.config for row in results.rows]), indent=2)
+    if part.runs_folder is not None and rows:
+        values["sections"] = _sections(rows, [part.runs_folder / row.runs[0] for row in results.rows])
+    return values
 
 
 def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None) -> Path:
-    """Write the tables, figures and findings of the parts as Markdown; figures are files beside `target`."""
+    """Write a report as Markdown: tables, figures and findings.
+
+    Args:
+        parts: the experiments.
+        target: file to write. The pictures of figures must be in the same folder.
+        title: title of the report; by default the title of the first part.
+
+    Returns:
+        `target`.
+    """
     lines = [f"# {title or parts[0].results.title}", ""]
     for part in parts:
         results = part.results
@@ -185,7 +212,16 @@ def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None
 
 
 def build(parts: Sequence[Part], target: Path, title: str | None = None) -> Path:
-    """Write one page of the parts to `target`; titled by the first unless `title` is given."""
+    """Write a report as an HTML page that contains all its pictures.
+
+    Args:
+        parts: the experiments.
+        target: file to write.
+        title: title of the page; by default the title of the first part.
+
+    Returns:
+        `target`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -195,7 +231,7 @@ def build(parts: Sequence[Part], target: Path, title: str | None = None) -> Path
     )
     page = environment.get_template("report.html.jinja").render(
         title=title or parts[0].results.title,
-        parts=[_part(part) for part in parts],
+        parts=[_template_values(part) for part in parts],
         environment=json.dumps(to_json(parts[0].results.environment), indent=2),
     )
     write_text(target, page)

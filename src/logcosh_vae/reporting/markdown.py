@@ -1,4 +1,7 @@
-"""Results in Markdown, for pages of the documentation: tables, sentences, and where numbers come from."""
+"""Results in Markdown for the pages of the documentation: tables, sentences and provenance.
+
+Each function returns Markdown that ends with a newline, except `fid_change`.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +12,51 @@ from .tables import duration, format_change, format_value, markdown_table
 
 
 def table(results: ExperimentResults, narrative: Narrative = NARRATIVE) -> str:
-    """The table of an experiment, and a paragraph on how it was made."""
+    """Return the table of an experiment and a paragraph on how it was obtained."""
     return markdown_table(results) + "\n" + narrative.provenance(results)
 
 
 def sentences(results: ExperimentResults, narrative: Narrative = NARRATIVE) -> str:
-    """What the results say, a bullet a sentence."""
+    """Return the findings as a list, one sentence per item."""
     return "".join(f"- {sentence}\n" for sentence in narrative.findings(results))
 
 
 def table_and_sentences(results: ExperimentResults, narrative: Narrative = NARRATIVE) -> str:
-    """The table with its paragraph, then the sentences."""
+    """Return the table, the paragraph on how it was obtained, and the findings."""
     return table(results, narrative) + "\n" + sentences(results, narrative)
 
 
 def sentences_and_provenance(results: ExperimentResults, narrative: Narrative = NARRATIVE) -> str:
-    """For a figure: what it says, and how it was made."""
+    """Return the findings of a figure and a paragraph on how it was obtained."""
     return sentences(results, narrative) + "\n" + narrative.provenance(results)
 
 
 def wall_time(results: ExperimentResults) -> str:
-    """How long a whole command took."""
+    """Return a sentence on the wall time of a command."""
     environment = results.environment
     return (
-        f"{results.runs.total} runs of one seed, {results.workers} at a time and nothing else on the "
+        f"{results.runs.total} runs with one seed each, {results.workers} at the same time and no other load on the "
         f"{environment.cores} cores ({environment.machine}): {duration(results.seconds)} of wall time, "
-        f"measuring and report included; commit {environment.commit}.\n"
+        f"including evaluation and report; commit {environment.commit}.\n"
     )
 
 
 def provenance(environment: Environment, threads: str) -> str:
-    """Machine, threads and commit of a measurement."""
+    """Return machine, threads and commit of a measurement.
+
+    Args:
+        environment: machine and commit.
+        threads: the threads in words, such as `1 thread`.
+    """
     return f"{environment.machine}, {threads}; commit {environment.commit}.\n"
 
 
 def fid_change(before: float, after: float) -> str:
-    """Two FIDs and the change between them in percent."""
+    """Return two FIDs and the change between them in percent.
+
+    Example:
+        >>> fid_change(200.0, 65.0)
+        '200 to 65.0 (−68%)'
+    """
     change = format_change(100 * (after / before - 1))
     return f"{format_value('fid', before)} to {format_value('fid', after)} ({change})"

@@ -1,17 +1,21 @@
-"""What is said of results, in words computed from the numbers."""
+"""Sentences for reports on autoencoders, generated from the results.
+
+A `Narrative` has the functions for the texts of a report; `NARRATIVE` is the one for autoencoders, and
+`restoration_narrative` has the one for restoration.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..evaluation.records import FidFloor
+from ..evaluation.records import FeaturesInfo, FidFloor
 from ..experiments.results import ExperimentResults, Summary
 from .tables import LOSS_NAMES, METRIC_NAMES, TableRow, duration, format_change, format_value, model_text, table_rows
 
 
 def epochs_text(results: ExperimentResults) -> str:
-    """`40 epochs`, or `5 to 24 epochs` where rows differ."""
+    """Return the number of epochs: `40 epochs`, or `5 to 24 epochs` if rows differ."""
     epochs = sorted({row.config["epochs"] for row in results.rows})
     if epochs == [1]:
         return "1 epoch"
@@ -19,20 +23,23 @@ def epochs_text(results: ExperimentResults) -> str:
 
 
 def images_text(results: ExperimentResults) -> str:
-    """`trained on 60,000 images and measured on 10,000`; and of how many, where the set was not complete."""
+    """Return the numbers of images: `trained on 60,000 images and evaluated on 10,000 images`.
+
+    The size of the complete split is added if only a part of it was used. The text is empty if the results do not have
+    the numbers of images.
+    """
     counts = results.images
     if counts is None:
         return ""
     parts = []
-    for name, verb in (("train", "trained on"), ("test", "measured on")):
-        used, complete = counts[name].used, counts[name].complete
-        of = f" of the {complete:,} of the complete set" if complete is not None and complete > used else ""
-        parts.append(f"{verb} {used:,}{of or (' images' if name == 'train' else '')}")
+    for verb, count, kind in (("trained on", counts["train"], "training"), ("evaluated on", counts["test"], "test")):
+        is_part = count.complete is not None and count.complete > count.used
+        parts.append(f"{verb} {count.used:,}{f' of the {count.complete:,} {kind}' if is_part else ''} images")
     return " and ".join(parts)
 
 
 def seeds_text(results: ExperimentResults) -> str:
-    """`1 seed`; or `3 seeds, mean ± standard deviation`."""
+    """Return the number of seeds: `1 seed`, or `3 seeds, mean ± standard deviation`."""
     count = len(results.rows[0].seeds)
     return "1 seed" if count == 1 else f"{count} seeds, mean ± standard deviation"
 
@@ -40,44 +47,49 @@ def seeds_text(results: ExperimentResults) -> str:
 def _floor_text(floor: FidFloor) -> str:
     if floor.fid is None:
         return ""
-    return f"; floor (training images in place of samples) {format_value('fid', floor.fid)}"
+    return f"; real training images in place of generated ones have an FID of {format_value('fid', floor.fid)}"
 
 
 def _floor_sentence(floor: FidFloor) -> str:
     if floor.fid is None:
         return ""
-    return f"Its floor is {floor.fid:.2f}: {floor.count} real training images in place of generated ones. "
+    return f"The FID of {floor.count} real training images in place of generated ones is {floor.fid:.2f}. "
+
+
+def _features_text(features: FeaturesInfo) -> str:
+    """Return fingerprint and test accuracy of the features."""
+    accuracy = features.test_accuracy
+    return (
+        f"fingerprint {features.fingerprint}{f', test accuracy {100 * accuracy:.2f}%' if accuracy is not None else ''}"
+    )
 
 
 def provenance(results: ExperimentResults) -> str:
-    """One paragraph: profile, seeds, images, features, machine, time."""
+    """Return a paragraph on how the results were obtained: profile, seeds, images, features, machine and time."""
     environment, features = results.environment, results.features
     evaluation, real, floor = results.measurement
     training = sum(sum(row.training_seconds.values) for row in results.rows)
     images = images_text(results)
     text = f"Profile `{results.profile}`: {epochs_text(results)}, {seeds_text(results)}. "
     text += f"{images[0].upper()}{images[1:]}. " if images else ""
-    text += "Changes are against squared L2 of the same model. "
+    text += "Changes are relative to squared L2 with the same model. "
     if features is not None:
-        accuracy = features.test_accuracy
-        measured = f", test accuracy {100 * accuracy:.2f}%" if accuracy is not None else ""
         text += (
-            f"FID in the features of `{features.name}` ({features.fingerprint}{measured}), "
-            f"{evaluation.fid_images:,} samples against the {real.count:,} test images"
-            f"{_floor_text(floor)}. "
+            f"FID with the features of `{features.name}` ({_features_text(features)}), {evaluation.fid_images:,} "
+            f"generated images against the {real.count:,} test images{_floor_text(floor)}. "
         )
-    text += f"Real images have a sharpness of {format_value('sharpness', floor.sharpness)}. "
+    text += f"Real test images have a sharpness of {format_value('sharpness', floor.sharpness)}. "
     on_gpu = results.rows[0].config["device"].startswith("cuda")
-    where = f"{environment.accelerator}, up to {results.workers} runs at once" if on_gpu else "one thread a run"
+    runs = f"{environment.accelerator}, up to {results.workers} runs at the same time" if on_gpu else "1 thread per run"
     return text + (
-        f"{environment.machine}, {environment.cores} cores, {where}; "
+        f"{environment.machine}, {environment.cores} cores, {runs}; "
         f"Python {environment.versions['python']}, torch {environment.versions['torch']}; "
-        f"{duration(training)} of training in {results.runs.total} runs; commit {environment.commit}.\n"
+        f"total training time {duration(training)} in {results.runs.total} runs; commit {environment.commit}.\n"
     )
 
 
 def introduction(results: ExperimentResults) -> str:
-    """What a table's cells hold, and of what runs."""
+    """Return a sentence on the runs of a table: profile, seeds, epochs and images."""
     profile = f"Profile “{results.profile}”, " if results.profile != "custom" else ""
     seeds = len(results.rows[0].seeds)
     images = images_text(results)
@@ -87,35 +99,34 @@ def introduction(results: ExperimentResults) -> str:
     )
 
 
-CELLS = (
-    "Each value stands beside its change against squared L2, and over the paper's where there is one; ± is the "
-    "standard deviation over seeds. "
+TABLE_LEGEND = (
+    "Each cell has the value obtained and its change relative to squared L2, and below them the paper's value if there "
+    "is one; ± is the standard deviation over seeds. "
 )
 
 
 def legend(results: ExperimentResults) -> str:
-    """What the measures are, for somebody who has not met them."""
+    """Return an explanation of the table and its metrics for readers who do not know them."""
     features = results.features
     evaluation, real, floor = results.measurement
-    text = CELLS + (
-        f"Sharpness: larger is sharper; {evaluation.sharpness_images} images a value; real test images have "
+    text = TABLE_LEGEND + (
+        f"Sharpness: larger is sharper; mean over {evaluation.sharpness_images} images; real test images have "
         f"{format_value('sharpness', floor.sharpness)}. "
     )
     if features is None:
         return text + (
-            "There is no FID: it needs a general image network, which pip install 'logcosh-vae[features]' gives."
+            "There is no FID, because it needs a general image network: pip install 'logcosh-vae[features]'."
         )
-    accuracy = features.test_accuracy
     return text + (
-        f"FID: smaller is better; {evaluation.fid_images} generated images against the {real.count} "
-        f"of the test split, in the features of “{features.name}” ({features.fingerprint}"
-        f"{f', test accuracy {100 * accuracy:.2f}%' if accuracy is not None else ''}). "
-        f"{_floor_sentence(floor)}FID values from "
-        "different features cannot be compared; the paper's come from another classifier, so compare the changes."
+        f"FID: smaller is better; {evaluation.fid_images} generated images against the {real.count} images of the "
+        f"test split, with the features of “{features.name}” ({_features_text(features)}). {_floor_sentence(floor)}"
+        "FIDs with different features cannot be compared. The paper's come from another classifier, so compare the "
+        "changes."
     )
 
 
 def _comparison(row: TableRow) -> str:
+    """Return a sentence that compares a row with squared L2, and the signs of its changes with the paper's."""
     changes = []
     agreement = []
     better = 0
@@ -129,25 +140,30 @@ def _comparison(row: TableRow) -> str:
             agreement.append((cell.reported_change > 0) == (change > 0))
         changes.append(text)
     if not compared:
-        return f"{row.model_text}, {row.loss_text}: no squared L2 beside it to compare with."
-    verdict = f"better than squared L2 in {better} of {len(compared)}"
+        return f"{row.model_text}, {row.loss_text}: there is no squared L2 row to compare with."
+    verdict = f"better than squared L2 in {better} of {len(compared)} metrics"
     if agreement:
-        verdict += f"; the sign agrees with the paper in {sum(agreement)} of {len(agreement)}"
+        verdict += f"; {sum(agreement)} of {len(agreement)} changes have the same sign as in the paper"
     return f"{row.model_text}, {row.loss_text}: {', '.join(changes)}. {verdict[0].upper()}{verdict[1:]}."
 
 
-LEVEL = 0.02
-"""Two FID that differ by less than this share, or than both spreads together, are called level."""
+FID_TOLERANCE = 0.02
+"""Relative difference below which two FIDs count as equal. So do FIDs that differ by less than the sum of their
+standard deviations."""
 
 
-def _level(one: Summary, other: Summary) -> bool:
+def _is_equal(one: Summary, other: Summary) -> bool:
+    """Return whether two FIDs count as equal, see `FID_TOLERANCE`."""
     difference = abs(one.mean - other.mean)
     spread = (one.std or 0.0) + (other.std or 0.0)
-    return bool(difference < max(spread, LEVEL * min(one.mean, other.mean)))
+    return bool(difference < max(spread, FID_TOLERANCE * min(one.mean, other.mean)))
 
 
 def advice_findings(results: ExperimentResults) -> list[str]:
-    """Whether the paper's advice for these pixels holds: L1 or log-cosh, by the FID of each model."""
+    """Return a sentence on whether the paper's advice, L1 or log-cosh, holds by the FID of each model.
+
+    The list is empty if the results have no advice, or no model with both losses.
+    """
     advice = results.advice
     fid = {(row.model, row.loss): row.metrics["fid"] for row in results.rows if "fid" in row.metrics}
     models = [m for m in dict.fromkeys(model for model, _ in fid) if {(m, "l1"), (m, "log-cosh")} <= fid.keys()]
@@ -159,28 +175,29 @@ def advice_findings(results: ExperimentResults) -> list[str]:
         advised, rival = fid[model, advice.loss], fid[model, other]
         verdict = "holds" if advised.mean <= rival.mean else "does not hold"
         outcomes.append(
-            f"{'makes no difference' if _level(advised, rival) else verdict} for {model_text(model)} (FID "
-            f"{format_value('fid', advised.mean)} against {format_value('fid', rival.mean)})"
+            f"{'makes no difference' if _is_equal(advised, rival) else verdict} for {model_text(model)} (FID "
+            f"{format_value('fid', advised.mean)} with {LOSS_NAMES[advice.loss]}, "
+            f"{format_value('fid', rival.mean)} with {LOSS_NAMES[other]})"
         )
-    near = f"{100 * advice.near_0_or_1:.0f}% of the pixels are near 0 or 1"
-    return [f"The paper's advice, {LOSS_NAMES[advice.loss]} here ({near}), {'; '.join(outcomes)}."]
+    near = f"{100 * advice.near_0_or_1:.0f}% of the pixel values are near 0 or 1"
+    return [f"The paper's advice for these images is {LOSS_NAMES[advice.loss]} ({near}). It {'; it '.join(outcomes)}."]
 
 
 def findings(results: ExperimentResults) -> list[str]:
-    """A sentence a row on what agrees with the paper and what does not, computed from the numbers."""
+    """Return a sentence per row that compares it with squared L2 and the paper, and one on the paper's advice."""
     rows = [row for row in table_rows(results) if any(cell.change is not None for cell in row.cells.values())]
     return [*map(_comparison, rows), *advice_findings(results)]
 
 
 @dataclass(frozen=True)
 class Narrative:
-    """What is said of results, each computed from them.
+    """Functions that generate the texts of a report from results.
 
     Attributes:
-        introduction: of what runs a table is.
-        legend: what its measures are.
-        provenance: one paragraph for a page without either.
-        findings: what the numbers say, a sentence each.
+        introduction: a sentence on the runs of a table.
+        legend: an explanation of the table and its metrics.
+        provenance: a paragraph on how the results were obtained, for pages without introduction and legend.
+        findings: a list of sentences that compare the rows.
     """
 
     introduction: Callable[[ExperimentResults], str] = introduction
@@ -190,4 +207,4 @@ class Narrative:
 
 
 NARRATIVE = Narrative()
-"""For auto-encoders."""
+"""The narrative of experiments with autoencoders."""

@@ -1,4 +1,4 @@
-"""Results of restoration in words, computed from the numbers."""
+"""Sentences for reports on restoration, generated from the results; see `narrative`."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from typing import TypeVar
 from ..experiments.results import ExperimentResults, RowResult
 from ..metrics.image_quality import SIGMA, WINDOW
 from ..restoration.corruptions import CORRUPTIONS
-from .narrative import CELLS, Narrative, seeds_text
+from .narrative import TABLE_LEGEND, Narrative, seeds_text
 from .paired import outcome_sentence, paired
 from .tables import LOSS_NAMES, duration, format_value
 
-LEAST_GAIN = 0.01
-"""In SSIM, of the best network; below it, what differs between networks is how little they do."""
+MIN_GAIN = 0.01
+"""Gain in SSIM that the best network must reach; below it, the networks do too little for a comparison of losses."""
 
 T = TypeVar("T")
 
 WINS = {"l2": "100 of 100", "l1": "99 of 100"}
-"""On how many pictures the paper's log-cosh has the larger SSIM (Figure 10), by rival."""
+"""Number of images on which log-cosh has the larger SSIM in the paper (Figure 10), by the other loss."""
 
 
 def _required(values: T | None) -> T:
-    """What every row of restoration has."""
+    """Return a value that all rows of restoration have; other rows lack it."""
     assert values is not None
     return values
 
 
-def by_picture(row: RowResult, measure: str) -> list[float]:
-    """A measure of each picture, the mean over seeds."""
-    return [statistics.fmean(values) for values in zip(*_required(row.pictures)[measure], strict=True)]
+def per_image_means(row: RowResult, metric: str) -> list[float]:
+    """Return the value of a metric on each test image, the mean over seeds."""
+    return [statistics.fmean(values) for values in zip(*_required(row.pictures)[metric], strict=True)]
 
 
-def _training(results: ExperimentResults) -> str:
+def _training_text(results: ExperimentResults) -> str:
+    """Return the numbers of steps and the sizes of a batch and its crops."""
     config = results.rows[0].config
     steps = {row.config["epochs"] * row.config["steps"] for row in results.rows}
     return (
@@ -41,27 +42,29 @@ def _training(results: ExperimentResults) -> str:
     )
 
 
-def _pictures(results: ExperimentResults) -> str:
+def _images_text(results: ExperimentResults) -> str:
+    """Return the numbers of tiles for training and of test images."""
     assert results.images is not None
     train, test = results.images["train"], results.images["test"]
     if test.complete is None:
-        of = " pictures"
+        of = " images"
     else:
-        of = f" of the {test.complete} of Urban100" if test.used < test.complete else " pictures of Urban100"
-    part = f", the central {results.side}x{results.side} pixels only" if results.side else ""
+        of = f" of the {test.complete} images of Urban100" if test.used < test.complete else " images of Urban100"
+    crop = f", only on their central {results.side}x{results.side} pixels" if results.side else ""
     return (
-        f"trained on {train.used:,} tiles of pictures ({train.held_out or 0:,} more held out to choose and watch by), "
-        f"measured on {test.used}{of}{part}"
+        f"trained on {train.used:,} tiles ({train.held_out or 0:,} more held out for validation), "
+        f"evaluated on {test.used}{of}{crop}"
     )
 
 
 def introduction(results: ExperimentResults) -> str:
-    """What runs a table or picture is of."""
+    """Return a sentence on the runs of a table or figure: profile, seeds, training and images."""
     profile = f"Profile “{results.profile}”, " if results.profile != "custom" else ""
-    return f"{profile}{seeds_text(results)}: {_training(results)}; {_pictures(results)}."
+    return f"{profile}{seeds_text(results)}: {_training_text(results)}; {_images_text(results)}."
 
 
-def _strengths(results: ExperimentResults) -> str:
+def _corrupted_text(results: ExperimentResults) -> str:
+    """Return the strength of each corruption, and mean SSIM and PSNR of the corrupted images."""
     parts = []
     for task, measures in (results.corrupted or {}).items():
         corruption = CORRUPTIONS[task]
@@ -72,82 +75,85 @@ def _strengths(results: ExperimentResults) -> str:
 
 
 def legend(results: ExperimentResults) -> str:
-    """What the measures are."""
+    """Return an explanation of the table and its metrics."""
     return (
-        f"{CELLS}SSIM: structural similarity to the clean picture, 1 for the same; Gaussian window of {WINDOW} "
-        f"pixels, sigma {SIGMA}, of whole pictures in [0, 1]. PSNR: over all channels. Larger is better for both. "
-        f"The corrupted pictures themselves have: {_strengths(results)}."
+        f"{TABLE_LEGEND}SSIM: structural similarity to the clean image, 1 for identical images; Gaussian window of "
+        f"{WINDOW} pixels, sigma {SIGMA}, on whole images in [0, 1]. PSNR: over all channels. Larger is better for "
+        f"both. Values of the corrupted images: {_corrupted_text(results)}."
     )
 
 
 def provenance(results: ExperimentResults) -> str:
-    """One paragraph: profile, seeds, pictures, machine, time."""
+    """Return a paragraph on how the results were obtained: profile, seeds, images, machine and time."""
     environment = results.environment
     training = sum(sum(row.training_seconds.values) for row in results.rows)
     threads = results.rows[0].config["threads"]
     return (
-        f"Profile `{results.profile}`: {_training(results)}, {seeds_text(results)}; {_pictures(results)}. "
-        f"SSIM with a Gaussian window of {WINDOW} pixels, sigma {SIGMA}; changes are against squared L2. Corrupted "
-        f"pictures: {_strengths(results)}. "
-        f"{environment.machine}, {environment.cores} cores, {threads} thread a run; "
+        f"Profile `{results.profile}`: {_training_text(results)}, {seeds_text(results)}; {_images_text(results)}. "
+        f"SSIM with a Gaussian window of {WINDOW} pixels, sigma {SIGMA}; changes are relative to squared L2. Corrupted "
+        f"images: {_corrupted_text(results)}. "
+        f"{environment.machine}, {environment.cores} cores, {threads} thread{'s' if threads > 1 else ''} per run; "
         f"Python {environment.versions['python']}, torch {environment.versions['torch']}; "
-        f"{duration(training)} of training in {results.runs.total} runs; commit {environment.commit}.\n"
+        f"total training time {duration(training)} in {results.runs.total} runs; commit {environment.commit}.\n"
     )
 
 
-def _of_task(results: ExperimentResults, task: str) -> dict[str, RowResult]:
+def _rows_of_task(results: ExperimentResults, task: str) -> dict[str, RowResult]:
+    """Return the rows of a task by loss."""
     return {row.loss: row for row in results.rows if row.task == task}
 
 
 def findings(results: ExperimentResults) -> list[str]:
-    """For each task: how far pictures were restored, and log-cosh against its rivals, picture by picture."""
-    said = []
-    for task, measures in (results.corrupted or {}).items():
-        rows = _of_task(results, task)
+    """Return sentences for each task: SSIM before and after restoration, and log-cosh against the other losses."""
+    lines = []
+    for task, metrics in (results.corrupted or {}).items():
+        rows = _rows_of_task(results, task)
         title = CORRUPTIONS[task].title
+        before = statistics.fmean(metrics["ssim"])
         values = ", ".join(
-            f"{LOSS_NAMES[loss]} {format_value('ssim', row.metrics['ssim'].mean)}" for loss, row in rows.items()
+            f"{format_value('ssim', row.metrics['ssim'].mean)} with {LOSS_NAMES[loss]}" for loss, row in rows.items()
         )
-        before = format_value("ssim", statistics.fmean(measures["ssim"]))
-        said.append(f"{title}: mean SSIM from {before} to {values}.")
-        gained = max(row.metrics["ssim"].mean for row in rows.values()) - statistics.fmean(measures["ssim"])
-        if gained < LEAST_GAIN:
-            said.append(f"{title}: no network restores anything to speak of, so nothing can be said of the losses.")
+        lines.append(f"{title}: mean SSIM {format_value('ssim', before)} before restoration, {values}.")
+        if max(row.metrics["ssim"].mean for row in rows.values()) - before < MIN_GAIN:
+            lines.append(
+                f"{title}: no network raises the SSIM by {MIN_GAIN} or more, so the losses cannot be compared."
+            )
             continue
-        for rival in ("l2", "l1"):
-            if "log-cosh" in rows and rival in rows:
-                outcome = paired(by_picture(rows["log-cosh"], "ssim"), by_picture(rows[rival], "ssim"))
-                papers = task == "text" and results.images is not None and results.images["test"].complete is not None
-                paper = f" The paper: larger on {WINS[rival]}." if papers else ""
-                said.append(f"{title}: {outcome_sentence('log-cosh', LOSS_NAMES[rival], 'SSIM', outcome)}{paper}")
-    return said
+        is_paper_test = task == "text" and results.images is not None and results.images["test"].complete is not None
+        for other in ("l2", "l1"):
+            if "log-cosh" in rows and other in rows:
+                outcome = paired(per_image_means(rows["log-cosh"], "ssim"), per_image_means(rows[other], "ssim"))
+                paper = f" In the paper, larger on {WINS[other]}." if is_paper_test else ""
+                lines.append(f"{title}: {outcome_sentence('log-cosh', LOSS_NAMES[other], 'SSIM', outcome)}{paper}")
+    return lines
 
 
-def held(row: RowResult) -> float:
-    """SSIM at the end of training on pictures kept from it, the mean over seeds."""
+def final_validation_ssim(row: RowResult) -> float:
+    """Return the SSIM on held-out tiles after the last epoch, the mean over seeds."""
     return statistics.fmean(run[-1] for run in _required(row.validation)["ssim"])
 
 
-def choice_findings(results: ExperimentResults) -> list[str]:
-    """Which `a` is best on pictures kept from training, and what the rivals reach there."""
+def a_choice_findings(results: ExperimentResults) -> list[str]:
+    """Return sentences on which `a` has the largest SSIM on held-out tiles, and on the SSIM of the other losses."""
     rows = [row for row in results.rows if row.loss == "log-cosh"]
-    best = max(rows, key=held)
-    values = ", ".join(f"{held(row):.4f} at a = {row.a:g}" for row in rows)
-    said = [
-        f"On pictures kept from training log-cosh has its largest SSIM at a = {best.a:g}: {values}. No picture "
-        "that is measured on had a part in that."
+    best = max(rows, key=final_validation_ssim)
+    values = ", ".join(f"{final_validation_ssim(row):.4f} at a = {row.a:g}" for row in rows)
+    lines = [
+        f"On the held-out tiles, the SSIM of log-cosh is largest at a = {best.a:g}: {values}. The test images were not "
+        "used for this choice."
     ]
-    rivals = [row for row in results.rows if row.loss != "log-cosh"]
-    if rivals:
-        said.append("There " + ", ".join(f"{LOSS_NAMES[row.loss]} has {held(row):.4f}" for row in rivals) + ".")
-    measured = sorted(results.rows, key=lambda row: -float(row.metrics["ssim"].mean))
-    named = (
-        f"{LOSS_NAMES[row.loss]}{'' if row.a is None else ' with a = ' + format(row.a, 'g')} "
-        f"{row.metrics['ssim'].mean:.4f}"
-        for row in measured
+    others = [row for row in results.rows if row.loss != "log-cosh"]
+    if others:
+        values = " and ".join(f"{final_validation_ssim(row):.4f} for {LOSS_NAMES[row.loss]}" for row in others)
+        lines.append(f"The SSIM on the held-out tiles is {values}.")
+    ranking = sorted(results.rows, key=lambda row: -float(row.metrics["ssim"].mean))
+    values = ", ".join(
+        f"{LOSS_NAMES[row.loss]}{'' if row.a is None else f' (a = {row.a:g})'} {row.metrics['ssim'].mean:.4f}"
+        for row in ranking
     )
-    said.append(f"On the pictures that are measured on, looked at afterwards: {', '.join(named)}.")
-    return said
+    lines.append(f"SSIM on the test images, computed after the choice: {values}.")
+    return lines
 
 
 NARRATIVE = Narrative(introduction, legend, provenance, findings)
+"""The narrative of experiments with restoration."""

@@ -1,4 +1,8 @@
-"""Results as tables of obtained beside reported."""
+"""Tables of results: obtained values, their changes against squared L2, and the paper's values.
+
+`table_rows` computes the cells that the HTML report, the terminal and `markdown_table` show. The `format_*` functions
+fix the number of digits of each metric.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,14 @@ METRIC_NAMES = {
     "ssim": "SSIM",
     "psnr": "PSNR in dB",
 }
+"""Column headings, in the order of the columns."""
 SMALLER_IS_BETTER = {"fid"}
 DIFFERENCES = {"ssim", "psnr"}
-"""Metrics whose change is a difference; that of others is in percent."""
+"""Metrics whose changes are shown as differences. Changes of other metrics are in percent."""
 
 
 class _LossNames(dict[str, str]):
-    """Names of losses for readers; a loss without an entry is shown under its name in the registry."""
+    """Names of losses for readers; a loss without an entry keeps its name in the registry."""
 
     def __missing__(self, loss: str) -> str:
         return loss
@@ -27,11 +32,24 @@ class _LossNames(dict[str, str]):
 
 LOSS_NAMES = _LossNames({"l2": "squared L2", "l1": "L1", "log-cosh": "log-cosh"})
 BASELINE = "l2"
+"""Loss that the others are compared with."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One metric of one row; changes are against the baseline loss of the same model and data."""
+    """The value of one metric in one row of a table.
+
+    Changes are relative to the row with the baseline loss and the same data, model and task: in percent, or as a
+    difference for the metrics of `DIFFERENCES`. They are None for the baseline itself and where it is missing.
+
+    Attributes:
+        metric: name of the metric, a key of `METRIC_NAMES`.
+        mean: mean over seeds.
+        std: sample standard deviation over seeds; None for a single seed.
+        change: change of the mean.
+        reported: the paper's value; None if it has none.
+        reported_change: change of the paper's value against the paper's baseline.
+    """
 
     metric: str
     mean: float
@@ -42,21 +60,23 @@ class Cell:
 
     @property
     def value_text(self) -> str:
-        """Mean, with the spread where there are several seeds."""
+        """The mean, with the standard deviation if there are several seeds: `33.7 ± 2.0`."""
         text = format_value(self.metric, self.mean)
         return text if self.std is None else f"{text} ± {format_value(self.metric, self.std, self.mean)}"
 
     @property
     def change_text(self) -> str:
+        """The change with its sign, `−66%` or `+0.0942`; empty if there is none."""
         return "" if self.change is None else format_metric_change(self.metric, self.change)
 
     @property
     def better(self) -> bool:
-        """Whether it is better than the baseline's."""
+        """Whether the mean is better than that of the baseline; False if there is no change."""
         return self.change is not None and (self.change > 0) != (self.metric in SMALLER_IS_BETTER)
 
     @property
     def reported_text(self) -> str:
+        """The paper's value and its change, `65.0 (−68%)`; empty if there is none."""
         if self.reported is None:
             return ""
         change = "" if self.reported_change is None else f" ({format_change(self.reported_change)})"
@@ -65,7 +85,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A model (or a task) and a loss with its cells by metric, and the mean training time in seconds."""
+    """One row of a table: a model, or a task of restoration, trained with one loss.
+
+    Attributes:
+        model_text: name of the model or of the task, for readers.
+        loss: name of the loss in the registry.
+        a: parameter of log-cosh; None for other losses.
+        cells: cell of each metric, by the metric's name.
+        seconds: training time in seconds, mean over seeds.
+    """
 
     model_text: str
     loss: str
@@ -75,16 +103,23 @@ class TableRow:
 
     @property
     def loss_text(self) -> str:
+        """The loss with its parameter, for readers: `log-cosh, a = 100`."""
         name = LOSS_NAMES.get(self.loss, self.loss)
         return name if self.a is None else f"{name}, a = {self.a:g}"
 
     @property
     def short_loss_text(self) -> str:
+        """The loss without its parameter, for narrow tables."""
         return "L2" if self.loss == "l2" else LOSS_NAMES.get(self.loss, self.loss)
 
 
 def time_text(seconds: float) -> str:
-    """A short time with three digits: 12.3 ms."""
+    """Format a short time with three significant digits.
+
+    Example:
+        >>> time_text(0.0123)
+        '12.3 ms'
+    """
     unit, scale = next(
         (unit, scale) for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)) if scale * seconds >= 1 or unit == "µs"
     )
@@ -92,7 +127,7 @@ def time_text(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: `8 s`, `3 min 20 s`, `2 h 05 min`.
+    """Format a time in seconds as `8 s`, `3 min 20 s` or `2 h 05 min`.
 
     Example:
         >>> duration(200)
@@ -107,15 +142,25 @@ def duration(seconds: float) -> str:
 
 
 def model_text(model: str) -> str:
-    """`vae-mlp` as the paper writes it: `VAE (MLP)`."""
+    """Return the name of a model as in the paper.
+
+    Example:
+        >>> model_text("vae-mlp")
+        'VAE (MLP)'
+    """
     family, _, network = model.partition("-")
     return f"{family.upper()} ({'MLP' if network == 'mlp' else network.capitalize()})"
 
 
 def format_value(metric: str, value: float, like: float | None = None) -> str:
-    """Sharpness with three places (faces with four), FID with three digits; a spread with the places of its mean.
+    """Format the value of a metric.
 
-    SSIM has four places, PSNR two.
+    Sharpness has three decimals (four below 0.02), FID one decimal (none from 100 on), SSIM four and PSNR two.
+
+    Args:
+        metric: name of the metric.
+        value: the value.
+        like: a value that decides the number of decimals instead; the mean, when `value` is its standard deviation.
     """
     size = abs(value if like is None else like)
     if metric in DIFFERENCES:
@@ -126,25 +171,31 @@ def format_value(metric: str, value: float, like: float | None = None) -> str:
 
 
 def format_change(percent: float) -> str:
-    """A signed whole percent."""
+    """Format a change in percent, rounded, with its sign.
+
+    Example:
+        >>> format_change(-66.3)
+        '−66%'
+    """
     return f"{percent:+.0f}%".replace("-", "\N{MINUS SIGN}")
 
 
 def format_metric_change(metric: str, change: float) -> str:
-    """A change of a metric, signed: in percent, or as a difference with the metric's places."""
+    """Format the change of a metric with its sign: in percent, or as a difference for the metrics of `DIFFERENCES`."""
     if metric not in DIFFERENCES:
         return format_change(change)
     return ("+" if change >= 0 else "") + format_value(metric, change).replace("-", "\N{MINUS SIGN}")
 
 
 def _change(metric: str, value: float | None, base: float | None) -> float | None:
+    """Return the change from `base` to `value`; None if either is missing or `base` is 0."""
     if value is None or not base:
         return None
     return value - base if metric in DIFFERENCES else 100.0 * (value / base - 1.0)
 
 
 def table_rows(results: ExperimentResults) -> list[TableRow]:
-    """The rows of `results` with their change against the baseline loss."""
+    """Return the rows of the table of an experiment."""
     rows = results.rows
     bases = {(row.data, row.model, row.task): row for row in rows if row.loss == BASELINE}
     table = []
@@ -169,7 +220,10 @@ def table_rows(results: ExperimentResults) -> list[TableRow]:
 
 
 def markdown_table(results: ExperimentResults) -> str:
-    """The table in Markdown: a line a row; in each cell obtained and change, over reported."""
+    """Return the table of an experiment in Markdown.
+
+    Each cell has the obtained value with its change, and below it the paper's value.
+    """
     rows = table_rows(results)
     metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
     head = ["task" if results.rows[0].task else "model", "loss", *[METRIC_NAMES[name] for name in metrics]]

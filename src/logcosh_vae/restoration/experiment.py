@@ -10,7 +10,7 @@ from typing import Self
 from ..base.errors import DataError
 from ..base.settings import to_dict
 from ..data import ImageSet, text_removal
-from ..experiments.experiment import Experiment, Outcomes, Preparing
+from ..experiments.experiment import Experiment, Outcomes, PrepareCallbacks
 from ..experiments.results import ExperimentResults, RowResult, SplitCounts, Summary
 from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS
@@ -52,13 +52,13 @@ class RestorationExperiment(Experiment[RestorationJob]):
         """Return the experiment with all runs on `device`."""
         return replace(self, rows=tuple(replace(row, device=device) for row in self.rows))
 
-    def prepare(self, store: Path, root: Path, preparing: Preparing) -> Self:  # noqa: ARG002 - others need the store
+    def prepare(self, runs_folder: Path, root: Path, callbacks: PrepareCallbacks) -> Self:  # noqa: ARG002
         """Check the test images, and cut the training images into tiles."""
         check_test_images(self._test_folder(root))
         for row in {(row.data, row.tile_size): row for row in self.rows}.values():
-            train, _ = load_splits(row, root, preparing.images)
+            train, _ = load_splits(row, root, callbacks.on_images)
             if train.complaint is not None:
-                preparing.note(train.complaint)
+                callbacks.on_message(train.complaint)
         return self
 
     def _test_folder(self, root: Path) -> Path:
@@ -67,7 +67,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
             raise DataError(f"{folder} holds no test images; name a folder of pictures")
         return folder
 
-    def plan(self, seeds: int, store: Path, root: Path) -> list[list[RestorationJob]]:
+    def plan(self, seeds: int, runs_folder: Path, root: Path) -> list[list[RestorationJob]]:
         """Return the jobs of each row, one per seed."""
         test = self._test_folder(root)
         plans = []
@@ -77,7 +77,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
             if key not in images:
                 images[key] = load_splits(row, root, None)
             configs = [resolve_restoration(replace(row, seed=seed)) for seed in range(seeds)]
-            paths = [store / run_name(config, *images[key]) for config in configs]
+            paths = [runs_folder / run_name(config, *images[key]) for config in configs]
             plans.append(
                 [RestorationJob(*pair, root, test, self.center_crop) for pair in zip(configs, paths, strict=True)]
             )
