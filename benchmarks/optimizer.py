@@ -22,7 +22,7 @@ from logcosh_vae.bench import step
 from logcosh_vae.bench.records import BenchRow
 from logcosh_vae.bench.suite import CONV, MLP
 from logcosh_vae.bench.timing import in_turns, record, row
-from logcosh_vae.paper.tables import LAPTOP_WIDTH
+from logcosh_vae.paper.profiles import LAPTOP_WIDTH
 from logcosh_vae.training.builders import build_optimizer
 from logcosh_vae.training.config import TrainConfig
 from logcosh_vae.training.loop import use_threads

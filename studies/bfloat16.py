@@ -17,7 +17,7 @@ from typing import Any
 from logcosh_vae.base.environment import describe
 from logcosh_vae.evaluation.evaluate import evaluate
 from logcosh_vae.experiments.results import StudyResults, write_results
-from logcosh_vae.paper.tables import LAPTOP_WIDTH
+from logcosh_vae.paper.profiles import LAPTOP_WIDTH
 from logcosh_vae.reporting.markdown import provenance
 from logcosh_vae.reporting.tables import format_value
 from logcosh_vae.training.autoencoder import train

@@ -38,7 +38,8 @@ from logcosh_vae.evaluation.evaluate import generate, reconstruct
 from logcosh_vae.evaluation.features import Extractor, load_extractor
 from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
-from logcosh_vae.paper.tables import PROFILES, configuration
+from logcosh_vae.paper.profiles import PROFILES
+from logcosh_vae.paper.tables import configuration
 from logcosh_vae.reporting.markdown import fid_change
 from logcosh_vae.reporting.tables import LOSS_NAMES, format_change, format_value
 from logcosh_vae.training.autoencoder import fingerprints, run_name, train
@@ -54,7 +55,7 @@ A_VALUES = (2.5, 10.0, 100.0)
 
 def in_profile(model: str, loss: str) -> TrainConfig:
     """Return the config of the laptop profile."""
-    return PROFILES["laptop"].change(configuration("celeba", model, loss))
+    return PROFILES["laptop"].autoencoder(configuration("celeba", model, loss))
 
 
 def in_setting(loss: str, batch_size: int, rate: float) -> TrainConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from concurrent.futures import BrokenExecutor, Executor, Future
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,21 @@ def test_all_jobs_return_their_result_although_workers_die(count: int, deaths: l
 def test_workers_that_always_die_are_an_error(refuses: bool) -> None:
     with pytest.raises(RunError, match=r"died 4 times.*--jobs"):
         run_jobs([_NameJob(0)], Workers(lambda: (_FailingExecutor(0, refuses), lambda: None), 2))
+
+
+class _MaskJob(_NameJob):
+    """A job whose result is whether Ctrl-C is held back in its process."""
+
+    def run(self) -> dict[str, Any]:
+        return {"blocked": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])}
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be held back on this system")
+def test_ctrl_c_reaches_no_worker_not_even_while_it_starts() -> None:
+    workers = Workers.local(1)
+    try:
+        results = run_jobs([_MaskJob(0)], workers)
+    finally:
+        workers.stop()
+    assert list(results.values()) == [{"blocked": True}]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

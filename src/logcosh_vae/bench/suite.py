@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..paper.tables import LAPTOP_WIDTH
+from ..paper.profiles import LAPTOP_WIDTH
 from ..training.session import on_threads
 from . import batches, loss, measuring, side_by_side, startup, step
 from .peer import peer

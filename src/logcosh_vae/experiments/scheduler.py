@@ -13,9 +13,9 @@ import os
 import signal
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -118,6 +118,22 @@ def _start_processes(count: int) -> tuple[Executor, Callable[[], None]]:
     return executor, end
 
 
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back inside the `with` block; processes that are started in it never receive it.
+
+    A worker ignores Ctrl-C once it runs our code. Before that it imports for seconds, and would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Workers:
     """Executor for jobs, started on first use and again after `restart` or `stop`.
 
@@ -171,7 +187,8 @@ class Workers:
         """Submit a job; starts the executor if necessary."""
         if self._running is None:
             self._running = self._start()
-        return self._running[0].submit(_run, job)
+        with _interrupts_blocked():
+            return self._running[0].submit(_run, job)
 
     def restart(self) -> None:
         """End the remaining workers; the next submitted job starts new ones."""

@@ -18,8 +18,9 @@ from ..reporting.narrative import NARRATIVE, Narrative
 from ..reporting.tables import format_change, format_value
 from ..training.config import TrainConfig
 from .drawing import curvature, curvature_figure, curvature_rows, loss_curves, paper_pair, sheet
+from .profiles import PROFILES
 from .reported import reported
-from .tables import PROFILES, configuration
+from .tables import configuration
 
 A_VALUES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
 """Second derivatives at 0 at which figure 6c compares the losses: `a` for log-cosh, `2 lambda` for `lambda t^2`."""
@@ -54,7 +55,7 @@ class Figure:
 
 def _rows(data: str, models: tuple[str, ...], losses: tuple[str, ...]) -> Callable[[str], tuple[Row, ...]]:
     def rows(profile: str) -> tuple[Row, ...]:
-        change = PROFILES[profile].change
+        change = PROFILES[profile].autoencoder
         return tuple(
             Row(change(configuration(data, model, loss)), reported(data, model, loss))
             for model in models
@@ -79,7 +80,7 @@ def with_curvature(config: TrainConfig, curvature: float) -> TrainConfig:
 
 
 def _curvature_rows(profile: str) -> tuple[Row, ...]:
-    change = PROFILES[profile].change
+    change = PROFILES[profile].autoencoder
     return tuple(
         Row(with_curvature(change(configuration("mnist", "vae-mlp", loss)), curvature))
         for curvature in A_VALUES

@@ -6,7 +6,6 @@ Figures 10 and 11 remove text from photographs (App. D). The experiment `restora
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..data import TEXT_REMOVAL
@@ -16,6 +15,7 @@ from ..restoration.config import RestorationConfig
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.experiment import RestorationExperiment
 from .figures import SILENT, Draw
+from .profiles import PROFILES
 from .restoration_figures import choice_figure, examples_figure, scatter_figure, tasks_figure
 from .tables import LOSSES
 
@@ -23,37 +23,6 @@ A_VALUES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Values of `a` that the experiment `restoration-a` compares."""
 
 Rows = tuple[RestorationConfig, ...]
-Change = Callable[[RestorationConfig], RestorationConfig]
-
-
-def _paper(config: RestorationConfig) -> RestorationConfig:
-    """Use about as many parameters as RED30 (4.1 million)."""
-    widths = (64, 96, 128, 192)
-    return replace(config, widths=widths, blocks=2, batch_size=32, epochs=100, steps=1000)
-
-
-def _laptop(config: RestorationConfig) -> RestorationConfig:
-    """Train for three tenths of the steps.
-
-    Figure 10 with three seeds takes about an hour and a half on two cores, as does the experiment `restoration`.
-    """
-    return replace(config, epochs=max(1, round(0.3 * config.epochs)))
-
-
-def _smoke(config: RestorationConfig) -> RestorationConfig:
-    small = replace(config, widths=(8, 8), tile_size=64, crop_size=32, batch_size=2, targets=2, val_images=2)
-    return replace(small, epochs=1, steps=4)
-
-
-PROFILES: dict[str, tuple[Change, int | None]] = {
-    "paper": (_paper, None),
-    "laptop": (_laptop, None),
-    "smoke": (_smoke, 96),
-}
-"""By profile: the change to every config, and the side in pixels of the central crop that is measured on.
-
-None measures whole pictures.
-"""
 
 
 def _rows(*tasks: str) -> Rows:
@@ -120,7 +89,7 @@ EXPERIMENTS: dict[str, RestorationEntry] = {
 
 def experiment(name: str, profile: str) -> RestorationExperiment:
     """Return an experiment of `EXPERIMENTS` at a profile (`paper`, `laptop` or `smoke`)."""
-    change, side = PROFILES[profile]
+    scale = PROFILES[profile]
     entry = EXPERIMENTS[name]
-    rows = tuple(change(row) for row in entry.rows)
-    return RestorationExperiment(name, entry.title, profile, rows, "Figure 10", side)
+    rows = tuple(scale.restoration(row) for row in entry.rows)
+    return RestorationExperiment(name, entry.title, profile, rows, "Figure 10", scale.center_crop)

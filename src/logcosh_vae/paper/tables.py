@@ -1,79 +1,18 @@
 """Tables 1 to 4 of the paper as experiments.
 
-`TABLES` says which models each table compares; a further model is a further name there. `PROFILES` says how each
-profile changes the config of every run.
+`TABLES` says which models each table compares; a further model is a further name there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from ..evaluation.records import EvaluationConfig
 from ..experiments.autoencoders import AutoencoderExperiment, Row
 from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, required, resolve
+from .profiles import PROFILES
 from .reported import reported
 
 LOSSES = ("l2", "log-cosh", "l1")
-LAPTOP_WIDTH = 0.125
-"""Factor on the channels of the paper's convolutions in the laptop profile."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How an experiment is scaled down.
-
-    Attributes:
-        change: applied to every config.
-        evaluation: how runs are evaluated.
-        features: changes to the training of the feature classifier for FID; empty means its standard training.
-    """
-
-    change: Callable[[TrainConfig], TrainConfig]
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    features: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _paper(config: TrainConfig) -> TrainConfig:
-    return config
-
-
-def _laptop(config: TrainConfig) -> TrainConfig:
-    if config.model.network == "mlp":
-        return replace(config, epochs=10)
-    model = replace(config.model, width=LAPTOP_WIDTH)
-    if config.data.name == "celeba":
-        # 24 epochs of 6,400 images are 1,536 batches of 100, too few to decorrelate the latent codes (the paper
-        # trains on 110,000): use batches of 25, and divide the learning rate by the width, which narrow networks allow.
-        rate = config.optimizer.learning_rate / LAPTOP_WIDTH
-        optimizer = replace(config.optimizer, learning_rate=rate, lr_milestones=((12.0, 0.5), (18.0, 0.2)))
-        return replace(config, model=model, epochs=24, batch_size=25, optimizer=optimizer)
-    return replace(config, model=model, epochs=5)
-
-
-def _smoke(config: TrainConfig) -> TrainConfig:
-    small = {"hidden": (64, 64)} if config.model.network == "mlp" else {"width": 1 / 32}
-    return replace(
-        config,
-        epochs=2,
-        data=replace(config.data, limit=1_000),
-        model=replace(config.model, **small),
-        log_every=10,
-    )
-
-
-PROFILES: dict[str, Profile] = {
-    "paper": Profile(_paper),
-    "laptop": Profile(_laptop),
-    "smoke": Profile(
-        _smoke,
-        EvaluationConfig(sharpness_images=200, fid_images=500),
-        features={"epochs": 2, "limit": 1_000},
-    ),
-}
-"""`paper` uses the settings of the paper; `laptop` trains for fewer epochs, with an eighth of the channels in
-convolutions; `smoke` takes seconds and only checks that everything runs."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +72,7 @@ def table(name: str, profile: str) -> AutoencoderExperiment:
     """Return a table of the paper as an experiment at a profile (`paper`, `laptop` or `smoke`)."""
     entry, scale = TABLES[name], PROFILES[profile]
     rows = tuple(
-        Row(scale.change(configuration(entry.data, model, loss)), reported(entry.data, model, loss))
+        Row(scale.autoencoder(configuration(entry.data, model, loss)), reported(entry.data, model, loss))
         for model in entry.models
         for loss in LOSSES
     )
