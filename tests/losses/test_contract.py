@@ -9,7 +9,7 @@ import math
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -353,3 +353,66 @@ def test_the_loss_alone_imports_nothing_but_torch() -> None:
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout.split() == ["logcosh_vae"]
+
+
+@every_loss
+def test_losses_are_float32_under_autocast(loss: Loss) -> None:
+    """As torch's own: a float16 sum of MNIST's pixels would be inf."""
+    prediction, target = (torch.full((40_000,), value, dtype=torch.float16) for value in (4.0, -4.0))
+    with torch.autocast("cpu", torch.float16):
+        values = loss.value(prediction.requires_grad_(), target)
+        reference = nn.functional.mse_loss(prediction, target, reduction="sum")
+        total = values.sum()
+    assert values.dtype == reference.dtype == torch.float32
+    assert math.isfinite(float(total.detach()))
+    total.backward()
+    assert prediction.grad is not None
+    assert prediction.grad.dtype == torch.float16
+
+
+def test_the_module_is_float32_under_autocast() -> None:
+    layer = nn.Linear(50, 400_000)
+    with torch.no_grad(), torch.autocast("cpu", torch.float16):
+        prediction, target = layer(torch.rand(50)), layer(torch.rand(50))
+        assert prediction.dtype == torch.float16
+        total = LogCoshLoss(100.0, "sum")(prediction, target)
+    assert total.dtype == torch.float32
+    expected = log_cosh(prediction.double(), target.double(), a=100.0).sum()
+    torch.testing.assert_close(total.double(), expected, rtol=1e-3, atol=0.0)
+
+
+class _Network(nn.Module):
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.loss = nn.Linear(3, 3), loss
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        value: Tensor = self.loss(self.layer(x), y)
+        return value
+
+
+@pytest.mark.parametrize("module", [nn.MSELoss(), LogCoshLoss(10.0), LogCoshLoss(10.0, "none")], ids=str)
+def test_modules_can_be_traced_by_fx(module: nn.Module) -> None:
+    network = _Network(module)
+    traced = torch.fx.symbolic_trace(network)
+    x, y = torch.rand(2, 5, 3)
+    torch.testing.assert_close(traced(x, y), network(x, y))
+
+
+@pytest.mark.parametrize("function", [squared_l2, l1, log_cosh], ids=lambda function: function.__name__)
+def test_functions_can_be_traced_by_fx(function: Callable[..., Tensor]) -> None:
+    class Traced(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return function(x * 2, y).mean()
+
+    x, y = torch.rand(2, 5, 3)
+    torch.testing.assert_close(torch.fx.symbolic_trace(Traced())(x, y), Traced()(x, y))
+
+
+def test_a_tensor_subclass_keeps_its_class() -> None:
+    class Image(Tensor):
+        pass
+
+    image = torch.rand(4).as_subclass(Image)
+    value = log_cosh(image, torch.rand(4))
+    assert type(value) is Image

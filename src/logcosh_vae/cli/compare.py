@@ -20,6 +20,7 @@ from .options import (
     Epochs,
     Jobs,
     Model,
+    Scheduler,
     Seeds,
     Settings,
     Size,
@@ -85,6 +86,7 @@ def compare(
     seeds: Seeds = 1,
     size: Size = None,
     jobs: Jobs = None,
+    scheduler: Scheduler = None,
     device: Device = None,
     resume: Annotated[bool, typer.Option("--resume", help="Reuse the runs in --out; train only what is missing.")] = (
         False
@@ -127,7 +129,7 @@ def compare(
         comparison = _restoration(request, task, test)
     runs = out / "runs"
     report = Report(runs=runs)
-    for results in run_all([comparison.experiment], seeds, runs, data_root, jobs):
+    for results in run_all([comparison.experiment], seeds, runs, data_root, jobs, scheduler):
         report.add(
             results,
             comparison.narrative,

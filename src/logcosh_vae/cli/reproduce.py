@@ -11,7 +11,7 @@ import typer
 
 from ..base.errors import UsageError
 from .experiments import run_all
-from .options import DataRoot, Device, Jobs, Overwrite, Profile, Seeds, app
+from .options import DataRoot, Device, Jobs, Overwrite, Profile, Scheduler, Seeds, app
 from .report import Report
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ def reproduce(
         ),
     ] = None,
     jobs: Jobs = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option("--scheduler", help="Train on a Dask cluster, e.g. tcp://HOST:8786.", show_default=False),
-    ] = None,
+    scheduler: Scheduler = None,
     device: Device = None,
     runs: Annotated[
         Path, typer.Option("--runs", help="Folder for the runs and the report; runs in it are reused.")

@@ -4,7 +4,8 @@ Every loss is a function of the residual `t = prediction - target` with these co
 
 - It is elementwise: the result has the shape of the inputs, and the caller reduces and weights it.
 - Inputs are float16, bfloat16, float32 or float64 tensors on the same device. The result has their promoted dtype.
-  float16 and bfloat16 are computed in float32 and rounded once.
+  float16 and bfloat16 are computed in float32 and rounded once. Under `torch.autocast` they give float32, as torch's
+  own losses do: a sum of float16 values would overflow.
 - TypeError for other dtypes or non-tensors; ValueError for unequal shapes, because losses do not broadcast.
 - Both arguments may require a gradient. The gradient with respect to `target` is that of `prediction`, negated.
 """
@@ -16,8 +17,10 @@ import sys
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_HALF_DTYPES = (torch.float16, torch.bfloat16)
 NORMAL_A = 1e-30, 1e30
 """Open interval of `a` in which both `a` and `1 / a` are normal float32 numbers. Outside it, float64 is used."""
 
@@ -40,9 +43,11 @@ def match_inputs(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if prediction.shape != target.shape:
         shapes = tuple(prediction.shape), tuple(target.shape)
         raise ValueError(f"prediction and target must have the same shape, got {shapes[0]} and {shapes[1]}")
-    if prediction.dtype == target.dtype:
-        return prediction, target
     dtype = torch.promote_types(prediction.dtype, target.dtype)
+    if dtype in _HALF_DTYPES and torch.is_autocast_enabled(prediction.device.type):
+        dtype = torch.float32
+    if prediction.dtype == target.dtype == dtype:
+        return prediction, target
     return prediction.to(dtype), target.to(dtype)
 
 
@@ -90,6 +95,8 @@ def squared_l2(prediction: Tensor, target: Tensor) -> Tensor:
         >>> squared_l2(torch.tensor([0.5, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.2500, 0.0000])
     """
+    if has_torch_function_variadic(prediction, target):
+        return handle_torch_function(squared_l2, (prediction, target), prediction, target)
     prediction, target = match_inputs(prediction, target)
     return residual(prediction, target).square().to(prediction.dtype)
 
@@ -114,5 +121,7 @@ def l1(prediction: Tensor, target: Tensor) -> Tensor:
         >>> l1(torch.tensor([0.5, 1.0]), torch.tensor([1.0, 1.0]))
         tensor([0.5000, 0.0000])
     """
+    if has_torch_function_variadic(prediction, target):
+        return handle_torch_function(l1, (prediction, target), prediction, target)
     prediction, target = match_inputs(prediction, target)
     return residual(prediction, target).abs().to(prediction.dtype)

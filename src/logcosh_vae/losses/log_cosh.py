@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from . import cuda_kernels
 from .autograd import TINY_A, LogCosh, LogCoshForwardMode, Surrogate, apply, input_grad
@@ -47,6 +48,9 @@ def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
 
 def _log_cosh(prediction: Tensor, target: Tensor, a: float, reduction: str) -> Tensor:
     """`log_cosh` for an `a` that was already checked, fused with its reduction (`none`, `sum` or `mean`)."""
+    if has_torch_function_variadic(prediction, target):  # tensor subclasses, and the proxies of torch.fx
+        arguments = (prediction, target, a, reduction)
+        return handle_torch_function(_log_cosh, arguments[:2], *arguments)
     prediction, target = match_inputs(prediction, target)
     function = LogCosh if torch.compiler.is_compiling() else LogCoshForwardMode
     if a < TINY_A and prediction.dtype == torch.float64:  # f(t; a) = 4 f(t / 4; 4 a)
@@ -79,6 +83,9 @@ def log_cosh_surrogate(prediction: Tensor, target: Tensor, *, a: float = 1.0) ->
         tensor([0.7616])
     """
     a = check_a(a)
+    if has_torch_function_variadic(prediction, target):
+        inputs = (prediction, target)
+        return handle_torch_function(log_cosh_surrogate, inputs, *inputs, a=a)
     return apply(Surrogate, *match_inputs(prediction, target), a)
 
 
