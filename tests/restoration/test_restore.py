@@ -110,7 +110,7 @@ def test_pattern_single_picture_box_and_mask(studio: Path) -> None:
 
 def test_unusable_test_images_are_reported_before_training(studio: Path) -> None:
     arguments = ["compare", "--task", "denoise", "--data", "learn", "--out", "c"]
-    for test, code, message in [("pictures", 1, "pictures/c.png"), ("learn", 2, "holds the pictures of --data")]:
+    for test, code, message in [("pictures", 1, "pictures/c.png"), ("learn", 2, "is the same folder as --data")]:
         command = [sys.executable, "-m", "logcosh_vae", *arguments, "--test", test]
         result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=studio)
         assert (result.returncode, message in result.stderr) == (code, True), result.stderr

@@ -74,7 +74,7 @@ def test_damaged_weights_and_state_are_detected(tmp_path: Path) -> None:
         return whole
 
     whole = damage(folder.weights_path)
-    with pytest.raises(RunError, match="checksum is wrong"):
+    with pytest.raises(RunError, match="wrong checksum"):
         load_restoration(folder.path)
     folder.weights_path.write_bytes(whole)
     load_restoration(folder.path)
@@ -115,10 +115,10 @@ def test_metrics_of_a_network_that_changes_nothing_are_those_of_the_corrupted_im
     torch.nn.init.zeros_(identity.last.weight)
     torch.nn.init.zeros_(identity.last.bias)
     result = measure(identity, folder, corruption)
-    assert result["images"] == [f"{number}.png" for number in range(6)]
-    assert result["ssim"] == result["corrupted_ssim"]
+    assert result.images == tuple(f"{number}.png" for number in range(6))
+    assert result.ssim == result.corrupted_ssim
     # clipping to [0, 1] removes a little of the noise
-    assert all(-20 * np.log10(25 / 255) - 0.1 < value < -20 * np.log10(25 / 255) + 1.5 for value in result["psnr"])
+    assert all(-20 * np.log10(25 / 255) - 0.1 < value < -20 * np.log10(25 / 255) + 1.5 for value in result.psnr)
 
 
 @pytest.mark.parametrize("name", list(PRETRAINED_TASKS))

@@ -94,4 +94,4 @@ def test_errors_of_several_processes_are_printed_once(tmp_path: Path, data_root:
     assert not RunFolder(tmp_path / "run").config_path.exists()
     other = on_two("compare", "--out", tmp_path / "c")
     assert other.returncode != 0
-    assert other.stderr.count("error: torchrun is for train; compare is run without it") == 1
+    assert other.stderr.count("error: torchrun is for train; run compare without it") == 1
