@@ -32,6 +32,7 @@ from logcosh_vae.evaluation.evaluate import generate, random_test_images, recons
 from logcosh_vae.experiments.results import ExperimentResults, StudyResults, read_results
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.reporting.markdown import (
+    losses_table,
     sentences,
     sentences_and_provenance,
     table,
@@ -123,6 +124,8 @@ BLOCKS: dict[str, Block] = {
     "fid-study": study("fid-study-paper", fid_study.markdown),
     "table3-laptop": experiment("table3-laptop", table_and_sentences),
     "table4-laptop": experiment("table4-laptop", table_and_sentences),
+    "table4-beta1": Block("table4-beta1-laptop", read_results, losses_table),
+    "table4-losses": Block("table4-laptop", read_results, losses_table),
     "celeba-study": study("celeba-study-laptop", celeba_study.markdown_of_batches),
     "celeba-study-wae": study("celeba-study-laptop", celeba_study.markdown_by_a),
     "bench-prepare": study("bench-prepare", prepare.markdown),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ..base.environment import Environment
 from ..experiments.results import ExperimentResults
-from .narrative import NARRATIVE, Narrative
-from .tables import duration, format_change, format_value, markdown_table
+from .narrative import NARRATIVE, Narrative, epochs_text, seeds_text
+from .tables import duration, format_change, format_value, markdown_table, table_rows
 
 
 def table(results: ExperimentResults, narrative: Narrative = NARRATIVE) -> str:
@@ -29,6 +29,18 @@ def table_and_sentences(results: ExperimentResults, narrative: Narrative = NARRA
 def sentences_and_provenance(results: ExperimentResults, narrative: Narrative = NARRATIVE) -> str:
     """Return the findings of a figure and a paragraph on how it was obtained."""
     return sentences(results, narrative) + "\n" + narrative.provenance(results)
+
+
+def losses_table(results: ExperimentResults) -> str:
+    """The losses of each row on the test split: squared L2 error and latent divergence."""
+    lines = ["| model | loss | squared L2 of test images | KL or MMD |", "|---|---|--:|--:|"]
+    for row, shown in zip(results.rows, table_rows(results), strict=True):
+        test = row.test or {}
+        divergence = test["kl"] if "kl" in test else test["mmd"]
+        values = f"{test['squared_l2'].mean:.0f} | {divergence.mean:.3g}"
+        lines.append(f"| {shown.model_text} | {shown.loss_text} | {values} |")
+    threads = f"{epochs_text(results)}, {seeds_text(results)}"
+    return "\n".join(lines) + f"\n\nProfile `{results.profile}`, {provenance(results.environment, threads)}"
 
 
 def wall_time(results: ExperimentResults) -> str:
