@@ -156,3 +156,9 @@ def test_image_quality_rejects_images_of_different_shape(metric: Callable[[torch
 def test_ssim_rejects_images_smaller_than_half_its_window() -> None:
     with pytest.raises(ValueError, match=r"at least 6 by 6 pixels; got \(3, 5, 8\)"):
         ssim(torch.rand(3, 5, 8), torch.rand(3, 5, 8))
+
+
+def test_weights_without_a_network_are_named_as_such(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(RunError, match=r"a state dict.*torch\.jit\.script"):
+        scripted_extractor(tmp_path / "weights.pt")

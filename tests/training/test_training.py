@@ -1,6 +1,7 @@
 """Training on MNIST: reproducible bytes, also after a kill and a resume; the run folder; the effect of the loss."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 import logcosh_vae
-from logcosh_vae.base.errors import RunError
+from logcosh_vae.base.errors import ConfigError, RunError
 from logcosh_vae.base.settings import override
 from logcosh_vae.data import load_images
 from logcosh_vae.evaluation.feature_installation import train_missing_features
@@ -278,3 +281,40 @@ def test_initial_weights_depend_on_the_seed_only() -> None:
 def test_config_sets_loss_and_weight_of_the_objective() -> None:
     objective = builders.build_objective(override(small(), ["objective.reconstruction_weight=2.5", "objective.a=7"]))
     assert objective == Objective(Loss("log-cosh", 7.0), 2.5)
+
+
+@pytest.mark.parametrize(
+    ("model", "test_images", "settings", "message"),
+    [
+        ("wae", 1, [], "a WAE needs at least 2 test images"),
+        ("wae", 5, ["track_images=1"], "track_images must be 0 or at least 2 for a WAE"),
+        ("wae", 3, ["batch_size=2"], None),
+        ("vae", 1, ["track_images=1"], None),
+    ],
+)
+def test_few_test_images_are_refused_before_training_or_train(
+    tmp_path: Path, model: str, test_images: int, settings: list[str], message: str | None
+) -> None:
+    for split, count in (("train", 4), ("test", test_images)):
+        (tmp_path / "set" / split).mkdir(parents=True)
+        for number in range(count):
+            noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / "set" / split / f"{number}.png")
+    data = [f"data.name={tmp_path / 'set'}", "data.size=[8]", f"model.family={model}", "model.hidden=[4]"]
+    config = override(TrainConfig(epochs=1, batch_size=4), [*data, "objective.loss=l2", *settings])
+    if message is None:
+        assert train(config, tmp_path / "run").weights_path.is_file()
+        return
+    with pytest.raises(ConfigError, match=message):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, data_root: Path) -> None:
+    folder = train(small(epochs=1), tmp_path / "run", root=data_root)
+    model = logcosh_vae.load(folder.path)
+    with torch.no_grad():
+        next(model.parameters())[0, 0] = math.nan
+    folder.save_weights(model)
+    with pytest.raises(RunError, match=r"encoder\.1\.weight holds numbers that are not finite"):
+        logcosh_vae.load(folder.path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -160,6 +161,20 @@ def general_extractor() -> Extractor:
     return Extractor("efficientnet-lite0-96px", fingerprint(network), features, network=network)
 
 
+STATE_DICT = (
+    "it holds weights without their network (a state dict); save the network with torch.jit.script(network).save(PATH)"
+)
+
+
+def _is_state_dict(path: Path) -> bool:
+    """Whether a file was written by `torch.save` and not by `torch.jit.save`, which adds code."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return any(name.endswith("/data.pkl") for name in names) and not any("/code/" in name for name in names)
+
+
 def scripted_extractor(path: Path) -> Extractor:
     """Return the features of a TorchScript file, such as the published `inception-2015-12-05.pt`.
 
@@ -179,11 +194,14 @@ def scripted_extractor(path: Path) -> Extractor:
         if found.ndim != 2 or len(found) != 2:
             raise ValueError(f"it returns shape {tuple(found.shape)} for two images; expected (2, d)")
     except Exception as error:
-        raise RunError(f"{path} cannot be used as features: {one_line(error)}") from None
+        reason = STATE_DICT if _is_state_dict(path) else one_line(error)
+        raise RunError(f"{path} cannot be used as features: {reason}") from None
 
     def features(images: Tensor) -> Tensor:
         pixels = (_to_rgb(images) * 255.0).round().to(torch.uint8)
         values: Tensor = network(pixels, return_features=True)
+        if not values.isfinite().all():
+            raise RunError(f"{path} cannot be used as features: it returns numbers that are not finite")
         return values
 
     return Extractor(path.name, digest, features)

@@ -107,7 +107,8 @@ def validate(model: VAE | WAE, objective: Objective, images: Tensor, config: Tra
     generator = make_generator(config.seed, "validation")
     dtype = torch.float32 if images.device.type == "mps" else torch.float64  # MPS has no float64
     means: dict[str, Tensor] = {}  # on the device, so that the CPU waits for it only once
-    for batch in evaluation_batches(images, config.batch_size):
+    # batches of at least 3, so that the last one has at least 2 images: the MMD needs two
+    for batch in evaluation_batches(images, max(3, config.batch_size)):
         losses = objective(model(batch.images, generator), batch.images, generator)
         fraction = len(batch.images) / len(images)
         for name, loss in losses.items():
@@ -134,6 +135,21 @@ def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
             build_model(config, image_shape)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _check_counts(config: TrainConfig, train_count: int, test_count: int) -> None:
+    """Raise `ConfigError` if there are too few images for the config, before anything is trained."""
+    if train_count < config.batch_size:
+        raise ConfigError(f"batch_size {config.batch_size} is larger than the {train_count} training images")
+    if test_count < 1:
+        raise ConfigError(f"{config.data.name} has no test images, on which every epoch is validated; add images")
+    if config.model.family == "wae" and test_count < 2:
+        raise ConfigError(
+            f"a WAE needs at least 2 test images, because its MMD compares codes with each other; {config.data.name} "
+            "has 1: add images, or train a VAE"
+        )
+    if config.model.family == "wae" and config.track_images == 1:
+        raise ConfigError("track_images must be 0 or at least 2 for a WAE, because its MMD compares codes; got 1")
 
 
 def _make_setup(
@@ -202,8 +218,7 @@ def train(
     config, callbacks = resolve(config), callbacks or Callbacks()
     device = local_device(find_device(config.device))
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
-    if len(train_set.images) < config.batch_size:
-        raise ConfigError(f"batch_size {config.batch_size} is larger than the {len(train_set.images)} training images")
+    _check_counts(config, len(train_set.images), len(test_set.images))
     channels, height, width = train_set.images.shape[1:]
     check_network(config, (channels, height, width))
     plan = RunPlan(

@@ -252,7 +252,7 @@ class RunFolder:
         """Load the final weights into `model`.
 
         Raises:
-            RunError: the weights are missing, damaged, or do not fit the model.
+            RunError: the weights are missing, damaged, not finite, or do not fit the model.
         """
         if not self.weights_path.is_file():
             raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")
@@ -262,6 +262,9 @@ class RunFolder:
                 expected = (file.metadata() or {}).get("digest")
             if expected not in (None, digest_of(tensors)):  # runs of early versions have no digest
                 raise ValueError("wrong checksum; delete the file and continue training with --resume")
+            broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+            if broken is not None:
+                raise ValueError(f"{broken} holds numbers that are not finite; train again with a lower learning rate")
             model.load_state_dict(tensors)
         except Exception as error:
             raise RunError(f"{self.weights_path} cannot be loaded: {one_line(error)}") from error
