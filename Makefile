@@ -1,7 +1,7 @@
 # make quickstart   install, train the MLP VAE with L2 and with log-cosh on MNIST, write a report comparing them
-# make test         install, then run linter, type checker and tests
+# make test         install, then run linter, type checker and tests, and report their coverage
 # make lint         install, format and fix the code, then run the type checker
-# make coverage     run the tests once more and list the lines that they do not reach
+# make coverage     run the tests alone and list the lines that they do not reach
 # make packaging    build the wheel and use it in fresh environments, without and with the extra `all`: installs torch
 #                   twice (with its CPU build about five minutes and 2 GB in the temporary folder)
 # make clean        remove the virtual environment and all build output
@@ -22,9 +22,9 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal  # two workers with several threads each would compete for the cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report term  # two workers with several threads each would compete for the cores
 
-coverage: $(VENV)/.dev  # apart from `test`, because it makes tests that compute little take up to 1.7 times as long
+coverage: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report term-missing
 
 lint: $(VENV)/.dev
