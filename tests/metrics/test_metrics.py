@@ -113,7 +113,7 @@ class _MeanColour(torch.nn.Module):
 
 
 # the warning comes from torch.jit.script, which makes the file, not from using it
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning")
 def test_scripted_features_of_the_user_receive_pixels_in_0_255(tmp_path: Path) -> None:
     torch.jit.script(_MeanColour()).save(tmp_path / "own.pt")
     extractor = scripted_extractor(tmp_path / "own.pt")

@@ -185,9 +185,11 @@ def scripted_extractor(path: Path) -> Extractor:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # torch deprecates the format, but published files use it
+            for category in (
+                DeprecationWarning,
+                FutureWarning,
+            ):  # torch deprecates the format that published files have
+                warnings.simplefilter("ignore", category)
             network = torch.jit.load(str(path), map_location="cpu").eval()
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         found = network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), return_features=True)
