@@ -188,7 +188,7 @@ def scripted_extractor(path: Path) -> Extractor:
             for category in (
                 DeprecationWarning,
                 FutureWarning,
-            ):  # torch deprecates the format that published files have
+            ):  # torch deprecates the format of published files
                 warnings.simplefilter("ignore", category)
             network = torch.jit.load(str(path), map_location="cpu").eval()
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
