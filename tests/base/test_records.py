@@ -17,7 +17,7 @@ from logcosh_vae.base.errors import RecordError
 from logcosh_vae.base.records import SCHEMA_VERSION, free, from_json, optional, read_record, renamed, to_json
 from logcosh_vae.bench.records import BenchResults
 from logcosh_vae.evaluation.records import RunEvaluation
-from logcosh_vae.experiments.results import ExperimentResults, StudyResults, Summary
+from logcosh_vae.experiments.results import ExperimentResults, StudyResults, Summary, read_results
 
 RESULTS = sorted((Path(__file__).parents[2] / "results").glob("*.json"))
 
@@ -78,6 +78,8 @@ def test_former_key_is_read() -> None:
         ({"points": [{"x": 1, "y": 2, "z": 3}], "names": {}, "closed": True}, r"unknown key 'z' in points\[0\]"),
         ({"points": {}, "names": {}, "closed": True}, "points must be"),
         ({"points": [], "names": {"a": [True]}, "closed": True}, r"names\.a\[0\] must be int; got True"),
+        ({"points": [{"x": 10**400, "y": None}], "names": {}, "closed": True}, r"points\[0\]\.x must be finite"),
+        ({"points": [{"x": math.nan, "y": None}], "names": {}, "closed": True}, r"points\[0\]\.x must be finite"),
         ([], "must be an object"),
     ],
 )
@@ -165,3 +167,13 @@ def test_results_and_evaluations_of_version_0_1_are_converted() -> None:
         },
     )
     assert evaluation.test == {"loss": 2.0}
+
+
+@pytest.mark.parametrize("version", [None, "x", [], 1])
+@pytest.mark.parametrize("rows", [None, "x", [None], [{"config": None}]])
+def test_damaged_results_are_named(version: Any, rows: Any, tmp_path: Path) -> None:
+    values = json.loads((RESULTS[0].parent / "table1-laptop.json").read_text(encoding="utf-8"))
+    path = tmp_path / "table1-laptop.json"
+    path.write_text(json.dumps(values | {"schema_version": version, "rows": rows}))
+    with pytest.raises(RecordError, match=r"table1-laptop\.json"):
+        read_results(path)

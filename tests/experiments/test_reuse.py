@@ -15,11 +15,13 @@ from PIL import Image
 
 import logcosh_vae
 from logcosh_vae.base import versions
+from logcosh_vae.evaluation.records import EvaluationConfig
+from logcosh_vae.experiments.autoencoders import AutoencoderJob
 from logcosh_vae.restoration import evaluation
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.evaluation import RestorationJob
 from logcosh_vae.training.autoencoder import fingerprints, run_name
-from logcosh_vae.training.config import DataConfig, TrainConfig, resolve
+from logcosh_vae.training.config import DataConfig, ModelConfig, TrainConfig, resolve
 
 
 def _write_image(path: Path, seed: int) -> None:
@@ -125,3 +127,31 @@ def test_commit_of_another_repository_is_not_recorded(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(packages)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.startswith("v")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: values.update(schema_version=None),
+        lambda values: values["metrics"].clear(),
+        lambda values: values["metrics"].update(sharpness_generated=float("nan")),
+        lambda values: values.update(test=None, schema_version=1),
+    ],
+)
+def test_a_damaged_evaluation_is_measured_anew(
+    damage: Callable[[dict[str, Any]], None], image_folder: Path, tmp_path: Path
+) -> None:
+    config = resolve(
+        TrainConfig(
+            data=DataConfig(str(image_folder), size=(16,)), model=ModelConfig(hidden=(4,)), epochs=1, batch_size=4
+        )
+    )
+    few = EvaluationConfig(sharpness_images=4, fid_images=8)
+    job = AutoencoderJob(config, tmp_path / "run", few, tmp_path)
+    before = job.run()
+    assert job.cached_result() == before
+    values = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    damage(values)
+    (tmp_path / "run" / "evaluation.json").write_text(json.dumps(values))
+    assert job.cached_result() is None
+    assert job.run().metrics == before.metrics

@@ -325,6 +325,12 @@ def main() -> None:
     if changed:
         sys.exit("error: values have changed, but their versions have not been bumped; values.json was not written")
     if write:
+        # values within their tolerance stay, so that a change of one number changes one line
+        for name, section in SECTIONS.items():
+            for key, value in values[name].items():
+                stored = known.get(name, {}).get(key)
+                if stored is not None and not differences(stored, value, section, key):
+                    values[name][key] = stored
         VALUES.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -318,3 +319,28 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, data_root: Path
     folder.save_weights(model)
     with pytest.raises(RunError, match=r"encoder\.1\.weight holds numbers that are not finite"):
         logcosh_vae.load(folder.path)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("config.json", lambda text: text.replace('"vae"', '"x"')),
+        ("config.json", lambda text: json.dumps(json.loads(text) | {"train": None})),
+        ("config.json", lambda text: json.dumps(json.loads(text) | {"image_shape": [1, 28, "a"]})),
+        ("config.json", lambda text: text.replace('"latent_size": 8', '"latent_size": -8')),
+        ("config.json", lambda text: text.replace('"epochs": 1', '"epochs": null')),
+        ("metrics.jsonl", lambda text: text + "[1]\n"),
+    ],
+)
+def test_a_damaged_run_folder_is_named(
+    tmp_path: Path, data_root: Path, file: str, damage: Callable[[str], str]
+) -> None:
+    path = train(small(epochs=1), tmp_path / "run", root=data_root).path / file
+    text = path.read_text()
+    path.write_text(damage(text))
+    assert path.read_text() != text
+    with pytest.raises(RunError, match="run"):
+        train(small(epochs=2), path.parent, resume=True, root=data_root)
+    if file == "config.json" and "null" not in path.read_text().partition('"epochs"')[2][:8]:
+        with pytest.raises(RunError, match=r"config\.json"):
+            logcosh_vae.load(path.parent)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -94,7 +95,10 @@ def from_json(cls: type[R], values: Any, path: str = "") -> R:
         raise RecordError(f"{path or 'the record'} must be an object; got {_shown(values)}")
     upgrade = getattr(cls, "upgraded", None)
     if upgrade is not None:
-        values = upgrade(dict(values))
+        try:
+            values = upgrade(dict(values))
+        except (TypeError, AttributeError, KeyError) as error:
+            raise RecordError(f"{path or 'the record'} is not laid out as it should be ({error})") from None
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     former = {field.metadata["formerly"]: name for name, field in fields.items() if "formerly" in field.metadata}
@@ -132,6 +136,8 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
         return {key: _convert(parts[1], item, f"{path}.{key}") for key, item in value.items()}
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= sys.float_info.max:  # also for NaN, and for integers that no float holds
+            raise RecordError(f"{path} must be finite; got {_shown(value)}")
         return float(value)
     if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value

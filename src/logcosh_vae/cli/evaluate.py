@@ -47,6 +47,8 @@ def evaluate(
     if network is None:
         print("FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'")
     else:
+        if "fid" not in result.metrics:
+            print(f"FID not computed: it needs at least 2 test images, and there is {result.real.count}")
         print(f"features: {network.name} {network.fingerprint}; {result.seconds:.1f} s")
     print(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
 

@@ -164,7 +164,9 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
     """Parse `LEFT,TOP,WIDTH,HEIGHT` in pixels."""
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"--box {text}: write it as LEFT,TOP,WIDTH,HEIGHT in pixels, e.g. 100,40,300,60")
+        raise UsageError(
+            f"--box {text}: write it as LEFT,TOP,WIDTH,HEIGHT in pixels, none negative, e.g. 100,40,300,60"
+        )
     left, top, width, height = map(int, parts)
     return left, top, width, height
 

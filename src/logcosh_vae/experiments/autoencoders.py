@@ -116,7 +116,11 @@ class AutoencoderJob(Job):
         _, image_shape = config_of(RunFolder(self.path))
         extractor = load_extractor(self.config.data.name, image_shape, self.root, self.evaluation.features)
         features = extractor.describe() if extractor is not None else None
-        return result if result.features == features else None
+        expected = {"sharpness_reconstructed", "sharpness_generated"}
+        if features is not None and result.real.count > 1:
+            expected.add("fid")
+        is_complete = set(result.metrics) >= expected and len(result.test) > 0
+        return result if is_complete and result.features == features else None
 
     def run(self) -> RunEvaluation:
         """Train and evaluate, as far as this has not been done yet."""

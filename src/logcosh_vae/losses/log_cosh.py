@@ -1,4 +1,4 @@
-"""The log-cosh loss (paper, Eqs. 2 and 5-7), accurate for every residual and every `a`.
+"""The log-cosh loss (paper, Eqs. 2, 5, 6 and 7), accurate for every residual and every `a`.
 
 - `log_cosh`: the elementwise loss.
 - `LogCoshLoss`: the same as a module with a reduction.
@@ -24,7 +24,7 @@ def log_cosh(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
     """Log-cosh loss `log(cosh(a t)) / a` with `t = prediction - target`, elementwise (paper, Eq. 2).
 
     It is close to `a t^2 / 2` for `|a t| << 1` and to `|t| - log(2) / a` for `|a t| >> 1`. The gradient with respect to
-    `prediction` is `tanh(a t)` (Eqs. 5-7); with respect to `target` it is `-tanh(a t)`. The relative error of value
+    `prediction` is `tanh(a t)` (Eq. 7); with respect to `target` it is `-tanh(a t)`. The relative error of value
     and gradient is below 5e-7 in float32 and 1e-15 in float64, as long as they are not subnormal.
 
     Args:
@@ -91,7 +91,7 @@ def log_cosh_surrogate(prediction: Tensor, target: Tensor, *, a: float = 1.0) ->
 
 @torch.no_grad()
 def log_cosh_grad(prediction: Tensor, target: Tensor, *, a: float = 1.0, factor: float = 1.0) -> Tensor:
-    """Return the gradient of `factor * log_cosh(...).sum()` with respect to `prediction` (paper, Eqs. 5-7).
+    """Return the gradient of `factor * log_cosh(...).sum()` with respect to `prediction` (paper, Eq. 7).
 
     This is `factor * tanh(a t)`, elementwise. Pass it to `Tensor.backward` of the prediction to backpropagate without
     evaluating the loss. No graph is recorded.
@@ -113,6 +113,9 @@ def log_cosh_grad(prediction: Tensor, target: Tensor, *, a: float = 1.0, factor:
         tensor([ 0.7616, -1.0000])
     """
     a = check_a(a)
+    if has_torch_function_variadic(prediction, target):
+        inputs = (prediction, target)
+        return handle_torch_function(log_cosh_grad, inputs, *inputs, a=a, factor=factor)
     prediction, target = match_inputs(prediction.detach(), target.detach())
     if prediction.is_cuda and NORMAL_A[0] < a < NORMAL_A[1] and not torch.compiler.is_compiling():
         result = cuda_kernels.grad(prediction, target, a, factor)

@@ -115,10 +115,12 @@ def _rows_by_model(rows: Sequence[TableRow]) -> dict[str, list[int]]:
 
 
 def _merge_configs(values: Sequence[Any]) -> Any:
-    """Merge nested dicts with equal keys: an equal value is kept once, different values become a list."""
+    """Merge nested dicts with equal keys: an equal value is kept once, different ones are listed by row."""
     if all(isinstance(value, Mapping) for value in values):
         return {key: _merge_configs([value[key] for value in values]) for key in values[0]}
-    return values[0] if all(value == values[0] for value in values) else list(values)
+    if all(value == values[0] for value in values):
+        return values[0]
+    return {f"row {number}": value for number, value in enumerate(values, 1)}
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def legend(results: ExperimentResults) -> str:
     features = results.features
     evaluation, real, floor = results.measurement
     text = TABLE_LEGEND + (
-        f"Sharpness: larger is sharper; mean over {evaluation.sharpness_images} images; real test images have "
+        f"Sharpness: larger is sharper; mean over up to {evaluation.sharpness_images} images; real test images have "
         f"{format_value('sharpness', floor.sharpness)}. "
     )
     if features is None:

@@ -155,7 +155,8 @@ def model_text(model: str) -> str:
 def format_value(metric: str, value: float, like: float | None = None) -> str:
     """Format the value of a metric.
 
-    Sharpness has three decimals (four below 0.02), FID one decimal (none from 100 on), SSIM four and PSNR two.
+    Sharpness has three decimals, four below 0.02, and two digits below 0.0005. FID has one decimal, and none from 100
+    on. SSIM has four decimals and PSNR two.
 
     Args:
         metric: name of the metric.
@@ -166,6 +167,8 @@ def format_value(metric: str, value: float, like: float | None = None) -> str:
     if metric in DIFFERENCES:
         return f"{value:.4f}" if metric == "ssim" else f"{value:.2f}"
     if metric.startswith("sharpness"):
+        if size < 0.0005:  # images far smoother than those of the paper
+            return f"{value:.2g}"
         return f"{value:.3f}" if size >= 0.02 else f"{value:.4f}"
     return f"{value:.1f}" if size < 100 else f"{value:.0f}"
 

@@ -208,7 +208,9 @@ class RestorationJob(Job):
         except (RecordError, DamagedJsonError):
             return None
         key = (result.version, result.side, result.content)
-        return result if key == (RESTORATION, self.center_crop, folder_digest(self.test)) else None
+        values = (result.ssim, result.psnr, result.corrupted_ssim, result.corrupted_psnr)
+        is_complete = all(len(each) == len(result.images) for each in values) and len(result.validation) > 0
+        return result if is_complete and key == (RESTORATION, self.center_crop, folder_digest(self.test)) else None
 
     def run(self) -> RestorationMeasures:
         """Train and evaluate, or return the cached result; `measures.json` in the run folder holds it."""

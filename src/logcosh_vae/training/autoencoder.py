@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -140,7 +141,10 @@ def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
 def _check_counts(config: TrainConfig, train_count: int, test_count: int) -> None:
     """Raise `ConfigError` if there are too few images for the config, before anything is trained."""
     if train_count < config.batch_size:
-        raise ConfigError(f"batch_size {config.batch_size} is larger than the {train_count} training images")
+        raise ConfigError(
+            f"batch_size {config.batch_size} is larger than the {train_count} training images; "
+            f"set a smaller one (--set batch_size={max(2, train_count // 4)}) or add images"
+        )
     if test_count < 1:
         raise ConfigError(f"{config.data.name} has no test images, on which every epoch is validated; add images")
     if config.model.family == "wae" and test_count < 2:
@@ -248,12 +252,14 @@ def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:
     if values.get("kind") != "auto-encoder":
         raise RunError(f"{folder.path} does not hold an autoencoder (kind: {values.get('kind')})")
     try:
-        channels, height, width = values["image_shape"]
-        return from_dict(TrainConfig, values["train"]), (channels, height, width)
+        config = from_dict(TrainConfig, values["train"])
+        channels, height, width = map(operator.index, values["image_shape"])
+        check_network(resolve(config), (channels, height, width))
     except KeyError as error:
         raise RunError(f"{folder.config_path} is damaged: the key {error} is missing") from None
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{folder.config_path}: {error}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder.config_path} is damaged: {error}") from None
+    return config, (channels, height, width)
 
 
 def load(run_folder: Path | str) -> VAE | WAE:

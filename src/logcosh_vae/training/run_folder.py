@@ -126,7 +126,7 @@ class RunFolder:
         saved = {renamed.get(key, key): value for key, value in _flatten(self.config()).items()}
         current = _flatten(config)
         changed = sorted(key for key in saved.keys() | current.keys() if saved.get(key) != current.get(key))
-        if may_grow in changed and current[may_grow] > saved[may_grow]:
+        if may_grow in changed and isinstance(saved.get(may_grow), int) and current[may_grow] > saved[may_grow]:
             changed.remove(may_grow)
         if changed:
             key = changed[0]
@@ -168,6 +168,8 @@ class RunFolder:
             return []
         try:
             records = [parse_json(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line]
+            if not all(isinstance(record, dict) and isinstance(record.get("epoch"), int) for record in records):
+                raise DamagedJsonError(f"{path} is damaged: a line is not the record of an epoch")
             return [_rename_former_keys(record) for record in records]
         except DamagedJsonError as error:
             raise RunError(f"{error}; delete {self.path} to train it again") from None
