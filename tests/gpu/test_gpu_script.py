@@ -531,6 +531,26 @@ def test_operations_of_a_step_are_those_of_a_forward_and_a_backward_pass() -> No
     assert gpu.flops_of_step(config, (1, 28, 28)) == counter.get_total_flops()
 
 
+ROWS = {"bench-gpu-smoke": 5, "table3-smoke": 12, "table4-smoke": 6, "figure6-smoke": 16, "figure10-smoke": 3}
+
+
+@pytest.mark.slow
+def test_every_stage_runs_on_the_cpu(celeba_root: Path, tmp_path: Path) -> None:
+    """The whole session as on a GPU, with small networks; the tests that need a card are skipped in it."""
+    if not (celeba_root / "text-removal" / "train").is_dir():
+        pytest.skip("there are no pictures to train restoration on")
+    command = _command(tmp_path, "--jobs", "1", "--minutes", "30", "--data-root", str(celeba_root))
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    results = _read(tmp_path / "out" / "results.json")
+    assert {name: len(results[name]["rows"]) for name in ROWS} == ROWS
+    with zipfile.ZipFile(tmp_path / "out" / "pictures.zip") as archive:
+        assert archive.testzip() is None
+        assert {"figure2-smoke.png", "figure6-smoke.png", "figure9-smoke.png"} <= set(archive.namelist())
+    assert len(list((tmp_path / "out").glob("weights-figure10-smoke-*.safetensors"))) == 3
+    assert max(path.stat().st_size for path in (tmp_path / "out").iterdir()) < 16 << 20
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
