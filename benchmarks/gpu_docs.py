@@ -1,18 +1,19 @@
 """What the documentation shows of a GPU's results, and of the start of the convolutional networks.
 
-Each function takes the content of a file in `results/` and returns Markdown. Rows of several cards or commits may stand
+Each function takes the results of a file in `results/` and returns Markdown. Rows of several cards or commits may stand
 in one file; tables are then made card by card, and the line below them names every origin.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from logcosh_vae.base.records import read_record, to_json
 from logcosh_vae.bench import gpu, loss, step
 from logcosh_vae.bench.gpu_results import with_origin
+from logcosh_vae.experiments.results import ExperimentResults, StudyResults, read_results
 from logcosh_vae.reporting.tables import LOSS_NAMES, METRIC_NAMES, format_value, model_text, time_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -21,9 +22,15 @@ BEYOND = 2.0
 """Standard deviations of the CPU's seeds, beyond which a value of the GPU is named."""
 
 
-def by_card(results: Mapping[str, Any], table: Callable[[list[dict[str, Any]]], str]) -> str:
+def _rows(results: ExperimentResults | StudyResults) -> list[dict[str, Any]]:
+    """The rows as JSON values, each with its origin."""
+    rows: list[dict[str, Any]] = with_origin(to_json(results))["rows"]
+    return rows
+
+
+def by_card(results: StudyResults, table: Callable[[list[dict[str, Any]]], str]) -> str:
     """A table for each card that was measured, empty ones left out."""
-    rows = results["rows"]
+    rows = _rows(results)
     tables = {name: table([row for row in rows if row["accelerator"] == name]) for name in _cards(rows)}
     return "\n".join(f"{name}. {text}" for name, text in tables.items() if text)
 
@@ -39,49 +46,48 @@ def origins(rows: Iterable[Mapping[str, Any]]) -> str:
     return "".join(f"\n- {count} rows: {text}" for text, count in counts.items()) + "\n"
 
 
-def card(results: Mapping[str, Any]) -> str:
+def card(results: ExperimentResults | StudyResults) -> str:
     """Where GPU results come from."""
-    return origins(with_origin(results)["rows"])
+    return origins(_rows(results))
 
 
-def trained(results: Mapping[str, Any]) -> str:
+def trained(results: ExperimentResults) -> str:
     """The origins of a table's rows, where its own paragraph cannot name them because there are several."""
     text = card(results)
     return f"\nOrigins of the rows:\n{text}" if text.startswith("\n") else ""
 
 
-def agreement(results: Mapping[str, Any]) -> str:
+def agreement(results: ExperimentResults) -> str:
     """How a GPU's rows, of one seed, differ from the CPU's rows of several seeds."""
-    on_cpu = json.loads((RESULTS / "table1-paper.json").read_text(encoding="utf-8"))
-    cpu = {(row["model"], row["loss"]): row for row in on_cpu["rows"]}
+    on_cpu = read_results(RESULTS / "table1-paper.json")
+    cpu = {(row.model, row.loss): row.metrics for row in on_cpu.rows}
     compared, far = 0, []
-    for row in results["rows"]:
-        other = cpu.get((row["model"], row["loss"]))
-        for name, here in row["metrics"].items() if other else ():
-            there = other["metrics"][name]
+    for row in results.rows:
+        for name, there in cpu.get((row.model, row.loss), {}).items():
+            here = row.metrics[name].mean
             compared += 1
-            if abs(here["mean"] - there["mean"]) > BEYOND * there["std"]:
-                values = (format_value(name, value) for value in (there["mean"], there["std"], here["mean"]))
+            if there.std is not None and abs(here - there.mean) > BEYOND * there.std:
+                values = (format_value(name, value) for value in (there.mean, there.std, here))
                 far.append((row, "{} {} ± {} on the CPU, {} on the GPU".format(METRIC_NAMES[name], *values)))
-    seeds = len(on_cpu["rows"][0]["seeds"])
+    seeds = len(on_cpu.rows[0].seeds)
     text = (
         f"Of {compared} values that both a GPU (one seed) and the CPU ({seeds} seeds) have, {compared - len(far)} lie "
         f"within {BEYOND:g} standard deviations of the CPU's seeds"
     )
     if not far:
         return f"{text}.\n"
-    named = "; ".join(f"{model_text(row['model'])} {LOSS_NAMES[row['loss']]}: {values}" for row, values in far)
+    named = "; ".join(f"{model_text(row.model)} {LOSS_NAMES[row.loss]}: {values}" for row, values in far)
     return f"{text}. The others differ by more than the noise of those seeds: {named}.\n"
 
 
-def measured_rate(results: Mapping[str, Any]) -> str:
+def measured_rate(results: StudyResults) -> str:
     """What a card reached of its own rate in the step that the estimates assume a share for."""
-    assumed = json.loads((RESULTS / "scaling.json").read_text(encoding="utf-8"))
-    share = assumed["assumed"]["share of them that a convolutional step reaches"]
-    estimate = assumed["rows"][0]["estimates"][0]["step_seconds"]["computing"]
+    assumed = read_record(StudyResults, RESULTS / "scaling.json")
+    share = assumed.more["assumed"]["share of them that a convolutional step reaches"]
+    estimate = assumed.rows[0]["estimates"][0]["step_seconds"]["computing"]
     what = "VAE (Conv), 64x64, batch 100"
     texts = []
-    for row in (row for row in results["rows"] if row["what"] == what):
+    for row in (row for row in _rows(results) if row["what"] == what):
         seconds, rate = row["seconds"][step.BFLOAT16]["median"], row["rate"][step.BFLOAT16]
         texts.append(
             f"Measured on one {row['accelerator']}: the step of the paper's VAE on CelebA at batch 100 takes "
@@ -102,10 +108,10 @@ def ceilings(rows: list[dict[str, Any]]) -> str:
     return f"Ceilings: {rates[gpu.COPY] / 1e12:.1f} TB/s for a copy (bytes read and written), {products}.\n"
 
 
-def steps(results: Mapping[str, Any]) -> str:
+def steps(results: StudyResults) -> str:
     """Training steps beside the plain loop and their products alone, and their share of the ceiling."""
     text = "In brackets: multiples of the products' time. The plain loop is float32 with TF32 convolutions.\n"
-    return by_card(results, _steps) + f"\n{text}{results['rounds']} rounds. " + card(results)
+    return by_card(results, _steps) + f"\n{text}{results.more['rounds']} rounds. " + card(results)
 
 
 def _steps(rows: list[dict[str, Any]]) -> str:
@@ -127,7 +133,7 @@ def _steps(rows: list[dict[str, Any]]) -> str:
     return ceilings(rows) + "\n" + "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
-def losses(results: Mapping[str, Any]) -> str:
+def losses(results: StudyResults) -> str:
     """Losses over sizes, beside `mse_loss`."""
     return (
         by_card(results, _losses)
@@ -149,9 +155,9 @@ def _losses(rows: list[dict[str, Any]]) -> str:
     return "\n\n" + "\n".join(lines) + "\n"
 
 
-def tests(results: Mapping[str, Any]) -> str:
+def tests(results: StudyResults) -> str:
     """How many of the tests that need a GPU passed, card by card."""
-    rows = with_origin(results)["rows"]
+    rows = _rows(results)
     return (
         "\n\n".join(_tests([row for row in rows if row["accelerator"] == name]).rstrip() for name in _cards(rows))
         + "\n"
@@ -169,38 +175,37 @@ def _tests(rows: list[dict[str, Any]]) -> str:
     return text + (f"; not {', '.join(failed)}" if failed else "") + ". " + origins(rows)
 
 
-def collapsed(results: Mapping[str, Any]) -> str:
+def collapsed(results: ExperimentResults) -> str:
     """Rows of runs that ended with black images, and of the one that did not."""
     lines = [
         "| model | loss | sharpness, generated | FID | squared L2 of test images | KL |",
         "|---|---|--:|--:|--:|--:|",
     ]
-    for row in results["rows"]:
-        metrics, test = row["metrics"], row["test"]
+    for row in results.rows:
+        test = row.test or {}
         values = [
-            format_value("sharpness_generated", metrics["sharpness_generated"]["mean"]),
-            format_value("fid", metrics["fid"]["mean"]),
-            f"{test['squared_l2']['mean']:.1f}",
-            f"{test['kl']['mean']:.1f}",
+            format_value("sharpness_generated", row.metrics["sharpness_generated"].mean),
+            format_value("fid", row.metrics["fid"].mean),
+            f"{test['squared_l2'].mean:.1f}",
+            f"{test['kl'].mean:.1f}",
         ]
-        lines.append(f"| {model_text(row['model'])} | {LOSS_NAMES[row['loss']]} | {' | '.join(values)} |")
+        lines.append(f"| {model_text(row.model)} | {LOSS_NAMES[row.loss]} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n\nProfile `paper`, 40 epochs, seed 0. " + card(results)
 
 
-def conv_start(results: Mapping[str, Any]) -> str:
+def conv_start(results: StudyResults) -> str:
     """The last layer's logits along the first steps, by how the network starts."""
-    last = results["rows"][0]["steps"][-1]["step"]
+    last = results.rows[0]["steps"][-1]["step"]
     lines = [
         f"| loss | start | logits after 3 steps | after {last} | sigmoid's derivative, on average | squared L2 | KL |",
         "|---|---|---|---|--:|--:|--:|",
     ]
-    for row in results["rows"]:
+    for row in results.rows:
         early, end = next(point for point in row["steps"] if point["step"] == 3), row["steps"][-1]
         logits = [f"{p['logits']['mean']:.1f} ± {p['logits']['std']:.1f}" for p in (early, end)]
         values = [f"{end['derivative']:.1g}", f"{end['squared_l2']:.0f}", f"{end['kl']:.1f}"]
         lines.append(f"| {LOSS_NAMES[row['loss']]} | {row['start']} | {' | '.join([*logits, *values])} |")
-    environment = results["environment"]
     return "\n".join(lines) + (
-        f"\n\nVAE (Conv) at full width, MNIST, batches of 50, {environment['machine']}, 1 thread; "
-        f"commit {environment['commit']}.\n"
+        f"\n\nVAE (Conv) at full width, MNIST, batches of 50, {results.environment.machine}, 1 thread; "
+        f"commit {results.environment.commit}.\n"
     )

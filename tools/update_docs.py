@@ -11,11 +11,10 @@ as its licence does not allow it.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from logcosh_vae import load
 from logcosh_vae.base import image_grid
-from logcosh_vae.base.records import read_record, to_json
+from logcosh_vae.base.records import read_record
 from logcosh_vae.bench.markdown import before_and_after, losses_by_size, times_table
 from logcosh_vae.bench.records import BenchResults
 from logcosh_vae.evaluation.evaluate import generate, random_test_images, reconstruct
@@ -100,11 +99,6 @@ def study(file: str, make: Callable[[StudyResults], str]) -> Block:
     return Block(file, lambda path: read_record(StudyResults, path), make)
 
 
-def plain(file: str, make: Callable[[Mapping[str, Any]], str]) -> Block:
-    """Return a block from a JSON file that has no record type."""
-    return Block(file, lambda path: json.loads(path.read_text(encoding="utf-8")), make)
-
-
 def _read_bench(path: Path) -> BenchResults:
     return read_record(BenchResults, path)
 
@@ -114,7 +108,7 @@ def _since_before(results: BenchResults) -> str:
 
 
 def _with_origins(results: ExperimentResults, narrative: Narrative) -> str:
-    return table_and_sentences(results, narrative) + gpu_docs.trained(to_json(results))
+    return table_and_sentences(results, narrative) + gpu_docs.trained(results)
 
 
 BLOCKS: dict[str, Block] = {
@@ -154,14 +148,14 @@ BLOCKS: dict[str, Block] = {
     "bench-start-up": bench("bench-start-up"),
     "bench-larger-than-memory": study("bench-larger-than-memory", larger_than_memory.markdown),
     "table3-paper": experiment("table3-paper", _with_origins),
-    "gpu-agreement": plain("table3-paper", gpu_docs.agreement),
-    "gpu-agreement-readme": plain("table3-paper", gpu_docs.agreement),
-    "gpu-rate": plain("bench-gpu", gpu_docs.measured_rate),
-    "gpu-steps": plain("bench-gpu", gpu_docs.steps),
-    "gpu-losses": plain("bench-gpu", gpu_docs.losses),
-    "gpu-tests": plain("gpu-tests", gpu_docs.tests),
-    "conv-collapse": plain("conv-collapse-paper", gpu_docs.collapsed),
-    "conv-start": plain("conv-start-paper", gpu_docs.conv_start),
+    "gpu-agreement": Block("table3-paper", read_results, gpu_docs.agreement),
+    "gpu-agreement-readme": Block("table3-paper", read_results, gpu_docs.agreement),
+    "gpu-rate": study("bench-gpu", gpu_docs.measured_rate),
+    "gpu-steps": study("bench-gpu", gpu_docs.steps),
+    "gpu-losses": study("bench-gpu", gpu_docs.losses),
+    "gpu-tests": study("gpu-tests", gpu_docs.tests),
+    "conv-collapse": Block("conv-collapse-paper", read_results, gpu_docs.collapsed),
+    "conv-start": study("conv-start-paper", gpu_docs.conv_start),
 }
 
 FIGURES = [*(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]
