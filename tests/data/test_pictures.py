@@ -19,6 +19,7 @@ from logcosh_vae.data.celeba import ATTRIBUTES, PARTITION
 from logcosh_vae.data.collection import Folder, Member
 from logcosh_vae.data.decode import Preparation, Tiling, decode, decode_tiles
 from logcosh_vae.data.describe import summarise
+from logcosh_vae.data.listing import list_images
 from logcosh_vae.data.prepare import cache_key
 
 RAMP = np.linspace(0, 255, 40 * 60, dtype=np.uint8).reshape(40, 60)
@@ -288,4 +289,6 @@ def test_npy_header_has_a_fixed_size_and_is_read_by_numpy(count: int) -> None:
 def test_named_pipes_in_a_folder_are_ignored(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     os.mkfifo(tmp_path / "b.png")  # reading it would never end
-    assert [member.name for member in Folder(tmp_path).members()] == ["a.png"]
+    listing = list_images(Folder(tmp_path))
+    assert [member.name for member in listing.members] == ["a.png"]
+    assert listing.left_out == [("b.png", "not a regular file")]

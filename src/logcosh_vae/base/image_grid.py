@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import DataError
 from .extras import require
 from .files import atomic_write
+from .own_outputs import mark_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,6 +53,14 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a PNG atomically: `path` never holds a partly written file."""
-    with atomic_write(path) as temporary:
-        image.save(temporary, format="PNG")
+    """Write a PNG atomically, marked as an output of this program: `path` never holds a partly written file.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    try:
+        with atomic_write(path) as temporary:
+            image.save(temporary, format="PNG")
+            mark_picture(temporary, "picture")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror or error}); choose another place") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import UsageError
+from ..base.text import visible
 from .options import DataRoot, Overwrite, Size, app, image_set, parse_size
 from .pictures import check_png_path, save_grid
 
@@ -24,7 +25,13 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 SHOWN = 10
-"""Number of skipped files, sizes and colour modes that are printed."""
+"""Number of sizes, of colour modes, and of names of ignored files that are printed."""
+
+SHOWN_FILES = 200
+"""Number of skipped files that are printed."""
+
+SHEET_BYTES = 1 << 25
+"""The contact sheet shows 100 images, or fewer if they have more bytes than this."""
 
 
 @data_app.callback()
@@ -91,11 +98,14 @@ def data_info(
 ) -> None:
     """Describe an image set and draw a contact sheet.
 
-    Prints the number of images, their sizes, the skipped files, statistics of the pixels, and the loss they suggest.
+    Prints the number of images, their sizes, statistics of the pixels, the loss they suggest, and an account of all
+    files.
     """
+    import torch
+
     from ..data import load_images
     from ..data.describe import summarise
-    from ..evaluation.evaluate import choose_images
+    from ..training.loop import make_generator
     from .terminal import FetchDisplay
 
     name = image_set(name)
@@ -114,8 +124,12 @@ def data_info(
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (summary.mean, summary.std))
     print(f"pixels: mean {mean}; standard deviation {std}")
     print(f"{summary.advice}\nsuggested: --loss {summary.advised_loss}")
-    sheet = choose_images(train.images, 100, 0, "contact sheet")
-    save_grid(sheet, out, columns=10, scale=max(1, 64 // max(height, width)))
+    shown = max(1, min(100, SHEET_BYTES // (channels * height * width)))
+    order = torch.randperm(len(train.images), generator=make_generator(0, "contact sheet"))[:shown]
+    try:
+        save_grid(train.images[order], out, columns=min(10, shown), scale=max(1, 64 // max(height, width)))
+    finally:
+        _print_account(train)
 
 
 def _print_files(images: ImageSet) -> None:
@@ -124,10 +138,26 @@ def _print_files(images: ImageSet) -> None:
         print(f"files: sizes {_most_common(images.sizes)}; colour modes {_most_common(images.modes)}")
     if images.label_names:
         print(f"attributes: {', '.join(images.label_names)}")
-    for file, reason in images.left_out[:SHOWN]:
-        print(f"skipped: {file}: {reason}")
-    if images.left_out:
-        print(f"skipped: {len(images.left_out):,} of {len(images.left_out) + sum(images.sizes.values()):,} files")
+    for note in images.notes:
+        print(f"note: {note}")
+
+
+def _print_account(images: ImageSet) -> None:
+    """Print what became of every file of a folder or zip file."""
+    if not images.sizes:
+        return
+    for file, reason in images.left_out[:SHOWN_FILES]:
+        print(f"skipped: {visible(file)}: {reason}")
+    if len(images.left_out) > SHOWN_FILES:
+        print(f"skipped: and {len(images.left_out) - SHOWN_FILES:,} more")
+    for rule, names in sorted(images.ignored.items()):
+        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+        print(f"ignored: {rule}: {', '.join(map(visible, names[:SHOWN]))}{more}")
+    used = sum(images.sizes.values())
+    parts = [(used, "used"), (len(images.left_out), "skipped")]
+    parts += [(len(names), rule) for rule, names in sorted(images.ignored.items())]
+    counts = " + ".join(f"{count:,} {what}" for count, what in parts)
+    print(f"entries: {sum(count for count, _ in parts):,} = {counts}")
 
 
 def _most_common(counts: Mapping[str, int]) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ..base.errors import DataError
+from ..base.errors import ConfigError, DataError
 from ..base.extras import require
-from .celeba import OFFICIAL_RANGES, find_celeba, load_celeba
+from .celeba import OFFICIAL_RANGES, find_celeba, is_numbered, load_celeba
 from .decode import Preparation, Tiling
 from .folder import load_folder
 from .image_set import ImageSet
+from .listing import list_images
 from .mnist import FASHION_MNIST, MNIST, load_idx_set
 from .sizes import PICTURE_SIZE
 from .sources import Progress
@@ -46,6 +48,9 @@ DATASETS = (*IDX_SETS, "celeba")
 TEXT_REMOVAL = "text-removal"
 """Folder of the data root with the photographs of the paper's Appendix D, in subfolders `train` and `test`."""
 
+MAX_IMAGE_BYTES = 1 << 27
+"""Largest size of a prepared image or tile: 128 MiB, such as 6,600 by 6,600 pixels in colour."""
+
 
 def _user_cache() -> Path:
     """Return this project's folder in the user's cache folder."""
@@ -69,7 +74,11 @@ def cache_root() -> Path:
 
 def is_path(name: str) -> bool:
     """Return whether the value of `--data` is a path rather than the name of a known set."""
-    return name not in ("", *DATASETS) and (os.sep in name or name.startswith(".") or Path(name).exists())
+    if name in ("", *DATASETS):
+        return False
+    with suppress(OSError, ValueError):  # a name that is too long for this system, or has a null character
+        return os.sep in name or name.startswith(".") or Path(name).exists()
+    return False
 
 
 def count_images(name: str, root: Path | None = None) -> int:
@@ -86,7 +95,7 @@ def count_images(name: str, root: Path | None = None) -> int:
     """
     if name in IDX_SETS:
         return sum(len(load_images(name, split, root=root, fetch=False).images) for split in ("train", "test"))
-    return len(find_celeba(data_root(root))[1].members())
+    return len(list_images(find_celeba(data_root(root))[1], trusted=is_numbered).members)
 
 
 def official_count(name: str, split: str) -> int | None:
@@ -95,6 +104,21 @@ def official_count(name: str, split: str) -> int | None:
         return None
     first, last = OFFICIAL_RANGES[split]
     return last - first + 1
+
+
+def _check_size(what: str, smallest: int, preparation: Preparation | Tiling) -> None:
+    """Check the size of prepared images or tiles.
+
+    Raises:
+        ConfigError: a side is smaller than one pixel, or an image exceeds `MAX_IMAGE_BYTES`.
+    """
+    if smallest < 1:
+        raise ConfigError(f"{what} must have at least one pixel")
+    needed = preparation.channels * preparation.height * preparation.width
+    if needed > MAX_IMAGE_BYTES:
+        raise ConfigError(
+            f"{what} takes {needed:,} bytes, more than the limit of {MAX_IMAGE_BYTES:,}; choose a smaller one"
+        )
 
 
 def load_images(
@@ -127,6 +151,7 @@ def load_images(
     Raises:
         DataError: the set is unknown, cannot be downloaded, or is damaged; or `size` or `channels` is given for a set
             with a fixed size.
+        ConfigError: `size` or `channels` is out of range.
 
     Example:
         load_images("mnist", "test").images.shape  # (10000, 1, 28, 28)
@@ -138,7 +163,10 @@ def load_images(
             raise DataError(f"{name} has a fixed image size; size and channels apply to image files only")
         return IDX_SETS[name](split, data_root(root), fetch, progress)
     height, width = (size[0], size[-1]) if size else PICTURE_SIZE
+    if channels not in (None, 1, 3):
+        raise ConfigError(f"channels must be 1 or 3; got {channels}")
     preparation = Preparation(height, width, channels or 3)
+    _check_size(f"size {height}x{width}: each image", min(height, width), preparation)
     if name == "celeba":
         return load_celeba(data_root(root), split, preparation, cache_root(), strict=strict, progress=progress)
     if not is_path(name):
@@ -186,9 +214,12 @@ def load_tiles(
 
     Raises:
         DataError: `path` has no usable image files.
+        ConfigError: `tile_size` is out of range.
 
     Example:
         load_tiles("~/pictures", "train", tile_size=128).images  # (N, 3, 128, 128), uint8
     """
+    tiling = Tiling(tile_size)
+    _check_size(f"tile_size {tile_size}: each tile", tile_size, tiling)
     folder = text_removal("train", root) if path == TEXT_REMOVAL else Path(path).expanduser()
-    return load_folder(folder, split, Tiling(tile_size), cache_root(), strict=strict, progress=progress)
+    return load_folder(folder, split, tiling, cache_root(), strict=strict, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor
 
 from ..base.errors import DataError
-from .collection import Collection, Folder, Member, Zip
+from ..base.files import one_line
+from .archive import Zip
+from .collection import Collection, Folder, Member
 from .decode import Preparation
 from .folder import select_split
 from .image_set import ImageSet
+from .listing import check_complete, list_images
 from .prepare import prepare
 from .sources import Progress
 
@@ -29,6 +33,10 @@ OFFICIAL_RANGES = {"train": (1, 162_770), "validation": (162_771, 182_637), "tes
 
 TEST_DIVISOR = 5
 """In an incomplete set without a partition file, the last fifth by number is for testing."""
+
+MAX_DIGITS = 18
+MAX_TEXT_BYTES = 1 << 27
+"""The attribute file has 27 MB."""
 
 PARTITION_CODES = {"train": "0", "validation": "1", "test": "2"}
 
@@ -56,18 +64,28 @@ def _file_name(member: Member) -> str:
 
 
 def _number(member: Member) -> int:
-    stem = PurePosixPath(member.name).stem
-    if not stem.isdigit():
+    if not is_numbered(member.name):
         raise DataError(f"CelebA: {member.name} is not named by a number as in 000001.jpg; use the aligned images")
-    return int(stem)
+    return int(PurePosixPath(member.name).stem)
+
+
+def is_numbered(name: str) -> bool:
+    """Return whether a file is named by a number, as those of CelebA are."""
+    stem = PurePosixPath(name).stem
+    return stem.isascii() and stem.isdecimal() and len(stem) <= MAX_DIGITS
 
 
 def _read_rows(path: Path) -> list[list[str]]:
-    """Return the words of each line that is not empty."""
+    """Return the words of each line that is not empty, of a text in UTF-8, or in UTF-16 with a byte-order mark."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open("rb") as file:
+            content = file.read(MAX_TEXT_BYTES + 1)
+        if len(content) > MAX_TEXT_BYTES:
+            raise DataError(f"{path} has more than {MAX_TEXT_BYTES:,} bytes; it is not a file of CelebA")
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = content.decode("utf-16" if utf16 else "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error})") from None
+        raise DataError(f"{path} cannot be read ({one_line(error)})") from None
     return [line.split() for line in lines if line.strip()]
 
 
@@ -82,13 +100,16 @@ def split_members(members: list[Member], partition: Path) -> dict[str, list[Memb
         partition: path of the partition file.
 
     Raises:
-        DataError: the partition file has no row for an image, or a file is not named by a number.
+        DataError: the partition file has no valid row for an image, or a file is not named by a number.
     """
     if partition.is_file():
         codes = {row[0]: row[1] for row in _read_rows(partition) if len(row) == 2}
         absent = [member.name for member in members if _file_name(member) not in codes]
         if absent:
             raise DataError(f"{partition} has no row for {len(absent):,} images, e.g. {absent[0]}")
+        unknown = next((m.name for m in members if codes[_file_name(m)] not in PARTITION_CODES.values()), None)
+        if unknown is not None:
+            raise DataError(f"{partition}: the row of {unknown} must end in 0, 1 or 2")
         return {split: [m for m in members if codes[_file_name(m)] == code] for split, code in PARTITION_CODES.items()}
     if max(map(_number, members)) > OFFICIAL_RANGES["test"][0]:
         return {
@@ -154,14 +175,17 @@ def load_celeba(
         DataError: the files are missing or not those of CelebA.
     """
     folder, collection = find_celeba(root)
-    members = sorted(collection.members(), key=_number)
+    listing = list_images(collection, cache, trusted=is_numbered)
+    if strict:
+        check_complete(collection.path, listing.left_out)
+    members = sorted(listing.members, key=_number)
     if not members:
         raise DataError(f"{collection.path} holds no image files")
     parts = split_members(members, folder / PARTITION)
     ordered = [member for members in parts.values() for member in members]
     preparation = replace(preparation, crop=CROP)
     prepared = prepare(collection, ordered, preparation, cache, strict=strict, progress=progress)
-    images = select_split("celeba", split, prepared, parts[split])
+    images = select_split("celeba", split, prepared, parts[split], listing)
     if not (folder / ATTRIBUTES).is_file():
         return images
     usable = set(prepared.names)

@@ -1,122 +1,190 @@
-"""Collections of image files: a folder, or a zip file that is read without unpacking it."""
+"""Collections of files, such as a folder; `archive` has zip files.
+
+A collection lists every entry, also those that cannot be read, each with the reason; `listing` decides which of them
+are the images of the set. Names are the same under any locale, and unique.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-import zipfile
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
 from ..base.errors import DataError
+from .formats import MAX_FILE_BYTES
 
 SUFFIXES = frozenset(
     f".{name}"
     for name in "jpg jpeg jpe jfif png bmp gif tif tiff webp avif ppm pgm jp2".split()  # noqa: SIM905 - short
 )
-MAX_MEMBER_BYTES = 1 << 30
-"""Largest size of an unpacked member of a zip file, so that a zip bomb does not fill the memory."""
+HIDDEN_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
+"""Names, in lower case, of files and folders that systems hide, beside names that start with a dot."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """An image file of a collection.
+    """An entry of a collection.
 
     Attributes:
         name: path inside the collection, with `/` between folders.
         stamp: a text that changes when the content changes: size and time of change of a file, or size and checksum of
             a member of a zip file.
+        size: size of the content, in bytes.
+        problem: why the entry cannot be read; empty if it is a regular file.
+        is_folder: whether the entry is a folder, or a link to one, whose content is not listed.
+        source: what the collection needs to read it.
     """
 
     name: str
     stamp: str
+    size: int = 0
+    problem: str = ""
+    is_folder: bool = False
+    source: Any = field(default=None, compare=False, repr=False)
 
 
 class Collection(Protocol):
-    """Image files under one path."""
+    """Files under one path. Several threads may read at the same time."""
 
     path: Path
 
-    def members(self) -> list[Member]:
-        """Return all image files, sorted by name."""
+    def entries(self) -> Iterator[Member]:
+        """Yield every entry once, in any order; hidden folders are not opened.
 
-    def read(self, name: str) -> bytes:
-        """Return the bytes of the named file. Several threads may call this at the same time."""
+        Raises:
+            DataError: nothing can be listed.
+        """
+
+    def read(self, member: Member) -> bytes:
+        """Return the content of a member.
+
+        Raises:
+            ValueError: its content cannot be read, or has more than `MAX_FILE_BYTES`.
+            OSError: reading failed.
+            Exception: what `zipfile` raises for a damaged member.
+        """
+
+    def ends(self, member: Member, count: int) -> tuple[bytes, bytes]:
+        """Return the first and the last `count` bytes of a member; the last are empty for a member of a zip file.
+
+        Raises:
+            OSError, Exception: as `read`.
+        """
+
+    def stamp(self) -> str:
+        """Return a text that changes whenever a member that could not be read may have become readable."""
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, by its name or that of a folder above it."""
+    return any(part.startswith(".") or part in HIDDEN_NAMES for part in name.lower().split("/"))
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a name in a collection, in lower case and without its dot; empty if it has none."""
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")  # pathlib is too slow for a million names
+    return suffix.lower() if stem else ""
 
 
 def is_image_file(name: str) -> bool:
     """Return whether a file with this name is used as an image: its suffix is known and it is not hidden."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return f".{suffix_of(name)}" in SUFFIXES and not is_hidden(name)
+
+
+def check_size(size: int) -> None:
+    """Check the size of a file before it is read.
+
+    Raises:
+        ValueError: it exceeds `MAX_FILE_BYTES`.
+    """
+    if size > MAX_FILE_BYTES:
+        raise ValueError(f"it has {size:,} bytes; image files of at most {MAX_FILE_BYTES:,} are read")
 
 
 class Folder:
-    """A folder and its subfolders. Links to folders are not followed, and hidden files and folders are ignored."""
+    """A folder and its subfolders. Links to files are followed, links to folders are not."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def members(self) -> list[Member]:
-        found = []
-        for folder, folders, files in os.walk(self.path):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for file in files:
-                if not is_image_file(file):
-                    continue
-                path = Path(folder) / file
-                try:
-                    state = path.stat()
-                except OSError:
-                    continue  # a broken link
-                if not stat.S_ISREG(state.st_mode):
-                    continue  # reading a named pipe or a device may never end
-                name = path.relative_to(self.path).as_posix()
-                # programs such as rsync and unzip set st_mtime to an older time; on Windows st_ctime never changes
-                changed = state.st_mtime_ns if os.name == "nt" else state.st_ctime_ns
-                found.append(Member(name, f"{state.st_size}-{changed}"))
-        return sorted(found, key=lambda member: member.name)
+    def entries(self) -> Iterator[Member]:
+        pending = [""]
+        while pending:
+            inside = pending.pop()
+            try:
+                with os.scandir(self.path / inside) as scanned:
+                    items = list(scanned)
+            except OSError as error:
+                problem = f"the folder cannot be read ({error.strerror or error})"
+                if not inside:
+                    raise DataError(f"{self.path}: {problem}") from None
+                yield Member(_portable(inside), "", problem=problem, is_folder=True, source=inside)
+                continue
+            for item in items:
+                place = f"{inside}{os.sep}{item.name}" if inside else item.name
+                if _is_subfolder(item) and not is_hidden(item.name):
+                    pending.append(place)
+                else:
+                    yield self._entry(item, place)
 
-    def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
-
-
-class Zip:
-    """A zip file. The checksums it stores identify the content of its members."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def _entry(self, item: os.DirEntry[str], place: str) -> Member:
+        member = Member(_portable(place), "", source=place)
         try:
-            self._file = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(f"{path} cannot be read as a zip file ({error})") from None
+            state = item.stat()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            return replace(member, problem=f"a link that leads nowhere ({reason})" if item.is_symlink() else reason)
+        if stat.S_ISDIR(state.st_mode):
+            return replace(member, problem="a link to a folder, which is not followed", is_folder=True)
+        if not stat.S_ISREG(state.st_mode):
+            return replace(member, problem="not a regular file")  # reading a named pipe or a device may never end
+        return replace(member, stamp=file_stamp(state), size=state.st_size)
 
-    def members(self) -> list[Member]:
-        found = [
-            Member(item.filename, f"{item.file_size}-{item.CRC:08x}")
-            for item in self._file.infolist()
-            if not item.is_dir() and is_image_file(item.filename)
-        ]
-        return sorted(found, key=lambda member: member.name)
+    def read(self, member: Member) -> bytes:
+        with self._open(member) as file:
+            state = os.fstat(file.fileno())
+            check_size(state.st_size)
+            content = file.read(state.st_size)
+            if file_stamp(state) != member.stamp or file_stamp(os.fstat(file.fileno())) != member.stamp:
+                raise OSError(0, "it changed while the set was being read")
+        return content
 
-    def read(self, name: str) -> bytes:
-        item = self._file.getinfo(name)
-        if item.file_size > MAX_MEMBER_BYTES:
-            raise ValueError(f"its unpacked size of {item.file_size:,} bytes exceeds the limit of {MAX_MEMBER_BYTES:,}")
-        return self._file.read(item)
+    def ends(self, member: Member, count: int) -> tuple[bytes, bytes]:
+        with self._open(member) as file:
+            head = file.read(count)
+            file.seek(max(0, member.size - count))
+            return head, file.read(count)
+
+    def _open(self, member: Member) -> BinaryIO:
+        """Open a regular file; a named pipe that has taken its place since it was listed is refused, not waited for."""
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        handle = os.open(self.path / (member.source or member.name), flags)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(0, "it is not a regular file any more")
+        return os.fdopen(handle, "rb")
+
+    def stamp(self) -> str:
+        return ""  # the stamp of every file is part of the set's key
 
 
-def open_collection(path: Path) -> Collection:
-    """Open the image files at `path`, a folder or a zip file.
+def _is_subfolder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
-    Raises:
-        DataError: `path` does not exist, or is neither a folder nor a readable zip file.
-    """
-    if path.is_dir():
-        return Folder(path)
-    if not path.exists():
-        raise DataError(f"{path} does not exist; give a folder or a zip file of images")
-    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-        return Zip(path)
-    raise DataError(f"{path} is neither a folder nor a zip file of images")
+
+def file_stamp(state: os.stat_result) -> str:
+    """Return a text that changes when the content of a file changes: its size and time of change."""
+    # programs such as rsync and unzip set st_mtime to an older time; on Windows st_ctime never changes
+    changed = state.st_mtime_ns if os.name == "nt" else state.st_ctime_ns
+    return f"{state.st_size}-{changed}"
+
+
+def _portable(place: str) -> str:
+    """Return a file's name as UTF-8 text with `/` between folders, whatever the encoding of the locale is."""
+    return os.fsencode(place.replace(os.sep, "/")).decode("utf-8", "surrogateescape")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,47 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from . import libtiff
+from .formats import DECODING, check_memory, decoding_bytes, open_image
+from .orientation import ORIENTATION, TRANSPOSED, read_orientation, upright
+from .pixels import eight_bit, scale_transparency
+
 if TYPE_CHECKING:  # digits and trained models are loaded without Pillow
     from PIL import Image
-
-BACKGROUND = 255
-"""Grey level on which transparent pixels are composited (white)."""
-
-ORIENTATION = 0x0112
-"""The EXIF tag of an image's orientation."""
-
-TRANSPOSED = (5, 6, 7, 8)
-"""Values of the EXIF orientation for which width and height are exchanged when the image is turned upright."""
-
-
-class PixelBudget:
-    """Limits the number of pixels that all threads decode at the same time.
-
-    An image with more pixels than the limit is decoded while no other one is.
-    """
-
-    def __init__(self, pixels: int) -> None:
-        self._total = self._free = pixels
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def reserve(self, pixels: int) -> Iterator[None]:
-        """Wait until this many pixels are free, and hold them inside the `with` block."""
-        pixels = min(pixels, self._total)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= pixels)
-            self._free -= pixels
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += pixels
-                self._changed.notify_all()
-
-
-PIXEL_BUDGET = PixelBudget(32_000_000)
-"""Shared by all threads: at most 512 MB, since a transparent image takes up to 16 bytes per pixel while it is decoded
-(the RGBA image, the background, their composite and its RGB copy)."""
 
 
 @dataclass(frozen=True)
@@ -116,27 +80,6 @@ class Tiling:
         return {"side": self.tile_size, "most": self.max_pixels, "channels": self.channels}
 
 
-def _eight_bit(source: Image.Image) -> Image.Image:
-    """Convert to mode `L` or `RGB` (8 bits per channel), transparent pixels composited on white.
-
-    Raises:
-        ValueError: the pixels are floating-point numbers, or integers outside 0 to 65535.
-    """
-    from PIL import Image
-
-    if source.mode.startswith("I"):
-        values = np.asarray(source)
-        if values.size and (values.min() < 0 or values.max() > 65535):
-            raise ValueError("its pixel values need more than 16 bits; save it with 8 or 16 bits per channel")
-        return Image.fromarray(np.round(values / 257.0).astype(np.uint8))
-    if source.mode == "F":
-        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits per channel")
-    if source.has_transparency_data:
-        background = Image.new("RGBA", source.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
-        return Image.alpha_composite(background, source.convert("RGBA")).convert("RGB")
-    return source if source.mode in ("L", "RGB") else source.convert("L" if source.mode == "1" else "RGB")
-
-
 def crop_box(size: tuple[int, int], preparation: Preparation) -> tuple[float, float, float, float]:
     """Return left, top, right and bottom of the central crop, in pixels, of an image of size `(width, height)`."""
     width, height = size
@@ -147,36 +90,77 @@ def crop_box(size: tuple[int, int], preparation: Preparation) -> tuple[float, fl
 
 
 @contextmanager
-def _open(content: bytes) -> Iterator[Image.Image]:
-    from PIL import Image, UnidentifiedImageError
+def _open(content: bytes, notes: list[str]) -> Iterator[Image.Image]:
+    with open_image(content) as opened:
+        if opened.format in ("GIF", "TIFF", "WEBP", "PNG", "AVIF") and getattr(opened, "is_animated", False):
+            notes.append("only the first of its frames or pages is used")
+        scale_transparency(opened)
+        libtiff.take_errors()
+        try:
+            yield opened
+        except OSError as error:
+            if str(error) == "decoder error -2":
+                raise ValueError("its pixels cannot be decoded, because the file is damaged") from None
+            raise
+        if libtiff.take_errors():
+            notes.append("it is damaged, and some of its pixels may be wrong")
 
-    try:
-        opened = Image.open(io.BytesIO(content))
-    except UnidentifiedImageError:
-        raise ValueError("it is not an image in a known format" if content else "the file is empty") from None
-    with opened:
-        yield opened
+
+def _decode_smaller(source: Image.Image, shrink: float) -> bool:
+    """Let a JPEG that will be shrunk by this factor be decoded at a reduced size; return whether it will be.
+
+    This is faster. At twice the final size the quality of the antialiasing is still that of the final resize.
+    """
+    size = int(2 * source.width / shrink), int(2 * source.height / shrink)
+    return shrink > 4 and source.draft(None, size) is not None
 
 
 def _upright_size(source: Image.Image) -> tuple[int, int]:
-    transposed = source.getexif().get(ORIENTATION, 1) in TRANSPOSED
+    """Return the upright size of a JPEG; the stored size of others, whose orientation may follow their pixels."""
+    transposed = source.format in ("JPEG", "MPO") and read_orientation(source) in TRANSPOSED
     return (source.height, source.width) if transposed else source.size
 
 
-def _upright(source: Image.Image, channels: int) -> Image.Image:
-    """Return the image turned upright by its EXIF orientation, in mode `L` (1 channel) or `RGB` (3 channels)."""
-    from PIL import ImageOps
+def _is_turned(source: Image.Image) -> bool:
+    """Return whether a turned copy of an opened image is made; this decodes a PNG file without EXIF data."""
+    stored = source.tag_v2.get(ORIENTATION, 1) if source.format == "TIFF" else 1  # type: ignore[attr-defined]
+    return stored != 1 or read_orientation(source) != 1  # Pillow turns TIFF files by itself
 
-    return _eight_bit(ImageOps.exif_transpose(source)).convert("L" if channels == 1 else "RGB")
+
+@contextmanager
+def _upright(source: Image.Image, full_size: tuple[int, int], channels: int, notes: list[str]) -> Iterator[Image.Image]:
+    """Decode an opened image, and hold its memory.
+
+    Yields:
+        The image, turned upright, in mode `L`, or in mode `RGB` if it has colours and `channels` is 3.
+
+    Raises:
+        ValueError: decoding it would exceed the limit.
+    """
+    converted = source.mode not in ("L", "RGB" if channels == 3 else "L") or source.has_transparency_data
+    hidden = source.format == "PNG" and "exif" not in source.info  # it may follow the pixels
+    turned = not hidden and _is_turned(source)
+    needed = decoding_bytes(source, full_size, turned=turned, converted=converted)
+    check_memory(full_size, needed)
+    with DECODING.reserve(needed):
+        if hidden and _is_turned(source):
+            check_memory(full_size, decoding_bytes(source, full_size, turned=True, converted=converted))
+        oriented = upright(source)
+        image = eight_bit(oriented, notes)
+        yield image.convert("L") if channels == 1 and image.mode != "L" else image
 
 
-def _channels_first(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the pixels as a contiguous array `(C, H, W)`, uint8."""
+def _channels_first(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """Return the pixels as a contiguous array `(C, H, W)`, uint8; those of a grey image are repeated."""
     values = np.asarray(image)
-    return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))
+    if values.ndim == 2:
+        return np.repeat(values[None], channels, axis=0)
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
-def decode(content: bytes, preparation: Preparation) -> tuple[NDArray[np.uint8], tuple[int, int], str]:
+def decode(
+    content: bytes, preparation: Preparation, notes: list[str] | None = None
+) -> tuple[NDArray[np.uint8], tuple[int, int], str]:
     """Decode an image file, turn it upright by its EXIF orientation, crop its centre and resize it.
 
     Resizing is bicubic with antialiasing.
@@ -184,40 +168,41 @@ def decode(content: bytes, preparation: Preparation) -> tuple[NDArray[np.uint8],
     Args:
         content: the bytes of the file.
         preparation: size, channels and crop of the result.
+        notes: sentences about what the result does not show of the file are appended to this list.
 
     Returns:
         The image, `(C, H, W)`, uint8; the size `(width, height)` of the upright original; its mode in the file.
 
     Raises:
-        ValueError: the file is empty, not an image, or has pixels of more than 16 bits.
+        ValueError: the file is empty, not an image, has pixels of more than 16 bits, or takes too much memory.
         Exception: whatever the decoder raises for a damaged file.
     """
     from PIL import Image
 
-    with _open(content) as source:
-        mode, size = source.mode, _upright_size(source)
-        # a JPEG can be decoded at a reduced size, which is faster; at twice the final size the quality of the
-        # antialiasing is still that of the resize below
+    notes = [] if notes is None else notes
+    with _open(content, notes) as source:
+        mode, full_size, size = source.mode, source.size, _upright_size(source)
         left, _, right, _ = crop_box(size, preparation)
-        shrink = (right - left) / preparation.width
-        if shrink > 4:
-            source.draft(None, (int(2 * source.width / shrink), int(2 * source.height / shrink)))
-        with PIXEL_BUDGET.reserve(source.width * source.height):
-            image = _upright(source, preparation.channels)
+        smaller = _decode_smaller(source, (right - left) / preparation.width)
+        with _upright(source, full_size, preparation.channels, notes) as image:
+            size = size if smaller else image.size
             image = image.resize(
                 (preparation.width, preparation.height),
                 Image.Resampling.BICUBIC,
                 box=crop_box(image.size, preparation),
             )
-    return _channels_first(image), size, mode
+    return _channels_first(image, preparation.channels), size, mode
 
 
-def decode_tiles(content: bytes, tiling: Tiling) -> tuple[NDArray[np.uint8], tuple[int, int], str]:
+def decode_tiles(
+    content: bytes, tiling: Tiling, notes: list[str] | None = None
+) -> tuple[NDArray[np.uint8], tuple[int, int], str]:
     """Decode an image file into the smallest number of tiles that cover it, evenly spaced and overlapping if needed.
 
     Args:
         content: the bytes of the file.
         tiling: size and channels of the tiles.
+        notes: as in `decode`.
 
     Returns:
         The tiles, `(N, C, tile_size, tile_size)`, uint8, by rows; the size `(width, height)` of the upright original;
@@ -228,23 +213,33 @@ def decode_tiles(content: bytes, tiling: Tiling) -> tuple[NDArray[np.uint8], tup
     """
     from PIL import Image
 
-    with _open(content) as source:
-        mode, size = source.mode, _upright_size(source)
+    notes = [] if notes is None else notes
+    with _open(content, notes) as source:
+        mode, full_size, size = source.mode, source.size, _upright_size(source)
         shrink = math.sqrt(size[0] * size[1] / tiling.max_pixels)
-        if shrink > 4:
-            source.draft(None, (int(2 * source.width / shrink), int(2 * source.height / shrink)))
-        with PIXEL_BUDGET.reserve(source.width * source.height):
-            image = _upright(source, tiling.channels)
+        smaller = _decode_smaller(source, shrink)
+        with _upright(source, full_size, tiling.channels, notes) as image:
+            size = size if smaller else image.size
             if shrink > 1:
                 small = max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
                 image = image.resize(small, Image.Resampling.BICUBIC)
-    values, tile_size = _channels_first(image), tiling.tile_size
+            return _cut(_channels_first(image, tiling.channels), tiling, size), size, mode
+
+
+def _cut(values: NDArray[np.uint8], tiling: Tiling, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cut pixels `(C, H, W)` of an image of `size` into tiles, see `decode_tiles`."""
+    tile_size = tiling.tile_size
     padding = [max(0, tile_size - extent) for extent in values.shape[1:]]
+    tops, lefts = (_starts(max(extent, tile_size), tile_size) for extent in values.shape[1:])
+    count = len(tops) * len(lefts)
+    if count * tile_size**2 > 8 * max(tiling.max_pixels, tile_size**2):
+        raise ValueError(
+            f"its {size[0]}x{size[1]} pixels make {count:,} tiles of {tile_size}x{tile_size}, most of them padding; "
+            "cut it into parts that are less long"
+        )
     if any(padding):
         values = np.pad(values, [(0, 0), *((0, count) for count in padding)], mode="symmetric")
-    tops, lefts = (_starts(extent, tile_size) for extent in values.shape[1:])
-    tiles = [values[:, top : top + tile_size, left : left + tile_size] for top in tops for left in lefts]
-    return np.stack(tiles), size, mode
+    return np.stack([values[:, top : top + tile_size, left : left + tile_size] for top in tops for left in lefts])
 
 
 def _starts(extent: int, tile_size: int) -> list[int]:

@@ -49,19 +49,22 @@ class Summary:
         return f"{fraction}: log-cosh should do better than L1 here (paper, footnote 1 and appendix B)"
 
 
-def histogram(images: Tensor, batch_size: int = 2_000) -> Tensor:
+BATCH_PIXELS = 1 << 23
+"""Number of pixels of a channel that are counted at a time."""
+
+
+def histogram(images: Tensor) -> Tensor:
     """Count how often each byte value occurs in each channel.
 
     Args:
         images: `(N, C, H, W)`, uint8.
-        batch_size: number of images read at a time.
 
     Returns:
         `(C, 256)`, int64.
     """
     channels = images.shape[1]
     counts = torch.zeros(channels, 256, dtype=torch.int64)
-    for batch in images.split(batch_size):
+    for batch in images.split(max(1, BATCH_PIXELS // images[0, 0].numel())):
         for channel in range(channels):
             counts[channel] += torch.bincount(batch[:, channel].flatten(), minlength=256)
     return counts

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import stat
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ..base.errors import DataError
-from .collection import Member, open_collection
+from ..base.files import one_line
+from .archive import Zip
+from .collection import Collection, Folder, Member
 from .decode import Preparation, Tiling
+from .formats import kind_of
 from .image_set import ImageSet
+from .listing import OWN_PICTURE, Listing, check_complete, first_reasons, list_images
 from .prepare import PreparedImages, prepare
 from .sources import Progress
 
@@ -18,6 +24,32 @@ TEST_EVERY = 10
 
 TEST_FOLDERS = {"test", "val", "valid", "validation"}
 TRAIN_FOLDERS = {"train", "training"}
+
+
+def open_collection(path: Path) -> Collection:
+    """Open the files at `path`, a folder or a zip file.
+
+    Raises:
+        DataError: `path` does not exist, or is neither a folder nor a readable zip file.
+    """
+    try:
+        state = path.stat()
+    except (OSError, ValueError) as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be opened ({one_line(error)})"
+        raise DataError(f"{path} {reason}; give a folder or a zip file of images") from None
+    if stat.S_ISDIR(state.st_mode):
+        return Folder(path)
+    if not stat.S_ISREG(state.st_mode):
+        raise DataError(f"{path} is neither a folder nor a zip file of images: it is not a regular file")
+    try:
+        if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+            return Zip(path)
+        with path.open("rb") as file:
+            kind = kind_of(file.read(32))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
+    found = f": it is {kind}" if kind else ""
+    raise DataError(f"{path} is neither a folder nor a zip file of images{found}")
 
 
 def split_members(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
@@ -39,7 +71,9 @@ def split_members(members: Sequence[Member]) -> tuple[list[Member], list[Member]
     return [m for m in members if m.name not in chosen], [m for m in members if m.name in chosen]
 
 
-def select_split(name: str, split: str, prepared: PreparedImages, members: Sequence[Member]) -> ImageSet:
+def select_split(
+    name: str, split: str, prepared: PreparedImages, members: Sequence[Member], listing: Listing
+) -> ImageSet:
     """Return one split of the prepared images.
 
     Args:
@@ -47,6 +81,7 @@ def select_split(name: str, split: str, prepared: PreparedImages, members: Seque
         split: `train` or `test`.
         prepared: the images of all splits, those of a split consecutive.
         members: the files of the split.
+        listing: the account of the collection.
 
     Raises:
         DataError: no file of the split could be used.
@@ -57,6 +92,9 @@ def select_split(name: str, split: str, prepared: PreparedImages, members: Seque
         example = next((f" ({file}: {reason})" for file, reason in prepared.broken if file in wanted), "")
         raise DataError(f"{name}: none of the {len(members):,} image files of the {split} split can be used{example}")
     start, end = indices[0], indices[-1] + 1
+    ignored = {rule: tuple(names) for rule, names in listing.ignored.items()}
+    if prepared.own:
+        ignored[OWN_PICTURE] = (*ignored.get(OWN_PICTURE, ()), *prepared.own)
     digest = hashlib.sha256(f"{prepared.fingerprint}/{start}/{end}".encode()).hexdigest()[:12]
     return ImageSet(
         name,
@@ -64,9 +102,11 @@ def select_split(name: str, split: str, prepared: PreparedImages, members: Seque
         prepared.images[start:end],
         None,
         digest,
-        left_out=tuple(prepared.broken),
+        left_out=(*listing.left_out, *prepared.broken),
         sizes=prepared.sizes,
         modes=prepared.modes,
+        ignored=ignored,
+        notes=prepared.notes,
     )
 
 
@@ -93,8 +133,14 @@ def load_folder(
         DataError: `path` has no usable image files.
     """
     collection = open_collection(path)
-    train, test = split_members(collection.members())
+    listing = list_images(collection, cache)
+    if strict:
+        check_complete(path, listing.left_out)
+    train, test = split_members(listing.members)
     if not train or not test:
-        raise DataError(f"{path} holds {len(train) + len(test)} image files; training and test need at least one each")
+        used = f"{len(train) + len(test)} image files"
+        reasons = [*listing.left_out, *((f"{len(names):,} entries", rule) for rule, names in listing.ignored.items())]
+        more = f". Not used: {first_reasons(reasons)}" if reasons else ""
+        raise DataError(f"{path} holds {used}; training and test need at least one each{more}")
     prepared = prepare(collection, [*train, *test], preparation, cache, strict=strict, progress=progress)
-    return select_split(str(path), split, prepared, train if split == "train" else test)
+    return select_split(str(path), split, prepared, train if split == "train" else test, listing)

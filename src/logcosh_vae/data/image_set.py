@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from ..base.text import visible
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -19,9 +21,11 @@ class ImageSet:
         labels: class of each image, `(N,)`, int64; or `A` binary attributes of each, `(N, A)`, uint8; or None.
         fingerprint: digest of the content; two splits with the same fingerprint hold the same images.
         label_names: names of the `A` attributes.
-        left_out: files of the set (both splits) that could not be used, each with the reason.
+        left_out: entries of the set (both splits) that may be images and could not be used, each with the reason.
         sizes: number of image files of the set by size, written `WIDTHxHEIGHT`.
         modes: number of image files of the set by pixel format (Pillow's mode).
+        ignored: names of the entries (both splits) that a rule sets aside, by the rule; see `listing`.
+        notes: sentences about what the images do not show of their files.
     """
 
     name: str
@@ -33,16 +37,21 @@ class ImageSet:
     left_out: tuple[tuple[str, str], ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
+    ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def complaint(self) -> str | None:
-        """One line for the user about the files that could not be used; None if all could."""
-        if not self.left_out:
-            return None
-        file, reason = self.left_out[0]
-        count, total = len(self.left_out), len(self.left_out) + sum(self.sizes.values())
-        more = f"; 'logcosh-vae data info {self.name}' lists the others" if count > 1 else ""
-        return f"{count:,} of {total:,} files of {self.name} left out: {file}: {reason}{more}"
+        """One line for the user about files that could not be used, or not as they are; None if there are none."""
+        sentences = list(self.notes)
+        if self.left_out:
+            file, reason = self.left_out[0]
+            count, total = len(self.left_out), len(self.left_out) + sum(self.sizes.values())
+            more = f"; 'logcosh-vae data info {self.name}' lists the others" if count > 1 else ""
+            sentences.insert(
+                0, f"{count:,} of {total:,} files of {self.name} left out: {visible(file)}: {reason}{more}"
+            )
+        return ". ".join(sentences) or None
 
     def first(self, count: int) -> ImageSet:
         """Return the first `count` images with a fingerprint of their own, or the set itself if it has no more."""

@@ -21,7 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from ..base.errors import DataError
 from ..base.files import atomic_write, one_line
 from ..data.collection import SUFFIXES
-from ..data.decode import ORIENTATION
+from ..data.orientation import ORIENTATION
 
 Pixels = NDArray[np.unsignedinteger]
 
