@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from logcosh_vae.base.own_outputs import is_run_config, mark_picture, own_output_in
+from logcosh_vae.base.own_outputs import content_digest, is_run_config, mark, mark_picture, own_output, own_output_in
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "webp", "tif", "ppm", "jp2", "avif"])
@@ -22,13 +22,22 @@ def test_a_marked_picture_is_recognised_and_has_the_same_pixels(tmp_path: Path, 
     with Image.open(path) as image:
         before = np.asarray(image.convert("RGB"))
     assert own_output_in(path) is None
+    content = content_digest(path)
     mark_picture(path, "restored", "0a1b+2c")
     once = path.read_bytes()
-    assert own_output_in(path) == "restored=0a1b+2c"
+    assert (own_output_in(path), content_digest(path)) == ("restored=0a1b+2c", content)
+    path.write_bytes(once[:-60] + bytes([once[-60] ^ 1]) + once[-59:])
+    assert content_digest(path) != content
+    path.write_bytes(once)
     mark_picture(path, "contact-sheet")
     assert path.read_bytes() == once
     with Image.open(path) as image:
         assert np.array_equal(np.asarray(image.convert("RGB")), before)
+
+
+def test_the_bytes_behind_a_mark_are_not_taken_for_a_part_of_it() -> None:
+    assert own_output(mark("restored", "0a1b") + b"7f") == "restored=0a1b"
+    assert own_output(mark("restored") + b"ab=12") == "restored"
 
 
 def test_only_the_config_of_a_run_is_recognised_as_one() -> None:

@@ -7,6 +7,7 @@ is found under any file name. A run folder is recognised by its `config.json`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-PREFIX = b"logcosh-vae-output:"
+PREFIX, END = b"logcosh-vae-output:", b";"
 WINDOW = 4096
 """Number of bytes at the start and at the end of a file that are searched for a mark."""
 
@@ -24,7 +25,7 @@ RUN_CONFIG = "config.json"
 RUN_KINDS = ("auto-encoder", "restoration", "features")
 """Values of `kind` in the `config.json` of run folders."""
 
-_PATTERN = re.compile(re.escape(PREFIX) + rb"([a-z-]+(?:=[0-9a-f+]+)?)")
+_PATTERN = re.compile(re.escape(PREFIX) + rb"([a-z-]+(?:=[0-9a-f+]+)?)" + END)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _END_OF_IHDR = 33
 _JPEG_START, _JPEG_APP0, _JPEG_APP7 = b"\xff\xd8\xff", b"\xff\xd8\xff\xe0", b"\xff\xe7"
@@ -37,7 +38,7 @@ def mark(kind: str, digest: str = "") -> bytes:
         kind: what the file is, in lower-case letters and hyphens, such as `restored` or `contact-sheet`.
         digest: hexadecimal digits that identify how the file was made; parts are joined by `+`.
     """
-    return PREFIX + (f"{kind}={digest}" if digest else kind).encode()
+    return PREFIX + (f"{kind}={digest}" if digest else kind).encode() + END
 
 
 def own_output(head: bytes, tail: bytes = b"") -> str | None:
@@ -87,6 +88,33 @@ def mark_picture(path: Path, kind: str, digest: str = "") -> None:
             file.seek(position)
             file.write(content)
             shutil.copyfileobj(rest, file)
+
+
+def content_digest(path: Path) -> str:
+    """Return hexadecimal digits that identify the content of a picture file, apart from its mark.
+
+    They are the same before and after `mark_picture`.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found, digest = own_output_in(path), hashlib.sha256()
+    with path.open("rb") as file:
+        head = file.read(WINDOW)
+        start, content = _insertion(head, PREFIX + (found or "").encode() + END)
+        size = file.seek(0, 2)
+        start = size - len(content) if start is None else start
+        file.seek(max(0, start))
+        marked = found is not None and file.read(len(content)) == content
+        end = start + len(content) if marked else start
+        for first, last in ((0, start), (end, size)):
+            file.seek(first)
+            while first < last and (block := file.read(min(1 << 20, last - first))):
+                if first == 0 and block.startswith(b"BM"):  # the header of a BMP file holds its size
+                    block = block[:2] + bytes(4) + block[6:]
+                digest.update(block)
+                first += len(block)
+    return digest.hexdigest()[:16]
 
 
 def _insertion(head: bytes, text: bytes) -> tuple[int | None, bytes]:
