@@ -5,6 +5,7 @@ Text that is taller than the network has been trained on is found on a smaller c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from . import scratch
 from .augmentation import FlipEnsemble
 from .network import RestorationNetwork
+from .scratch import STRIP_ROWS
 from .tiling import Progress, restore
 
 SPARSE_TASKS = ("text", "impulse")
@@ -26,15 +29,25 @@ restored one."""
 DILATION_SIZE = 5
 """Size in pixels of the square maximum filter that extends the changed area, for the soft edges of text."""
 
-STRIP_ROWS = 256
-"""Rows that are processed at once, to bound the memory for intermediate results."""
-
 Pixels = NDArray[np.unsignedinteger]
 
 
-def _resize(channel: NDArray[np.generic], size: tuple[int, int], filter: Image.Resampling) -> NDArray[np.float32]:
-    """Resize one channel `(H, W)` to the given width and height."""
-    return np.asarray(Image.fromarray(channel.astype(np.float32)).resize(size, filter))
+_SUPPORT = {Image.Resampling.BOX: 0.5, Image.Resampling.BILINEAR: 1.0, Image.Resampling.BICUBIC: 2.0}
+"""Radius of each filter, in pixels of the smaller picture."""
+
+
+def _resize(
+    channel: NDArray[np.generic], size: tuple[int, int], filter: Image.Resampling, rows: slice
+) -> NDArray[np.float32]:
+    """Resize one channel `(H, W)` to the given width and height, and return these rows of the result."""
+    height, width = channel.shape
+    scale = height / size[1]
+    first, last = rows.start * scale, rows.stop * scale
+    margin = math.ceil(_SUPPORT[filter] * max(1.0, scale)) + 1
+    top, bottom = max(0, math.floor(first) - margin), min(height, math.ceil(last) + margin)
+    source = Image.fromarray(channel[top:bottom].astype(np.float32, order="C"))
+    box = (0, first - top, width, min(last, height) - top)
+    return np.asarray(source.resize((size[0], rows.stop - rows.start), filter, box))
 
 
 def blend_weights(before: Pixels, after: Pixels) -> NDArray[np.float32]:
@@ -73,23 +86,26 @@ def restore_changed(
     max_level = float(np.iinfo(picture.dtype).max)
     small = picture if scale == 1.0 else _shrink(picture, scale)
     restored = restore(network, small, progress=progress)
-    weights = np.empty(small.shape[:2], np.float32)
-    for rows in _strips(len(small)):
+    weights = scratch.empty(small.shape[:2], np.float32)
+    for rows in _strips(len(small), STRIP_ROWS):
         # a strip with a margin, which is larger than the radius of the two filters
         wide = slice(max(0, rows.start - DILATION_SIZE), rows.stop + DILATION_SIZE)
         weights[rows] = blend_weights(small[wide], restored[wide])[rows.start - wide.start :][: rows.stop - rows.start]
-    if small is not picture:
-        weights = _resize(weights, (width, height), Image.Resampling.BILINEAR)
-    result = picture.copy()
-    for channel in range(channels):
-        new: NDArray[Any] = restored[..., channel]
-        if small is not picture:
-            new = _resize(new, (width, height), Image.Resampling.BICUBIC)
-        for rows in _strips(height):
+        scratch.release(small, restored, weights)
+
+    def enlarged(values: NDArray[Any], rows: slice, filter: Image.Resampling) -> NDArray[Any]:
+        return values[rows] if small is picture else _resize(values, (width, height), filter, rows)
+
+    result = scratch.copy(picture)
+    for rows in _strips(height, STRIP_ROWS if small is picture else _resized_rows(width)):
+        weight = enlarged(weights, rows, Image.Resampling.BILINEAR)
+        for channel in range(channels):
             before = picture[rows, :, channel].astype(np.float32)
-            after = np.rint((before + weights[rows] * (new[rows] - before)).clip(0.0, max_level))
+            new = enlarged(restored[..., channel], rows, Image.Resampling.BICUBIC)
+            after = np.rint((before + weight * (new - before)).clip(0.0, max_level))
             # not written where the weight is 0, so that float32 rounding cannot change a 16-bit level
-            np.copyto(result[rows, :, channel], after.astype(picture.dtype), where=weights[rows] > 0.0)
+            np.copyto(result[rows, :, channel], after.astype(picture.dtype), where=weight > 0.0)
+        scratch.release(picture, restored, weights, result)
     return result
 
 
@@ -97,14 +113,21 @@ def _shrink(picture: Pixels, scale: float) -> Pixels:
     """Return a smaller copy of a picture; each pixel is the mean of the area that it covers."""
     height, width, channels = picture.shape
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.empty((size[1], size[0], channels), picture.dtype)
-    for channel in range(channels):
-        values = _resize(picture[..., channel], size, Image.Resampling.BOX)
-        small[..., channel] = np.rint(values.clip(0.0, float(np.iinfo(picture.dtype).max)))
+    small = scratch.empty((size[1], size[0], channels), picture.dtype)
+    for rows in _strips(size[1], max(1, int(_resized_rows(width) * scale))):
+        for channel in range(channels):
+            values = _resize(picture[..., channel], size, Image.Resampling.BOX, rows)
+            small[rows, :, channel] = np.rint(values.clip(0.0, float(np.iinfo(picture.dtype).max)))
+        scratch.release(picture, small)
     return small
 
 
-def _strips(height: int) -> Iterator[slice]:
+def _resized_rows(width: int) -> int:
+    """Return how many rows of a picture are resized at once: all, unless it is large."""
+    return max(STRIP_ROWS, 64_000_000 // width)
+
+
+def _strips(height: int, rows: int) -> Iterator[slice]:
     """Yield the rows of each strip."""
-    for top in range(0, height, STRIP_ROWS):
-        yield slice(top, min(top + STRIP_ROWS, height))
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import RegionError
+from . import scratch
+from .scratch import STRIP_ROWS
 
 Pixels = NDArray[np.unsignedinteger]
 Box = tuple[int, int, int, int]
@@ -27,23 +29,52 @@ class Region:
     boxes: Sequence[Box] = ()
     mask: NDArray[np.bool_] | None = None
 
-    def pixel_mask(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Return `(height, width)`, true where the pixels of a picture of that size may change.
+    def pixel_mask(self, height: int, width: int, rows: slice | None = None) -> NDArray[np.bool_]:
+        """Return `(height, width)`, true where the pixels of a picture of that size may change; or these rows of it.
 
         Raises:
-            RegionError: there are no such pixels, or the mask has another size.
+            RegionError: there are no such pixels in the picture, or the mask has another size.
         """
-        selected = np.zeros((height, width), bool)
-        if self.mask is not None:
-            if self.mask.shape != selected.shape:
-                sizes = [f"{w}x{h}" for h, w in (self.mask.shape, selected.shape)]
+        top, bottom, _ = (rows or slice(0, height)).indices(height)
+        if self.mask is None:
+            selected = np.zeros((bottom - top, width), bool)
+        else:
+            if self.mask.shape != (height, width):
+                sizes = [f"{w}x{h}" for h, w in (self.mask.shape, (height, width))]
                 raise RegionError(f"the mask has {sizes[0]} pixels but the picture has {sizes[1]}")
-            selected |= self.mask
-        for left, top, across, down in self.boxes:
-            selected[top : top + down, left : left + across] = True
-        if not selected.any():
-            raise RegionError(f"no pixel of the picture ({width}x{height}) lies in the boxes or in the mask")
+            selected = self.mask[top:bottom].copy()
+        for left, first, across, down in self.boxes:
+            selected[max(0, first - top) : max(0, first + down - top), max(0, left) : max(0, left + across)] = True
+        if rows is None and not selected.any():
+            raise _nothing_selected(height, width)
         return selected
+
+    def bounds(self, height: int, width: int) -> tuple[slice, slice]:
+        """Return the rows and columns of the smallest rectangle that holds the region, in a picture of that size.
+
+        Raises:
+            RegionError: as `pixel_mask`.
+        """
+        found: list[tuple[int, int, int, int]] = []  # top, bottom, left, right
+        for left, top, across, down in self.boxes:
+            edges = max(0, top), min(height, top + down), max(0, left), min(width, left + across)
+            if edges[0] < edges[1] and edges[2] < edges[3]:
+                found.append(edges)
+        if self.mask is not None:
+            for top in range(0, height, STRIP_ROWS):
+                strip = Region(mask=self.mask).pixel_mask(height, width, slice(top, top + STRIP_ROWS))
+                rows, columns = np.flatnonzero(strip.any(axis=1)), np.flatnonzero(strip.any(axis=0))
+                if len(rows):
+                    found.append((top + int(rows[0]), top + int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1))
+                scratch.release(self.mask)
+        if not found:
+            raise _nothing_selected(height, width)
+        tops, bottoms, lefts, rights = zip(*found, strict=True)
+        return slice(min(tops), max(bottoms)), slice(min(lefts), max(rights))
+
+
+def _nothing_selected(height: int, width: int) -> RegionError:
+    return RegionError(f"no pixel of the picture ({width}x{height}) lies in the boxes or in the mask")
 
 
 def restore_region(
@@ -65,14 +96,15 @@ def restore_region(
     Raises:
         RegionError: see `Region.pixel_mask`.
     """
-    selected = region.pixel_mask(*picture.shape[:2])
-    part = []
-    for axis in (1, 0):
-        indices = np.flatnonzero(selected.any(axis=axis))
-        first = max(0, int(indices[0]) - margin) // alignment * alignment
-        part.append(slice(first, int(indices[-1]) + 1 + margin))
-    result = picture.copy()
-    rows, columns = part
-    inside = selected[rows, columns]
-    result[rows, columns][inside] = restore(np.ascontiguousarray(picture[rows, columns]))[inside]
+    height, width = picture.shape[:2]
+    rows, columns = (
+        slice(max(0, indices.start - margin) // alignment * alignment, indices.stop + margin)
+        for indices in region.bounds(height, width)
+    )
+    result, restored = scratch.copy(picture), restore(picture[rows, columns])
+    for top in range(0, len(restored), STRIP_ROWS):
+        strip = slice(rows.start + top, min(rows.start + top + STRIP_ROWS, rows.start + len(restored)))
+        inside = region.pixel_mask(height, width, strip)[:, columns]
+        result[strip, columns][inside] = restored[top : top + STRIP_ROWS][inside]
+        scratch.release(result, restored, region.mask)
     return result

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..base.devices import takes_bfloat16
+from . import scratch
 from .augmentation import FlipEnsemble
 from .network import RestorationNetwork
 
@@ -63,10 +64,10 @@ def restore(
     device = next(network.parameters()).device
     if bfloat16 is None:
         bfloat16 = picture.dtype == np.uint8 and takes_bfloat16(device)
-    result = np.empty_like(picture)
+    result = scratch.empty(picture.shape, picture.dtype)
     tiles = list(tile_windows(height, width, tile_size, margin))
     for done, (rows, columns, out_rows, out_columns) in enumerate(tiles, start=1):
-        tile = torch.from_numpy(picture[rows, columns].astype(np.float32) / max_level).permute(2, 0, 1)[None]
+        tile = torch.from_numpy(picture[rows, columns].astype(np.float32, order="C") / max_level).permute(2, 0, 1)[None]
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             restored = network(tile.to(device, memory_format=torch.channels_last))[0].float().clamp(0.0, 1.0)
         inner = restored[
@@ -75,6 +76,7 @@ def restore(
             out_columns.start - columns.start : out_columns.stop - columns.start,
         ]
         result[out_rows, out_columns] = inner.permute(1, 2, 0).mul(max_level).round().cpu().numpy()
+        scratch.release(picture, result)
         if progress is not None:
             progress(done, len(tiles))
     return result
