@@ -142,6 +142,7 @@ def restore(
         raise UsageError("--data, --loss, --a, --from, --resume and --set belong to --train")
     from ..base.settings import validate_choice
     from ..restoration.corruptions import CORRUPTIONS
+    from ..restoration.finished import method_digest
     from ..restoration.photographs import read_mask
     from ..restoration.picture_files import plan_outputs
     from ..restoration.pipeline import check_options, load_network, restore_picture
@@ -149,7 +150,8 @@ def restore(
     if task is not None:
         validate_choice("--task", task, CORRUPTIONS)
     boxes = [parse_box(text) for text in box or []]
-    pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite)
+    left_out: list[tuple[Path, str]] = []
+    pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite, left_out=left_out)
     network, trained_for = load_network(model, task=task, device=device or "cpu")
     scale = 1.0 if scale is None else scale
     check_options(trained_for, scale=scale, careful=careful)
@@ -157,7 +159,8 @@ def restore(
     method = partial(
         restore_picture, network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful
     )
-    _restore_files(pairs, method, overwrite)
+    digest = method_digest(network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful)
+    _restore_files(pairs, method, overwrite, digest, left_out)
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
@@ -171,16 +174,27 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
     return left, top, width, height
 
 
-def _restore_files(pairs: list[tuple[Path, Path]], method: RestorePixels, overwrite: bool) -> None:
+def _restore_files(
+    pairs: list[tuple[Path, Path]],
+    method: RestorePixels,
+    overwrite: bool,
+    digest: str,
+    left_out: list[tuple[Path, str]],
+) -> None:
     """Restore the pictures; print the name of each result, and to standard error the notes and failures."""
     from ..restoration.picture_files import restore_files
     from .terminal import PicturesDisplay
 
-    display, failed = PicturesDisplay(len(pairs)), 0
-    for result in restore_files(pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name)):
+    for path, reason in left_out:
+        print(f"left out: {path}: {reason}", file=sys.stderr)
+    display, failed = PicturesDisplay(len(pairs)), len(left_out)
+    results = restore_files(
+        pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name), method=digest
+    )
+    for result in results:
         display.close()
         if result.error is not None:
-            if len(pairs) == 1:
+            if len(pairs) == 1 and not left_out:
                 raise result.error
             print(f"left out: {result.error}", file=sys.stderr)
             failed += 1
@@ -189,7 +203,7 @@ def _restore_files(pairs: list[tuple[Path, Path]], method: RestorePixels, overwr
             print(f"note: {result.source}: {note}", file=sys.stderr)
         print(result.target)
     if failed:
-        print(f"error: {failed} of {len(pairs)} pictures could not be restored", file=sys.stderr)
+        print(f"error: {failed} of {len(pairs) + len(left_out)} pictures could not be restored", file=sys.stderr)
         raise typer.Exit(1)
 
 

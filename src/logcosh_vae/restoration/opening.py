@@ -1,0 +1,212 @@
+"""Open picture files of a user: regular files only, in formats that are decided by content, within a memory limit."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+from ..data.orientation import ORIENTATION, xmp_of
+from . import containers
+from .colour import SRGB_CODE_POINTS
+from .decoding import PIXEL_BYTES, decodes_in_pieces
+
+READABLE_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
+"""Pillow's names of the formats that are read. Others may run programs, such as Ghostscript for PostScript."""
+
+MEMORY_LIMIT, RESERVED_MEMORY = 2 << 30, 450 << 20
+"""Largest memory of the command in bytes, and the part of it that is not for pixels of the picture."""
+
+MAX_FILE_BYTES = 4 << 30
+"""Largest file that is read."""
+
+_DECODER_BYTES = {"WEBP": 8, "AVIF": 9, "JPEG2000": 16, "GIF": 4}
+"""Further bytes for a pixel that decoders use, by format."""
+
+WRITER_BYTES = {"WEBP": 16, "AVIF": 24, "TIFF": 4}
+"""Bytes for a pixel that encoders use, by format; the others write large pictures piece by piece."""
+
+_KINDS = {
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a named pipe",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISSOCK: "a socket",
+}
+_UNMARKED_CODE_POINTS = {SRGB_CODE_POINTS, (1, 1), (1, 2), (1, 6), (2, 2), (2, 13)}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress the warnings of decoders, which name no file, and their limit of pixels; `check_memory` has another."""
+    limit, logger = Image.MAX_IMAGE_PIXELS, logging.getLogger("PIL")
+    if not logger.handlers:  # otherwise Python prints log messages that have no handler
+        logger.addHandler(logging.NullHandler())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def file_kind(path: Path) -> str | None:
+    """Return what a path is, such as `a named pipe`; None for a regular file.
+
+    Raises:
+        OSError: it does not exist.
+    """
+    mode = path.stat().st_mode
+    return None if stat.S_ISREG(mode) else next((text for test, text in _KINDS.items() if test(mode)), "no file")
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """Open a picture file without decoding it.
+
+    Raises:
+        ValueError: it is not a regular file, or too long.
+        UnidentifiedImageError: it is not a picture in one of `READABLE_FORMATS`.
+        OSError: it cannot be opened.
+    """
+    if (kind := file_kind(path)) is not None:
+        raise ValueError(f"it is {kind}, not a regular file")
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        raise ValueError(f"it has {size:,} bytes; the limit is {MAX_FILE_BYTES:,}")
+    Image.init()
+    with path.open("rb") as file:
+        prefix = file.read(30)
+        if (size_in_pixels := _webp_size(prefix)) is not None:  # opening it allocates two images
+            check_bytes(_DECODER_BYTES["WEBP"] * size_in_pixels[0] * size_in_pixels[1], size_in_pixels)
+        for name in READABLE_FORMATS:
+            # Image.open would also refuse pictures by a limit of pixels of its own
+            factory, accept = Image.OPEN.get(name, (None, None))
+            if factory is None or (accept is not None and accept(prefix[:16]) is not True):
+                continue
+            file.seek(0)
+            try:
+                picture = factory(file, "")  # with a name, Pillow maps some oriented TIFF files wrongly
+            except (SyntaxError, IndexError, TypeError, struct.error):  # not this format
+                continue
+            with picture:
+                yield picture
+            return
+    raise UnidentifiedImageError
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Return width and height in the first 30 bytes of a WebP file; None for other files."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
+        return None
+    if head[12:16] == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
+def check_memory(picture: Image.Image) -> None:
+    """Check that a picture can be decoded within `MEMORY_LIMIT`.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    pixels, own = picture.width * picture.height, PIXEL_BYTES.get(picture.mode, 4)
+    if decodes_in_pieces(picture):
+        own = 0
+    elif picture.format == "TIFF" and picture.getexif().get(ORIENTATION, 1) != 1:
+        own *= 2  # Pillow turns it upright
+    extra = float(_DECODER_BYTES.get(picture.format or "", 0))
+    if isinstance(picture, JpegImageFile) and picture.info.get("progressive"):
+        factors = [(layer[1], layer[2]) for layer in picture.layer]
+        most = max(across for across, _ in factors) * max(down for _, down in factors)
+        extra = 2 * sum(across * down for across, down in factors) / most
+    check_bytes((own + extra) * pixels, picture.size)
+
+
+def check_bytes(needed: float, size: tuple[int, int]) -> None:
+    """Check that `needed` bytes for the pixels of a picture of this width and height are within `MEMORY_LIMIT`.
+
+    Raises:
+        ValueError: they are not.
+    """
+    needed += RESERVED_MEMORY
+    if needed > MEMORY_LIMIT:
+        raise ValueError(
+            f"its {size[0]}x{size[1]} pixels need {needed / 2**30:.1f} GiB of memory in this format, more than the "
+            f"limit of {MEMORY_LIMIT >> 30} GiB; use PNG or baseline JPEG, which have no limit"
+        )
+
+
+def file_notes(picture: Image.Image, path: Path) -> tuple[str, ...]:
+    """Return what a restored file will not keep, whatever its format. The picture is not decoded yet."""
+    notes = []
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1:
+        notes.append(f"only the first of its {frames} frames or pages is restored")
+    if not picture.mode.startswith("I") and _bits(picture, path) > 8:
+        notes.append(f"its {_bits(picture, path)} bits per colour are reduced to 8")
+    if picture.mode == "CMYK":
+        notes.append("its CMYK colours (inks) are converted to RGB")
+    if isinstance(picture, JpegImageFile):
+        notes += _jpeg_notes(picture, path, frames)
+    if picture.format == "AVIF":
+        notes += _avif_notes(path)
+    return tuple(notes)
+
+
+def _bits(picture: Image.Image, path: Path) -> int:
+    """Return the number of bits per colour in the file, as far as they matter; 8 if there are no more."""
+    for tile in getattr(picture, "tile", ()):
+        if ";16" in str(tile[3]):
+            return 16
+        if picture.format == "PPM" and isinstance(tile[3], tuple) and isinstance(tile[3][-1], int):
+            return max(8, int(tile[3][-1]).bit_length())
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    if picture.format == "JPEG2000" and (size := head.find(b"\xff\x4f\xff\x51")) >= 0:
+        return max(8, (head[size + 42] & 0x7F) + 1) if len(head) > size + 42 else 8
+    if picture.format == "AVIF" and (config := head.find(b"av1C")) >= 0:
+        flags = head[config + 6] if len(head) > config + 6 else 0
+        return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+    return 8
+
+
+def _jpeg_notes(picture: JpegImageFile, path: Path, frames: int) -> list[str]:
+    segments, behind = containers.jpeg_segments(path)
+    beginnings = [part.data[:40] for part in segments if part.marker in (0xE1, 0xE2, 0xEB)]
+    gain_map = any(start.startswith(b"urn:iso:std:iso:ts:21496") for start in beginnings)
+    xmp = xmp_of(picture)
+    notes = []
+    if gain_map or b"hdrgm:" in xmp or b"hdr-gain-map" in xmp.lower() or b"hdrgainmap" in xmp.lower():
+        notes.append("its HDR gain map is not kept")
+    elif any(start.startswith(b"MPF\0") for start in beginnings) and frames == 1:
+        notes.append("its further images (MPF) are not kept")
+    elif behind and frames == 1:
+        notes.append(f"{behind:,} bytes behind the picture, such as a video, are not kept")
+    if any(part.marker == 0xEB for part in segments):
+        notes.append("its content credentials or JPEG XT layers (APP11) are not kept")
+    return notes
+
+
+def _avif_notes(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    notes = []
+    if (colour := head.find(b"colrnclx")) >= 0 and len(head) >= colour + 12:
+        code_points = struct.unpack_from(">HH", head, colour + 8)
+        if code_points not in _UNMARKED_CODE_POINTS:
+            numbers = "-".join(map(str, code_points))
+            notes.append(f"its colour space (code points {numbers}) is not kept, so colours may look different")
+    if b"tmap" in head:
+        notes.append("its HDR gain map is not kept")
+    return notes
