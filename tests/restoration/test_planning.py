@@ -185,6 +185,8 @@ def test_finished_results_are_kept_when_a_folder_is_restored_again(tmp_path: Pat
 
     pairs = plan_outputs([tmp_path / "in"], tmp_path / "out")
     next(iter(restore_files(pairs, restore, method=method)))  # stopped after the first picture
+    with pytest.raises(ConfigError, match=r"pass --overwrite .* to go on, which keeps the results of the same command"):
+        plan_outputs([tmp_path / "in"], tmp_path / "out")
     notes = again(method)
     assert restore.count == 3
     assert (["kept" in " ".join(each) for each in notes]) == [True, False, False]

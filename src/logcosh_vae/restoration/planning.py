@@ -18,6 +18,7 @@ RESULT_SUFFIX = "-restored"
 """Appended to a file's stem for a result in the same folder."""
 
 REPLACE_HINT = "pass --overwrite (in Python overwrite=True) to replace it"
+CONTINUE_HINT = "pass --overwrite (in Python overwrite=True) to go on, which keeps the results of the same command"
 
 MAX_NAME_BYTES = 255
 """Largest length of a file's name on common file systems."""
@@ -135,7 +136,9 @@ def plan_outputs(
     existing = [target for _, target in pairs if target.exists()]
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise ConfigError(f"{existing[0]}{more} already exists; {REPLACE_HINT}, or choose another output")
+        finished = (own_output_in(existing[0]) or "").startswith("restored=")
+        hint = CONTINUE_HINT if finished else REPLACE_HINT
+        raise ConfigError(f"{existing[0]}{more} already exists; {hint}, or choose another output")
     return pairs
 
 
