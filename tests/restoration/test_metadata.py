@@ -243,6 +243,25 @@ def test_damaged_chunks_of_a_png_are_not_copied(tmp_path: Path, chunk: bytes) ->
     assert damaged[4:-4] not in (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4"])
+def test_damage_of_tiff_files_is_told_and_nothing_else_is_printed(
+    tmp_path: Path, compression: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    picture = coarse_picture(96, 128)
+    picture.convert("1" if compression == "group4" else "RGB").save(tmp_path / "a.tif", compression=compression)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    for position in range(60, len(data) - 300, 37):
+        data[position] ^= 0xFF
+    (tmp_path / "a.tif").write_bytes(data)
+    told = ""
+    try:
+        told = " ".join(photographs.read(tmp_path / "a.tif").notes)
+    except photographs.DataError as error:
+        told = str(error)
+    assert "damaged" in told or compression == "packbits"  # which has no check of its own
+    assert capfd.readouterr() == ("", "")
+
+
 def test_postscript_is_never_run(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop\n")
     with pytest.raises(photographs.DataError, match="is not a picture in a supported format"):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from ..data import libtiff
 from ..data.orientation import exif_of, exif_orientation, load
 from . import scratch
 from .scratch import STRIP_ROWS
@@ -81,7 +82,9 @@ def decode(picture: Image.Image) -> DecodedPicture:
     # TIFF files of 12 bits are decoded to levels from 0 to 4095
     scale = 65535 / 4095 if any(";12" in str(tile[3]) for tile in getattr(picture, "tile", ())) else 1.0
     buffer = _decode_into_file(picture)
+    libtiff.take_errors()
     turned = load(picture)
+    notes = ("it is damaged, and some of its pixels may be wrong",) if libtiff.take_errors() else ()
     scratch.release(buffer)
     stands_in_exif = picture.format != "TIFF" and exif_orientation(exif_of(picture)) is not None
     if picture.mode in ("F", "LAB", "HSV"):
@@ -90,7 +93,7 @@ def decode(picture: Image.Image) -> DecodedPicture:
         decoded = _decode_deep(picture, turned, scale, buffer)
     else:
         decoded = _decode_eight_bit(picture, turned, buffer)
-    return replace(decoded, orientation=turned if stands_in_exif else 1)
+    return replace(decoded, orientation=turned if stands_in_exif else 1, notes=(*notes, *decoded.notes))
 
 
 def decodes_in_pieces(picture: Image.Image) -> bool:

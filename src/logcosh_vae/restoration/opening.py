@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from ..data import libtiff
 from ..data.orientation import ORIENTATION, xmp_of
 from . import containers
 from .colour import SRGB_CODE_POINTS
@@ -45,11 +46,11 @@ _UNMARKED_CODE_POINTS = {SRGB_CODE_POINTS, (1, 1), (1, 2), (1, 6), (2, 2), (2, 1
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress the warnings of decoders, which name no file, and their limit of pixels; `check_memory` has another."""
+    """Suppress what decoders print, which names no file, and their limit of pixels; `check_memory` has another."""
     limit, logger = Image.MAX_IMAGE_PIXELS, logging.getLogger("PIL")
     if not logger.handlers:  # otherwise Python prints log messages that have no handler
         logger.addHandler(logging.NullHandler())
-    with warnings.catch_warnings():
+    with libtiff.errors_counted(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         Image.MAX_IMAGE_PIXELS = None
         try:
