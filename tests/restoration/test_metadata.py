@@ -264,7 +264,9 @@ def test_damage_of_tiff_files_is_told_and_nothing_else_is_printed(
 
 def test_postscript_is_never_run(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop\n")
-    with pytest.raises(photographs.DataError, match="is not a picture in a supported format"):
+    with pytest.raises(
+        photographs.DataError, match="is not a picture in a supported format: it is PostScript, which is a program"
+    ):
         photographs.read(tmp_path / "a.png")
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import stat
 import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +11,11 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..data import libtiff
+from ..data.formats import FORMATS, kind_of, quiet_decoders
 from ..data.orientation import ORIENTATION, xmp_of
 from . import containers
 from .colour import SRGB_CODE_POINTS
 from .decoding import PIXEL_BYTES, decodes_in_pieces
-
-READABLE_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
-"""Pillow's names of the formats that are read. Others may run programs, such as Ghostscript for PostScript."""
 
 MEMORY_LIMIT, RESERVED_MEMORY = 2 << 30, 450 << 20
 """Largest memory of the command in bytes, and the part of it that is not for pixels of the picture."""
@@ -46,12 +41,9 @@ _UNMARKED_CODE_POINTS = {SRGB_CODE_POINTS, (1, 1), (1, 2), (1, 6), (2, 2), (2, 1
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress what decoders print, which names no file, and their limit of pixels; `check_memory` has another."""
-    limit, logger = Image.MAX_IMAGE_PIXELS, logging.getLogger("PIL")
-    if not logger.handlers:  # otherwise Python prints log messages that have no handler
-        logger.addHandler(logging.NullHandler())
-    with libtiff.errors_counted(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Suppress what decoders print, and Pillow's limit of pixels; `check_memory` has another."""
+    limit = Image.MAX_IMAGE_PIXELS
+    with quiet_decoders():
         Image.MAX_IMAGE_PIXELS = None
         try:
             yield
@@ -75,7 +67,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
 
     Raises:
         ValueError: it is not a regular file, or too long.
-        UnidentifiedImageError: it is not a picture in one of `READABLE_FORMATS`.
+        UnidentifiedImageError: it is not a picture in one of `formats.FORMATS`; the text says what it is.
         OSError: it cannot be opened.
     """
     if (kind := file_kind(path)) is not None:
@@ -87,7 +79,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
         prefix = file.read(30)
         if (size_in_pixels := _webp_size(prefix)) is not None:  # opening it allocates two images
             check_bytes(_DECODER_BYTES["WEBP"] * size_in_pixels[0] * size_in_pixels[1], size_in_pixels)
-        for name in READABLE_FORMATS:
+        for name in FORMATS:
             # Image.open would also refuse pictures by a limit of pixels of its own
             factory, accept = Image.OPEN.get(name, (None, None))
             if factory is None or (accept is not None and accept(prefix[:16]) is not True):
@@ -100,7 +92,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
             with picture:
                 yield picture
             return
-    raise UnidentifiedImageError
+    raise UnidentifiedImageError(kind_of(prefix) or "")
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:

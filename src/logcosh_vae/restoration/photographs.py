@@ -86,8 +86,9 @@ def _read(path: Path, what: Callable[[Image.Image, Path], _Read]) -> _Read:
         with quiet(), open_picture(path) as picture:
             check_memory(picture)
             return what(picture, path)
-    except UnidentifiedImageError:
-        raise DataError(f"{path} is not a picture in a supported format") from None
+    except UnidentifiedImageError as error:
+        known = f": it is {error}" if str(error) else ""
+        raise DataError(f"{path} is not a picture in a supported format{known}") from None
     except MemoryError:
         raise DataError(f"{path} cannot be read: there is not enough memory for its pixels") from None
     except Exception as error:  # decoders raise arbitrary exceptions for damaged files

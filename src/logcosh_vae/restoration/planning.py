@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ..base.errors import ConfigError, DataError, UserError
 from ..base.own_outputs import own_output_in
-from ..data.collection import SUFFIXES
+from ..data.collection import SUFFIXES, is_hidden
+from ..data.listing import UNREAD
 from .opening import file_kind
 from .photographs import WRITABLE
 
@@ -22,15 +23,6 @@ CONTINUE_HINT = "pass --overwrite (in Python overwrite=True) to go on, which kee
 
 MAX_NAME_BYTES = 255
 """Largest length of a file's name on common file systems."""
-
-HIDDEN = (".", "__MACOSX")
-"""Beginnings of the names of files and folders that are ignored."""
-
-UNREAD = frozenset(
-    f".{name}"
-    for name in "heic heif hif cr2 cr3 nef arw dng orf rw2 raf jxl psd xcf pbm pnm tga exr hdr".split()  # noqa: SIM905
-)
-"""Suffixes of pictures in formats that are not read."""
 
 
 def find_pictures(
@@ -88,15 +80,15 @@ def _walk(top: Path) -> Iterator[tuple[Path, str]]:
     """Yield the entries of a folder that may be pictures, and why they cannot be read; an empty reason if they can."""
     errors: list[OSError] = []
     for folder, folders, names in os.walk(top, onerror=errors.append):
-        folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         links = [Path(folder) / name for name in folders if (Path(folder) / name).is_symlink()]
         yield from ((link, "a link to a folder, which is not followed") for link in links)
         for name in names:
             file, suffix = Path(folder) / name, Path(name).suffix.lower()
-            if name.startswith(HIDDEN) or suffix not in SUFFIXES | UNREAD:
+            if is_hidden(name) or (suffix not in SUFFIXES and suffix[1:] not in UNREAD):
                 continue
-            if suffix in UNREAD:
-                yield file, f"{suffix[1:].upper()} files are not read; convert it to PNG or JPEG"
+            if suffix not in SUFFIXES:
+                yield file, f"{UNREAD[suffix[1:]]} images are not read; convert it to PNG or JPEG"
                 continue
             try:
                 kind = file_kind(file)
