@@ -82,6 +82,8 @@ def test_outputs_of_the_program_are_no_inputs_whatever_their_names_are(tmp_path:
     save(tmp_path / "a.png", tmp_path / "mine-restored.png", tmp_path / "sheet.png")
     mark_picture(tmp_path / "sheet.png", "contact-sheet")
     restore_file(tmp_path / "a.png", tmp_path / "other.jpg", inverted)
+    save(tmp_path / "run" / "samples" / "old.png")
+    (tmp_path / "run" / "config.json").write_text('{"kind": "auto-encoder", "train": {}}', encoding="utf-8")
     assert own_output_in(tmp_path / "other.jpg") == "restored"
     assert [file.name for file, _ in find_pictures([tmp_path])] == ["a.png", "mine-restored.png"]
     assert [file.name for file, _ in find_pictures([tmp_path / "other.jpg"])] == ["other.jpg"]

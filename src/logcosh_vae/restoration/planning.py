@@ -9,9 +9,9 @@ from itertools import chain, count
 from pathlib import Path
 
 from ..base.errors import ConfigError, DataError, UserError
-from ..base.own_outputs import own_output_in
+from ..base.own_outputs import RUN_CONFIG, is_run_config, own_output_in
 from ..data.collection import SUFFIXES, is_hidden
-from ..data.listing import UNREAD
+from ..data.listing import CONFIG_BYTES, UNREAD
 from .opening import file_kind
 from .photographs import WRITABLE
 
@@ -30,7 +30,7 @@ def find_pictures(
 ) -> Iterator[tuple[Path, Path]]:
     """Yield the picture files among the inputs, and those below the folders among them, sorted by name.
 
-    Files that this program has written, hidden files and other kinds of files in a folder are ignored.
+    Files and run folders that this program has written, hidden files and other kinds of files in a folder are ignored.
 
     Args:
         inputs: files, folders, and patterns such as `holiday/*.jpg` that no shell has expanded.
@@ -80,6 +80,9 @@ def _walk(top: Path) -> Iterator[tuple[Path, str]]:
     """Yield the entries of a folder that may be pictures, and why they cannot be read; an empty reason if they can."""
     errors: list[OSError] = []
     for folder, folders, names in os.walk(top, onerror=errors.append):
+        if RUN_CONFIG in names and _is_run_folder(Path(folder)):
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not is_hidden(name)]
         links = [Path(folder) / name for name in folders if (Path(folder) / name).is_symlink()]
         yield from ((link, "a link to a folder, which is not followed") for link in links)
@@ -97,6 +100,15 @@ def _walk(top: Path) -> Iterator[tuple[Path, str]]:
                 yield file, error.strerror or str(error)
     for failure in errors:
         yield Path(failure.filename), f"the folder cannot be read: {failure.strerror}"
+
+
+def _is_run_folder(folder: Path) -> bool:
+    config = folder / RUN_CONFIG
+    try:
+        known = file_kind(config) is None and config.stat().st_size <= CONFIG_BYTES
+        return known and is_run_config(config.read_bytes())
+    except OSError:
+        return False
 
 
 def plan_outputs(
