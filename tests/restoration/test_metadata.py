@@ -262,6 +262,17 @@ def test_damage_of_tiff_files_is_told_and_nothing_else_is_printed(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("target", SUFFIXES.values())
+@pytest.mark.parametrize("exif", [b"3\4MM\0*\0\0", b"MM\0*\0\0\xff\xff", b"II*\0\x08\0\0\0\x09\0" + bytes(9), b""])
+def test_damaged_exif_does_not_prevent_a_result(tmp_path: Path, exif: bytes, target: str) -> None:
+    content, payload = io.BytesIO(), b"Exif\0\0" + exif
+    coarse_picture().save(content, "jpeg")
+    segment = b"\xff\xe1" + (len(payload) + 2).to_bytes(2, "big") + payload
+    (tmp_path / "a.jpg").write_bytes(content.getvalue()[:20] + segment + content.getvalue()[20:])
+    rewritten(tmp_path / "a.jpg", tmp_path / f"b.{target}")
+    assert photographs.read(tmp_path / f"b.{target}").pixels.shape == (48, 64, 3)
+
+
 def test_postscript_is_never_run(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop\n")
     with pytest.raises(

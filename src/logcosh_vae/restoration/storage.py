@@ -89,7 +89,7 @@ def prepare(metadata: Metadata, target: str, orientation: int, mode: str) -> Sto
     elif target == "TIFF":
         storage = _tiff(metadata, orientation)
     else:
-        storage = _options(metadata)
+        storage = _options(metadata, target)
     sentence = [f"{FILE_NAMES.get(target, f'a {target} file')} does not keep {_listed(lost)}"] if lost else []
     return replace(storage, notes=(*sentence, *storage.notes))
 
@@ -205,8 +205,14 @@ def _tiff(metadata: Metadata, orientation: int) -> Storage:
     return Storage(options, finish=lambda path: add_to_tiff(path, tags), notes=tuple(notes))
 
 
-def _options(metadata: Metadata) -> Storage:
-    options = {"exif": containers.EXIF_SEGMENT + metadata.exif if metadata.exif else b"", "xmp": metadata.xmp}
+def _options(metadata: Metadata, target: str) -> Storage:
+    exif, notes = metadata.exif, tuple[str, ...]()
+    if exif and target == "AVIF":  # Pillow parses it, and would fail after the work
+        try:
+            exif = parse(exif).block()
+        except ValueError:
+            exif, notes = b"", ("its EXIF is damaged and was left out",)
+    options: dict[str, Any] = {"exif": containers.EXIF_SEGMENT + exif if exif else b"", "xmp": metadata.xmp}
     options["icc_profile"] = metadata.icc
-    found: dict[str, Any] = {name: value for name, value in options.items() if value}
-    return Storage({**found, **({"dpi": metadata.density} if metadata.density else {})})
+    found = {name: value for name, value in options.items() if value}
+    return Storage({**found, **({"dpi": metadata.density} if metadata.density else {})}, notes=notes)
