@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcosh_vae.base.errors import RecordError
-from logcosh_vae.base.records import SCHEMA_VERSION, free, from_json, optional, read_record, renamed, to_json
+from logcosh_vae.base.errors import DamagedJsonError, RecordError
+from logcosh_vae.base.records import (
+    SCHEMA_VERSION,
+    free,
+    from_json,
+    optional,
+    read_record,
+    renamed,
+    to_json,
+    write_record,
+)
 from logcosh_vae.bench.records import BenchResults
 from logcosh_vae.evaluation.records import RunEvaluation
 from logcosh_vae.experiments.results import ExperimentResults, StudyResults, Summary, read_results
@@ -89,6 +99,23 @@ def test_error_names_file_and_key_of_a_wrong_value(values: Any, message: str, tm
     with pytest.raises(RecordError, match=message) as caught:
         read_record(Curve, path)
     assert str(caught.value).startswith(str(path))
+
+
+def test_any_changed_character_of_a_sealed_file_is_noticed(tmp_path: Path) -> None:
+    path, point = tmp_path / "point.json", Point(0.12345, -6.0, "a b")
+    write_record(point, path, sealed=True)
+    assert read_record(Point, path, sealed=True) == point
+    content = path.read_bytes()
+    for position, bit in product(range(len(content)), range(8)):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :])
+        try:
+            found = read_record(Point, path, sealed=True)
+        except (RecordError, DamagedJsonError):
+            continue
+        assert found == point, f"bit {bit} of byte {position}"
+    write_record(point, path)
+    with pytest.raises(RecordError, match="does not match its digest"):
+        read_record(Point, path, sealed=True)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

@@ -1,19 +1,35 @@
-"""Atomic file writes, JSON files, and one-line texts of exceptions."""
+"""Files that survive a crash: atomic durable writes, bounded reads of regular files, JSON, and texts of exceptions.
+
+`atomic_write` writes a temporary file beside the target and renames it. A process that is killed leaves its temporary
+file behind; `remove_leftovers` deletes such files, which it recognises by their name and by their missing lock.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
+import re
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import DamagedJsonError
+from .locks import is_same_file, try_lock
 
-TEMPORARY_PREFIX = ".tmp-"
-"""Prefix of files that are being written. A process that is killed leaves its temporary file behind."""
+TEMPORARY_PREFIX = ".tmp-logcosh-"
+"""Prefix of files and folders that are being written."""
+
+_LEFTOVER = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}(\.[^.]{1,16})?")
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM, errno.EBADF)
+"""Errors of `fsync` on file systems and folders that cannot be synchronised."""
+
+JSON_BYTES = 1 << 28
+"""Largest JSON file that is read, in bytes. The records of a very long training take some tens of megabytes."""
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
@@ -23,39 +39,172 @@ def one_line(error: BaseException, limit: int = 200) -> str:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder, and rename it to `path` when the block ends without an error.
 
-    Readers therefore see the previous file or the complete new one, also after a crash. The folder is created if it is
-    missing; the temporary file is removed if the block raises.
+    Readers therefore see the previous file or the complete new one, also after a crash or a power cut. A link at
+    `path` is replaced and not followed. The folder is created if it is missing; the temporary file is removed if the
+    block raises.
+
+    Args:
+        path: the file to write.
+        durable: wait until the disk holds the file and its name.
+
+    Raises:
+        OSError: the file cannot be written; names `path`, not the temporary file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with _errors_naming(path):
+        make_folder(path.parent)
+        _clean_once(path.parent)
+        temporary, lock = _create_temporary(path)
     try:
-        yield temporary
-        mask = os.umask(0)  # the only way to read the mask is to set it
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp creates files that only their owner can read
-        temporary.replace(path)
+        with _errors_naming(path, temporary):
+            yield temporary
+            if durable:
+                _sync(temporary, os.O_RDWR)
+            temporary.replace(path)
+            if durable:
+                sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(lock)
 
 
-def write_text(path: Path, text: str) -> None:
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents where they are missing, and wait until the disk holds their names."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for created in missing:
+        sync_folder(created.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk holds the names of a folder; does nothing where folders cannot be synchronised."""
+    if hasattr(os, "O_DIRECTORY"):
+        with suppress(PermissionError):
+            _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _errors_naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Make errors of the system name `path` where they name no file or the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or (temporary is not None and error.filename not in (None, os.fspath(temporary))):
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _create_temporary(path: Path) -> tuple[Path, int]:
+    """Create and lock an empty temporary file beside `path`; returns its path and a descriptor that holds the lock."""
+    suffix = path.suffix if len(path.suffix) <= 16 else ""
+    while True:
+        temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{suffix}"
+        with suppress(FileExistsError):
+            lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o666)
+            try_lock(lock)
+            if is_same_file(lock, temporary):  # else another process has just removed it as a leftover
+                return temporary, lock
+            os.close(lock)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files in `folder` whose writers were killed; files that are still being written stay."""
+    with suppress(OSError):
+        names = [entry.path for entry in os.scandir(folder) if _LEFTOVER.fullmatch(entry.name)]
+        for name in names:
+            with suppress(OSError), open_regular(Path(name), os.O_RDWR) as file:
+                if try_lock(file.fileno()):
+                    Path(name).unlink()
+
+
+_cleaned: set[Path] = set()
+
+
+def _clean_once(folder: Path) -> None:
+    """Remove leftovers before this process writes to a folder for the first time."""
+    if folder not in _cleaned:
+        _cleaned.add(folder)
+        remove_leftovers(folder)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name was made by `atomic_write`."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+@contextmanager
+def open_regular(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) -> Iterator[BinaryIO]:
+    """Open an existing regular file for reading, without waiting for a pipe.
+
+    Args:
+        path: the file.
+        flags: `os.O_RDWR` to be able to lock it on network file systems.
+        follow: accept a symbolic link to a regular file.
+
+    Raises:
+        OSError: it is missing, a link, a folder or a special file, or cannot be read; the error names it.
+    """
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | (0 if follow else _NO_FOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "is a symbolic link; replace it by the file itself", os.fspath(path)) from None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
+        yield file
+
+
+def read_regular(path: Path, limit: int, *, follow: bool = False) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: see `open_regular`; or the file is larger, or grows meanwhile.
+    """
+    with open_regular(path, follow=follow) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"is larger than {limit:,} bytes", os.fspath(path))
+        content = file.read(size + 1)
+        if len(content) > size:
+            raise OSError(errno.EBUSY, "grew while it was read", os.fspath(path))
+        return content
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write `text` to `path` atomically, in UTF-8."""
-    with atomic_write(path) as temporary:
+    with atomic_write(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write `value` to `path` atomically, as indented JSON.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", durable=durable)
 
 
 def parse_json(text: str, path: Path) -> Any:
@@ -66,19 +215,19 @@ def parse_json(text: str, path: Path) -> Any:
     """
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DamagedJsonError(f"{path} is damaged: it is not valid JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise DamagedJsonError(f"{path} is damaged: it is not valid JSON ({one_line(error)})") from None
 
 
-def read_json(path: Path) -> Any:
-    """Return the JSON value in a file.
+def read_json(path: Path, *, follow: bool = True) -> Any:
+    """Return the JSON value in a regular file of at most `JSON_BYTES`; `follow` accepts a link to one.
 
     Raises:
         DamagedJsonError: the file is not JSON.
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is a link or a special file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, JSON_BYTES, follow=follow).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DamagedJsonError(f"{path} is damaged: it is not text ({error})") from None
     return parse_json(text, path)

@@ -14,6 +14,8 @@ Fields may carry metadata:
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 import sys
 import types
@@ -149,19 +151,43 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def read_record(cls: type[R], path: Path) -> R:
+def read_record(cls: type[R], path: Path, *, sealed: bool = False) -> R:
     """Read a record from a JSON file of any layout.
+
+    Args:
+        cls: the record's class.
+        path: the file.
+        sealed: accept only an unchanged file that `write_record` sealed, and no link to one.
 
     Raises:
         RecordError, DamagedJsonError: the file is not such a record; the message names the file and the key.
         OSError: it cannot be read.
     """
+    values = read_json(path, follow=not sealed)
+    if sealed and (not isinstance(values, dict) or values.pop(SEAL, None) != seal(values)):
+        raise RecordError(f"{path} is damaged: it does not match its digest")
     try:
-        return from_json(cls, read_json(path))
+        return from_json(cls, values)
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from None
 
 
-def write_record(record: Any, path: Path) -> None:
-    """Write a record as readable JSON in one step; nothing is written where a number is not finite."""
-    write_json(path, to_json(record))
+def write_record(record: Any, path: Path, *, sealed: bool = False) -> None:
+    """Write a record as readable JSON in one step; nothing is written where a number is not finite.
+
+    Args:
+        record: the record.
+        path: the file.
+        sealed: add a digest of all values, so that a later change of the file is noticed.
+    """
+    values = to_json(record)
+    write_json(path, {**values, SEAL: seal(values)} if sealed else values)
+
+
+SEAL = "digest"
+"""Key of the digest in sealed JSON objects."""
+
+
+def seal(values: Mapping[str, Any]) -> str:
+    """Return a digest of JSON values, 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
