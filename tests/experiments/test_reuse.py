@@ -15,8 +15,11 @@ from PIL import Image
 
 import logcosh_vae
 from logcosh_vae.base import versions
+from logcosh_vae.base.errors import ConfigError
+from logcosh_vae.base.records import SEAL, seal
 from logcosh_vae.evaluation.records import EvaluationConfig
-from logcosh_vae.experiments.autoencoders import AutoencoderJob
+from logcosh_vae.experiments.autoencoders import AutoencoderExperiment, AutoencoderJob, Row
+from logcosh_vae.experiments.experiment import PrepareCallbacks
 from logcosh_vae.restoration import evaluation
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.evaluation import RestorationJob
@@ -133,13 +136,15 @@ def test_commit_of_another_repository_is_not_recorded(tmp_path: Path) -> None:
     "damage",
     [
         lambda values: values.update(schema_version=None),
+        lambda values: values.update(weights="0" * 64),
         lambda values: values["metrics"].clear(),
         lambda values: values["metrics"].update(sharpness_generated=float("nan")),
         lambda values: values.update(test=None, schema_version=1),
     ],
 )
+@pytest.mark.parametrize("sealed", [False, True])
 def test_a_damaged_evaluation_is_measured_anew(
-    damage: Callable[[dict[str, Any]], None], image_folder: Path, tmp_path: Path
+    damage: Callable[[dict[str, Any]], None], sealed: bool, image_folder: Path, tmp_path: Path
 ) -> None:
     config = resolve(
         TrainConfig(
@@ -151,7 +156,17 @@ def test_a_damaged_evaluation_is_measured_anew(
     before = job.run()
     assert job.cached_result() == before
     values = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    values.pop(SEAL)
     damage(values)
+    values[SEAL] = seal(values) if sealed else "0" * 16
     (tmp_path / "run" / "evaluation.json").write_text(json.dumps(values))
     assert job.cached_result() is None
     assert job.run().metrics == before.metrics
+
+
+def test_rows_are_checked_against_the_images_before_anything_is_trained(image_folder: Path, tmp_path: Path) -> None:
+    config = TrainConfig(DataConfig(str(image_folder), size=(16,)), ModelConfig(hidden=(4,)), batch_size=4)
+    rows = (Row(config), Row(replace(config, batch_size=100)))
+    with pytest.raises(ConfigError, match="batch_size 100 is larger than the 27 training images"):
+        AutoencoderExperiment("own", "Own", "own", rows).prepare(tmp_path / "runs", tmp_path, PrepareCallbacks())
+    assert not (tmp_path / "runs").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,8 @@ def evaluate(
         raise UsageError(f"--features {features}: no such file")
     config, _ = config_of(RunFolder(run))
     settings = evaluation_for(config.data.name, features=str(features.resolve()) if features else None)
-    result = measure(run, settings, root=data_root)
+    unwritable: list[str] = []
+    result = measure(run, settings, root=data_root, on_unwritable=unwritable.append)
     for name, value in result.metrics.items():
         print(f"{METRIC_NAMES[name]}: {value:.4g}")
     print("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result.test.items()))
@@ -50,7 +52,10 @@ def evaluate(
         if "fid" not in result.metrics:
             print(f"FID not computed: it needs at least 2 test images, and there is {result.real.count}")
         print(f"features: {network.name} {network.fingerprint}; {result.seconds:.1f} s")
-    print(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
+    if unwritable:
+        print(f"note: {unwritable[0]}", file=sys.stderr)
+    else:
+        print(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
 
 
 @app.command()

@@ -7,11 +7,13 @@ same real images, with the same latent codes `z`, so the rows of a table differ 
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from functools import cache, reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +21,8 @@ from torch import Tensor
 from ..base import image_grid
 from ..base.devices import available_device, exact_float32, find_device, float64_device
 from ..base.environment import describe
+from ..base.errors import DataError, RunError
+from ..base.files import one_line
 from ..base.records import write_record
 from ..base.versions import EVALUATION
 from ..data import DATASETS, ImageSet
@@ -28,7 +32,7 @@ from ..metrics.frechet import FeatureStatistics, frechet_distance
 from ..metrics.sharpness import sharpness
 from ..models.autoencoder import VAE, WAE
 from ..models.distributions import standard_normal
-from ..training.autoencoder import config_of, load, split, validate
+from ..training.autoencoder import config_of, load_with_weights, split, validate
 from ..training.builders import build_objective
 from ..training.config import TrainConfig
 from ..training.loop import make_generator
@@ -36,6 +40,9 @@ from ..training.run_folder import RunFolder
 from ..training.session import on_threads
 from .features import Extractor, load_extractor
 from .records import EvaluationConfig, FidFloor, RealImages, RunEvaluation
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BATCH_SIZE = 100
 """Images per forward pass. The activations of larger batches do not fit the cache of a CPU."""
@@ -192,22 +199,28 @@ def interpolations(model: VAE | WAE, real: Tensor, steps: int) -> Tensor:
 
 
 @torch.inference_mode()
-def write_pictures(model: VAE | WAE, test: ImageSet, folder: Path, seed: int) -> None:
-    """Write `samples.png`, `reconstructions.png` and `interpolation.png` of a model into `folder`."""
+def draw_pictures(model: VAE | WAE, test: ImageSet, seed: int) -> dict[str, Image.Image]:
+    """Return the pictures `samples`, `reconstructions` and `interpolation` of a model."""
     real = choose_images(test.images, 40, seed, "pictures")
-    grids = {
+    return {
         "samples": image_grid.grid(generate(model, 100, seed), columns=10),
         "reconstructions": image_grid.grid(paired_reconstructions(model, real, 10), columns=10),
         "interpolation": image_grid.grid(interpolations(model, real[:16], 12), columns=12),
     }
-    for name, grid in grids.items():
-        image_grid.save(grid, folder / f"{name}.png")
 
 
 def evaluate(
-    path: Path, config: EvaluationConfig | None = None, *, root: Path | None = None, device: str | None = None
+    path: Path,
+    config: EvaluationConfig | None = None,
+    *,
+    root: Path | None = None,
+    device: str | None = None,
+    on_unwritable: Callable[[str], None] | None = None,
 ) -> RunEvaluation:
     """Evaluate a finished run and write `evaluation.json` and the pictures into its folder.
+
+    The folder is locked meanwhile, so that the weights cannot be replaced. The weights are read once; their digest is
+    part of the results.
 
     Args:
         path: the run folder.
@@ -215,19 +228,41 @@ def evaluate(
         root: data root.
         device: device to compute on, in float32; by default the one of the training, or the CPU if this machine does
             not have it.
+        on_unwritable: called with a message if the results cannot be written; by default this is an error.
 
     Returns:
         The contents of `evaluation.json`.
 
     Raises:
-        RunError, DataError: the run, its images or the features cannot be loaded; the message names the path.
+        RunError, DataError: the run, its images or the features cannot be loaded, or another process uses the folder;
+            the message names the path.
     """
     folder = RunFolder(path)
     train_config, _ = config_of(folder)
-    config = config or evaluation_for(train_config.data.name)
+    with folder.lock(shared=not os.access(path, os.W_OK)):
+        result, grids = _measure_run(folder, config or evaluation_for(train_config.data.name), root, device)
+        try:
+            for name, grid in grids.items():
+                image_grid.save(grid, path / f"{name}.png")
+            write_record(result, path / "evaluation.json", sealed=True)
+        except (OSError, DataError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
+            message = f"{path} cannot be written to ({reason}); the results are not stored"
+            if on_unwritable is None:
+                raise RunError(message) from error
+            on_unwritable(message)
+    return result
+
+
+def _measure_run(
+    folder: RunFolder, config: EvaluationConfig, root: Path | None, device: str | None
+) -> tuple[RunEvaluation, dict[str, Image.Image]]:
+    """Measure a locked run folder; returns the results and the pictures by name."""
     started = time.perf_counter()
+    train_config, _ = config_of(folder)
     used = float64_device(find_device(device)) if device is not None else available_device(train_config.device)
-    model = load(path).to(used)
+    model, weights = load_with_weights(folder)
+    model = model.to(used)
     test = split(train_config, "test", root)
     extractor = extractor_for(train_config.data.name, test.images.shape[1:], config, root)
     if extractor is not None:
@@ -235,11 +270,11 @@ def evaluate(
     with on_threads(train_config.threads), exact_float32():
         metrics = measure(model, test, extractor, config)
         losses = validate(model, build_objective(train_config), test.images.to(used), train_config)
-        write_pictures(model, test, path, config.seed)
+        grids = draw_pictures(model, test, config.seed)
     result = RunEvaluation(
         metrics=metrics,
         test=losses,
-        training_seconds=round(sum(record["seconds"] for record in folder.metrics()), 1),
+        training_seconds=round(sum(record["seconds"] for record in folder.metrics()[: weights.epochs]), 1),
         evaluation=config,
         real=RealImages("test", len(test.images), test.fingerprint),
         version=EVALUATION,
@@ -247,9 +282,9 @@ def evaluate(
         seconds=round(time.perf_counter() - started, 2),
         features=extractor.describe() if extractor is not None else None,
         device=used.type,
+        weights=weights.digest,
     )
-    write_record(result, path / "evaluation.json")
-    return result
+    return result, grids
 
 
 @cache

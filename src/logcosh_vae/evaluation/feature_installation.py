@@ -10,10 +10,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors.torch
-
 from ..base.errors import MissingFeaturesError
-from ..base.files import atomic_write, read_json, write_json
+from ..base.files import read_json, write_bytes, write_json
 from ..base.settings import digest
 from ..base.versions import DATA, TRAINING
 from ..metrics.classifier import FeatureClassifier
@@ -21,7 +19,7 @@ from ..models.networks import ImageShape
 from ..training.run_folder import RunFolder
 from ..training.session import Callbacks
 from .feature_training import FeatureConfig, train_features
-from .features import feature_folders, fingerprint, load_classifier, weights_name
+from .features import classifier_file, feature_folders, fingerprint, load_classifier, weights_name
 
 
 def writable_feature_folder(root: Path | None = None) -> Path:
@@ -32,11 +30,11 @@ def writable_feature_folder(root: Path | None = None) -> Path:
 
 
 def install_classifier(folder: RunFolder, target: Path) -> Path:
-    """Copy the weights of a finished run to where `load_classifier` finds them, with a card beside them.
+    """Copy the weights of a finished run, with their card, to where `load_classifier` finds them.
 
     Args:
         folder: run folder of `train_features`.
-        target: folder to write NAME.safetensors and NAME.json to, see `weights_name`.
+        target: folder to write NAME.safetensors to, and a copy of the card to NAME.json; see `weights_name`.
 
     Returns:
         The path of the weights.
@@ -58,9 +56,8 @@ def install_classifier(folder: RunFolder, target: Path) -> Path:
         "environment": read_json(folder.path / "environment.json"),
         "seconds": round(sum(record["seconds"] for record in records), 1),
     }
-    with atomic_write(weights) as temporary:
-        safetensors.torch.save_file(classifier.state_dict(), temporary)
-    write_json(weights.with_suffix(".json"), card)
+    write_json(weights.with_suffix(".json"), card)  # for people, and for earlier versions
+    write_bytes(weights, classifier_file(classifier, card))
     return weights
 
 

@@ -26,6 +26,7 @@ from ..metrics.classifier import FeatureClassifier
 from ..training.loop import Schedule, Step, make_generator
 from ..training.objective import Losses
 from ..training.run_folder import RunFolder
+from ..training.run_identity import RunIdentity
 from ..training.session import Callbacks, RunPlan, TrainingSetup, run_training
 
 
@@ -173,11 +174,16 @@ def network_settings(config: FeatureConfig, images: ImageSet) -> dict[str, Any]:
     """Return the arguments of `FeatureClassifier` for a data set.
 
     Raises:
-        RunError: the images have no labels.
+        RunError: the images have no labels, or there are fewer of them than a batch needs.
     """
     labels = images.labels
     if labels is None:
         raise RunError(f"{config.data} has no labels, which are needed to train a feature classifier")
+    if len(images.images) < config.batch_size:
+        raise RunError(
+            f"{config.data} has {len(images.images)} training images, fewer than one batch of {config.batch_size}; "
+            "add images"
+        )
     outputs = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
     return {"outputs": outputs, "widths": list(config.widths), "image_shape": list(images.images.shape[1:])}
 
@@ -205,7 +211,7 @@ def train_features(
         The run folder; its metrics have the test accuracy after each epoch.
 
     Raises:
-        RunError: the folder cannot be used, or the data set has no labels.
+        RunError: the folder cannot be used, or the data set has no labels or too few images.
         DataError: the images cannot be loaded.
         TrainingError: the training diverged.
     """
@@ -224,7 +230,7 @@ def train_features(
         "numerics": {"training": TRAINING, "data": DATA},
         "torch": torch.__version__,
     }
-    plan = RunPlan(path, values, config.epochs, config.threads)
+    plan = RunPlan(path, RunIdentity(values), config.epochs, config.threads)
     return run_training(plan, lambda: _setup(config, network, train, test), resume=resume, callbacks=callbacks)
 
 

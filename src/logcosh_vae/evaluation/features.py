@@ -7,9 +7,10 @@ of the user. Results carry the name and the fingerprint of the extractor.
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,16 +22,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..base.errors import MissingFeaturesError, RunError
-from ..base.files import one_line, read_json
+from ..base.files import one_line, read_json, read_regular
 from ..data import DATASETS, cache_root, data_root
 from ..data.sizes import FIXED_SIZE
 from ..metrics.classifier import FeatureClassifier
 from ..models.networks import ImageShape
-from ..training.run_folder import digest_of
+from ..training.weights_file import LARGEST_BYTES, check_fits, digest_of, metadata_of
 from .records import FeaturesInfo
 
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "metrics" / "weights"
 """Weights that are part of the package."""
+
+
+CARD = "card"
+"""Key of a classifier's card in the metadata of its weights."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,8 @@ def load_classifier(
     """
     name = f"{weights_name(data, image_shape)}.safetensors"
     for folder in [*([first_folder] if first_folder else []), *feature_folders(root)]:
-        if (folder / name).is_file():
-            return _read_classifier(folder / name)
+        if (folder / name).is_file() and (found := _read_classifier(folder / name)) is not None:
+            return found
     size = "" if data in FIXED_SIZE else f" --size {image_shape[1]}x{image_shape[2]}"
     raise MissingFeaturesError(
         f"there is no feature classifier for {data}: train one with 'logcosh-vae train-features {data}{size}' "
@@ -113,12 +118,30 @@ def load_classifier(
     )
 
 
-def _read_classifier(weights: Path) -> tuple[FeatureClassifier, dict[str, Any]]:
-    """Read a classifier and its card, and compare the fingerprints; a `RunError` names the file."""
+def classifier_file(classifier: FeatureClassifier, card: Mapping[str, Any]) -> bytes:
+    """Return a safetensors file with the weights of a classifier and its card, so that neither exists alone."""
+    return safetensors.torch.save(dict(classifier.state_dict()), {CARD: json.dumps(card)})
+
+
+def _read_classifier(weights: Path) -> tuple[FeatureClassifier, dict[str, Any]] | None:
+    """Read a classifier and its card, and compare the fingerprints.
+
+    Earlier versions wrote the card to a second file only. A version that was killed between the two left weights
+    without a card, which count as missing.
+
+    Raises:
+        RunError: the file cannot be used; the message names it.
+    """
     try:
-        card: dict[str, Any] = read_json(weights.with_suffix(".json"))
+        content = read_regular(weights, LARGEST_BYTES, follow=True)
+        text = metadata_of(content).get(CARD)
+        if text is None and not weights.with_suffix(".json").exists():
+            return None
+        card: dict[str, Any] = read_json(weights.with_suffix(".json")) if text is None else json.loads(text)
         classifier = FeatureClassifier(**card.get("network", {}))
-        classifier.load_state_dict(safetensors.torch.load_file(weights))
+        tensors = safetensors.torch.load(content)
+        check_fits(tensors, classifier)
+        classifier.load_state_dict(tensors)
         found = fingerprint(classifier)
         if found != card["fingerprint"]:
             raise ValueError(f"its fingerprint is {found}, but its card says {card['fingerprint']}")

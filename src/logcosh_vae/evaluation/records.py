@@ -73,6 +73,7 @@ class RunEvaluation:
         seconds: time of the evaluation itself, in seconds.
         features: the features of the FID; None if there is no FID.
         device: type of the device that the evaluation ran on.
+        weights: digest of the weights that were measured; older files have none.
         schema_version: version of this layout.
         more: keys of the file that have no attribute.
     """
@@ -87,6 +88,7 @@ class RunEvaluation:
     seconds: float
     features: FeaturesInfo | None = None
     device: str | None = optional()
+    weights: str | None = optional()
     schema_version: int = SCHEMA_VERSION
     more: Mapping[str, Any] = free()
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..base.errors import DamagedJsonError, RecordError
+from ..base.errors import DamagedJsonError, RecordError, RunError
 from ..base.records import read_record
 from ..base.settings import to_dict
 from ..base.versions import EVALUATION
@@ -26,10 +26,11 @@ from ..evaluation.feature_training import feature_config
 from ..evaluation.features import load_extractor
 from ..evaluation.records import EvaluationConfig, RunEvaluation
 from ..models.networks import ImageShape
-from ..training.autoencoder import config_of, fingerprints, run_name, split, train
+from ..training.autoencoder import check_images, config_of, fingerprints, run_name, split, train
 from ..training.builders import build_model
 from ..training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
 from ..training.run_folder import RunFolder
+from ..training.weights_file import read_weights
 from .experiment import Experiment, Outcomes, PrepareCallbacks
 from .results import Advice, ExperimentResults, RowResult, SplitCounts, Summary
 from .scheduler import Job
@@ -100,20 +101,24 @@ class AutoencoderJob(Job):
         return float(_flops_per_image(self.config.model, image_shape) * count * required(self.config.epochs, "epochs"))
 
     def cached_result(self) -> RunEvaluation | None:
-        """Return the evaluation in the run folder if it has the current version, settings and features, else None.
+        """Return the evaluation in the run folder if it is undamaged and belongs to this run, else None.
 
-        The images need no check, because their fingerprints are part of the folder's name.
+        It belongs to it if the folder has this config and finished weights with the digest in the evaluation, and if
+        version, settings and features are the current ones. The images need no check, because their fingerprints are
+        part of the folder's name.
         """
-        path = self.path / "evaluation.json"
-        if not path.is_file() or not RunFolder(self.path).is_finished(required(self.config.epochs, "epochs")):
-            return None
+        folder = RunFolder(self.path)
         try:
-            result = read_record(RunEvaluation, path)
-        except (RecordError, DamagedJsonError):
-            return None  # evaluate again
+            result = read_record(RunEvaluation, self.path / "evaluation.json", sealed=True)
+            config, image_shape = config_of(folder)
+            weights = read_weights(folder.weights_path)
+        except (OSError, RecordError, DamagedJsonError, RunError):
+            return None  # train or evaluate again, which reports what is wrong
+        epochs = required(self.config.epochs, "epochs")
+        if (resolve(config), weights.epochs or epochs, weights.digest) != (self.config, epochs, result.weights):
+            return None
         if result.evaluation != self.evaluation or result.version != EVALUATION:
             return None
-        _, image_shape = config_of(RunFolder(self.path))
         extractor = load_extractor(self.config.data.name, image_shape, self.root, self.evaluation.features)
         features = extractor.describe() if extractor is not None else None
         expected = {"sharpness_reconstructed", "sharpness_generated"}
@@ -196,13 +201,17 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
         return replace(self, rows=tuple(replace(row, config=replace(row.config, device=device)) for row in self.rows))
 
     def prepare(self, runs_folder: Path, root: Path, callbacks: PrepareCallbacks) -> Self:
-        """Download and prepare the images, and train missing feature classifiers; see `Experiment.prepare`.
+        """Prepare the images, check all rows against them, and train missing classifiers; see `Experiment.prepare`.
 
         Classifiers with changed settings (`features`) are kept beside the runs, so that no other experiment uses them.
         """
         target = runs_folder / "features" if self.features else None
-        for data in dict.fromkeys(resolve(row.config).data for row in self.rows):
+        configs = [resolve(row.config) for row in self.rows]
+        for data in dict.fromkeys(config.data for config in configs):
             images = [split(TrainConfig(data), name, root, progress=callbacks.on_images) for name in ("train", "test")]
+            for config in configs:
+                if config.data == data:
+                    check_images(config, *images)
             if images[0].complaint is not None:
                 callbacks.on_message(images[0].complaint)
             if data.name in DATASETS:

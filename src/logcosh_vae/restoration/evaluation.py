@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..base.errors import DamagedJsonError, DataError, RecordError
-from ..base.records import SCHEMA_VERSION, read_record, write_record
+from ..base.errors import DamagedJsonError, DataError, RecordError, RunError
+from ..base.records import SCHEMA_VERSION, optional, read_record, write_record
 from ..base.versions import RESTORATION
 from ..data.batches import to_unit
 from ..experiments.scheduler import Job
 from ..metrics.image_quality import WINDOW, psnr, ssim
 from ..training.run_folder import RunFolder
 from ..training.session import on_threads
+from ..training.weights_file import read_weights
 from .config import RestorationConfig
 from .corruptions import CORRUPTIONS, Corruption
 from .network import RestorationNetwork
 from .photographs import read
 from .picture_files import find_pictures
 from .tiling import restore
-from .training import load_restoration, train_restoration
+from .training import load_with_weights, restoration_config, train_restoration
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class RestorationMeasures(PictureMetrics):
         training_seconds: seconds in training steps.
         version: version of restoration, see `base.versions`; content: digest of the test images.
         side: side of the central square that was measured; None for whole images.
+        weights: digest of the weights that were measured; older files have none.
     """
 
     validation: tuple[Mapping[str, float], ...]
@@ -63,6 +65,7 @@ class RestorationMeasures(PictureMetrics):
     version: int
     content: str
     side: int | None
+    weights: str | None = optional()
     schema_version: int = SCHEMA_VERSION
 
 
@@ -200,13 +203,14 @@ class RestorationJob(Job):
 
     def cached_result(self) -> RestorationMeasures | None:
         """Return the stored result if it has this version and was computed on the present test images, else None."""
-        path = self.path / "measures.json"
-        if not path.is_file() or not RunFolder(self.path).is_finished(self.config.epochs):
-            return None
+        folder = RunFolder(self.path)
         try:
-            result = read_record(RestorationMeasures, path)
-        except (RecordError, DamagedJsonError):
-            return None
+            result = read_record(RestorationMeasures, self.path / "measures.json", sealed=True)
+            weights = read_weights(folder.weights_path)
+            if restoration_config(folder) != self.config or result.weights != weights.digest:
+                return None
+        except (OSError, RecordError, DamagedJsonError, RunError):
+            return None  # train or evaluate again, which reports what is wrong
         key = (result.version, result.side, result.content)
         values = (result.ssim, result.psnr, result.corrupted_ssim, result.corrupted_psnr)
         is_complete = all(len(each) == len(result.images) for each in values) and len(result.validation) > 0
@@ -217,17 +221,20 @@ class RestorationJob(Job):
         train_restoration(self.config, self.path, resume=True, root=self.root)
         if (result := self.cached_result()) is not None:
             return result
-        network, config = load_restoration(self.path)
-        records = RunFolder(self.path).metrics()
-        with on_threads(config.threads):
-            metrics = measure(network, self.test, CORRUPTIONS[config.task], self.center_crop)
-        result = RestorationMeasures(
-            **vars(metrics),
-            validation=tuple(record["validation"] for record in records),
-            training_seconds=sum(record["seconds"] for record in records),
-            version=RESTORATION,
-            content=folder_digest(self.test),
-            side=self.center_crop,
-        )
-        write_record(result, self.path / "measures.json")
+        folder = RunFolder(self.path)
+        with folder.lock():
+            network, config, weights = load_with_weights(folder)
+            records = folder.metrics()
+            with on_threads(config.threads):
+                metrics = measure(network, self.test, CORRUPTIONS[config.task], self.center_crop)
+            result = RestorationMeasures(
+                **vars(metrics),
+                validation=tuple(record["validation"] for record in records),
+                training_seconds=sum(record["seconds"] for record in records),
+                version=RESTORATION,
+                content=folder_digest(self.test),
+                side=self.center_crop,
+                weights=weights.digest,
+            )
+            write_record(result, self.path / "measures.json", sealed=True)
         return result

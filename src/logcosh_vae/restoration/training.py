@@ -21,7 +21,9 @@ from ..evaluation.features import fingerprint
 from ..losses import make_loss
 from ..training.loop import Schedule, make_generator
 from ..training.run_folder import RunFolder
+from ..training.run_identity import RunIdentity
 from ..training.session import Callbacks, RunPlan, TrainingSetup, run_training
+from ..training.weights_file import SavedWeights
 from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS, TRAINED_AS
 from .network import RestorationNetwork
@@ -95,9 +97,8 @@ def train_restoration(
     # the learning rates have fallen to 0 at the end of a training, so it cannot be extended
     advice = f", and --from {path} to start with its weights"
     names = {f"train.{former}": f"train.{name}" for former, name in renamed_keys(RestorationConfig).items()}
-    plan = RunPlan(
-        path, _run_config(config, train, held_out) | origin, config.epochs, config.threads, renamed=names, advice=advice
-    )
+    identity = RunIdentity(_run_config(config, train, held_out) | origin, renamed=names, advice=advice)
+    plan = RunPlan(path, identity, config.epochs, config.threads)
     corruption = (TRAINED_AS if config.captions else CORRUPTIONS)[config.task]
     validation_tiles = evenly_spaced(held_out.images, config.val_images)
 
@@ -146,14 +147,28 @@ def load_restoration(run_folder: Path | str) -> tuple[RestorationNetwork, Restor
     Raises:
         RunError: the folder is not a restoration run, is unfinished or is damaged.
     """
-    folder = RunFolder(Path(run_folder))
+    network, config, _ = load_with_weights(RunFolder(Path(run_folder)))
+    return network, config
+
+
+def load_with_weights(folder: RunFolder) -> tuple[RestorationNetwork, RestorationConfig, SavedWeights]:
+    """Load the trained network of a run folder, its config and the weights that it got; see `load_restoration`."""
+    config = restoration_config(folder)
+    network = RestorationNetwork(config.widths, config.blocks)
+    weights = folder.load_weights(network)
+    return network.eval(), config, weights
+
+
+def restoration_config(folder: RunFolder) -> RestorationConfig:
+    """Read the config of a restoration run.
+
+    Raises:
+        RunError: the folder is not a restoration run, or its config is damaged.
+    """
     values = folder.config()
     if values.get("kind") != "restoration":
         raise RunError(f"{folder.path} is not a restoration run: its kind is {values.get('kind')!r}")
     try:
-        config = resolve_restoration(from_dict(RestorationConfig, values["train"]))
+        return resolve_restoration(from_dict(RestorationConfig, values["train"]))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.config_path} is damaged: {error}") from None
-    network = RestorationNetwork(config.widths, config.blocks)
-    folder.load_weights(network)
-    return network.eval(), config

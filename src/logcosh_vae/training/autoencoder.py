@@ -33,7 +33,9 @@ from .distributed import Processes, local_device, process_group
 from .loop import make_generator
 from .objective import Objective
 from .run_folder import RunFolder
+from .run_identity import RunIdentity
 from .session import Callbacks, RunPlan, TrainingSetup, run_training
+from .weights_file import SavedWeights
 
 PICTURE_IMAGES = 64
 """Number of samples in the picture of an epoch."""
@@ -138,12 +140,23 @@ def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
         raise ConfigError(str(error)) from None
 
 
-def _check_counts(config: TrainConfig, train_count: int, test_count: int) -> None:
-    """Raise `ConfigError` if there are too few images for the config, before anything is trained."""
+def check_images(config: TrainConfig, train: ImageSet, test: ImageSet) -> None:
+    """Check a resolved config against its images, so that nothing fails once training has begun.
+
+    Raises:
+        ConfigError: there are too few images, or the network cannot process them.
+    """
+    train_count, test_count = len(train.images), len(test.images)
+    _, channels, height, width = train.images.shape
+    if test.images.shape[1:] != train.images.shape[1:]:
+        shapes = " and ".join(str(tuple(images.images.shape[1:])) for images in (train, test))
+        raise ConfigError(f"{config.data.name}: training and test images have the shapes {shapes}; they must be equal")
+    check_network(config, (channels, height, width))
     if train_count < config.batch_size:
+        advice = f"set a smaller one (--set batch_size={max(2, train_count // 4)}) or add images"
         raise ConfigError(
             f"batch_size {config.batch_size} is larger than the {train_count} training images; "
-            f"set a smaller one (--set batch_size={max(2, train_count // 4)}) or add images"
+            f"{advice if train_count >= 2 else 'add images'}"
         )
     if test_count < 1:
         raise ConfigError(f"{config.data.name} has no test images, on which every epoch is validated; add images")
@@ -222,16 +235,16 @@ def train(
     config, callbacks = resolve(config), callbacks or Callbacks()
     device = local_device(find_device(config.device))
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
-    _check_counts(config, len(train_set.images), len(test_set.images))
-    channels, height, width = train_set.images.shape[1:]
-    check_network(config, (channels, height, width))
+    check_images(config, train_set, test_set)
     plan = RunPlan(
         path,
-        run_config(config, train_set, test_set),
+        RunIdentity(
+            run_config(config, train_set, test_set),
+            may_grow="train.epochs",
+            renamed={f"train.{former}": f"train.{name}" for former, name in renamed_keys(TrainConfig).items()},
+        ),
         required(config.epochs, "epochs"),
         config.threads,
-        may_grow="train.epochs",
-        renamed={f"train.{former}": f"train.{name}" for former, name in renamed_keys(TrainConfig).items()},
     )
     with process_group(device) as processes:
         if config.batch_size % processes.size:
@@ -277,8 +290,12 @@ def load(run_folder: Path | str) -> VAE | WAE:
     Example:
         model = logcosh_vae.load("runs/quickstart/l2"); model.sample(16)
     """
-    folder = RunFolder(Path(run_folder))
+    return load_with_weights(RunFolder(Path(run_folder)))[0]
+
+
+def load_with_weights(folder: RunFolder) -> tuple[VAE | WAE, SavedWeights]:
+    """Load the trained model of a run folder, and the weights that it got, with their digest and epochs; see `load`."""
     config, image_shape = config_of(folder)
     model = build_model(config, image_shape)
-    folder.load_weights(model)
-    return model.eval()
+    weights = folder.load_weights(model)
+    return model.eval(), weights

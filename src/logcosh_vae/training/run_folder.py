@@ -1,100 +1,80 @@
 """Run folders: the files of a training run, and how to resume and load it.
 
-config.json           resolved config, fingerprints of the images, versions; written before the first step
+config.json           resolved config, fingerprints of the images, versions: of the final weights, if there are any
 environment.json      machine, versions, commit
 metrics.jsonl         one record per epoch: losses in training and validation, seconds, and the losses of a few test
                       images at the logged steps
 samples/              pictures of samples, every few epochs
-state.pt              number of a finished epoch, weights and optimizer state, for `--resume`
+state.pt              number of a finished epoch, weights, optimizer state and records, for `--resume`; the state before
+                      it is `state.former.pt`
 weights.safetensors   final weights; the run is finished when this file exists
 progress.json         current epoch and step
+
+Every write happens under the lock, and nothing is replaced before its successor is complete: continued training leaves
+the former weights and their evaluation in place until the new weights are written.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
+import stat
 import time
-import warnings
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import safetensors.torch
 import torch
-from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import nn
 
 from ..base.environment import describe
 from ..base.errors import DamagedJsonError, RunError
-from ..base.files import TEMPORARY_PREFIX, atomic_write, one_line, parse_json, read_json, write_json, write_text
+from ..base.files import is_temporary, make_folder, one_line, read_json, remove_leftovers, write_json, write_text
+from ..base.locks import lock_file
 from ..base.records import write_record
+from . import state_file
+from .epoch_records import Record, merge, read_records, to_text
 from .loop import Position
+from .run_identity import RunIdentity
+from .weights_file import EXTRA_BYTES, SavedWeights, check_fits, digest_of, read_weights, tensor_bytes, write_weights
 
-DERIVED_FILES = (
-    "weights.safetensors",
-    "evaluation.json",
-    "samples.png",
-    "reconstructions.png",
-    "interpolation.png",
+__all__ = ["DERIVED_FILES", "STATE_SECONDS", "RunFolder", "RunIdentity", "digest_of"]
+
+MEASURED_FILES = ("evaluation.json", "measures.json")
+"""Measurements of the final weights, with the digest of the weights."""
+
+DERIVED_FILES = (*MEASURED_FILES, "samples.png", "reconstructions.png", "interpolation.png")
+"""Files that were computed from the final weights."""
+
+_STARTED = ("metrics.jsonl", "weights.safetensors")
+"""Files that show that an epoch of a run has been reported as done. A state is written before."""
+
+_FILES = (
+    *("config.json", "environment.json", "progress.json", ".lock"),
+    *(*_STARTED, *state_file.STATE_NAMES, *DERIVED_FILES),
 )
-"""Files that hold the final weights or were computed from them."""
+_FOLDERS = ("samples",)
 
 STATE_SECONDS = 5.0
 """Minimum interval between states in seconds: the most that a killed run loses besides its current epoch."""
 
 
 class RunFolder:
-    """A run folder on disk. Use `create` to train in it, and the constructor to read it."""
+    """A run folder on disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._progress_time = 0.0
         self._state_time = -STATE_SECONDS  # so that the state of the first epoch is written
 
-    @classmethod
-    def create(
-        cls,
-        path: Path,
-        config: Mapping[str, Any],
-        *,
-        resume: bool,
-        may_grow: str | None = None,
-        renamed: Mapping[str, str] = MappingProxyType({}),
-        advice: str = "",
-    ) -> RunFolder:
-        """Create the folder of a new run, or check that an existing one holds the same run; writes the config.
-
-        Args:
-            path: the folder; it must not exist or be empty, unless `resume`.
-            config: everything that determines the run, as JSON values.
-            resume: accept a folder that holds a run with the same config.
-            may_grow: dotted key of a number that may be larger than in the existing config.
-            renamed: maps former dotted keys to present ones, for folders written by earlier versions.
-            advice: appended to the error about a different config.
-
-        Raises:
-            RunError: the folder holds a run and `resume` is false, a run with another config, or other files.
-        """
-        folder = cls(path)
-        if path.exists() and not path.is_dir():
-            raise RunError(f"{path} is a file; choose another --out")
-        if folder.config_path.exists():
-            if not resume:
-                raise RunError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
-            folder._check_same(config, may_grow, renamed, advice)
-        elif path.exists() and any(path.iterdir()):
-            raise RunError(f"{path} is not empty and does not hold a run; choose another --out")
-        write_json(folder.config_path, config)
-        write_record(describe(), path / "environment.json")
-        return folder
-
     @property
     def config_path(self) -> Path:
         return self.path / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
 
     @property
     def weights_path(self) -> Path:
@@ -102,7 +82,45 @@ class RunFolder:
 
     @property
     def state_path(self) -> Path:
-        return self.path / "state.pt"
+        return self.path / state_file.STATE_NAMES[0]
+
+    def check(self, identity: RunIdentity, *, resume: bool) -> None:
+        """Check that a run can be trained in the folder; changes nothing.
+
+        The folder may be missing, empty, or hold the same run, without `resume` only one that has not trained yet.
+
+        Raises:
+            RunError: it holds a run and `resume` is false, a run with another config, or other files.
+        """
+        if not self.path.is_dir():
+            if os.path.lexists(self.path):
+                raise RunError(f"{self.path} is a file; choose another --out")
+            return
+        self.check_files()
+        if self.config_path.exists():
+            if not resume and any((self.path / name).exists() for name in _STARTED):
+                raise RunError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
+            if (difference := identity.difference(self.config())) is not None:
+                raise RunError(
+                    f"{self.path} holds a run with another {difference}; choose another --out{identity.advice}"
+                )
+            return
+        if any(each.name != ".lock" and not is_temporary(each.name) for each in self.path.iterdir()):
+            raise RunError(f"{self.path} is not empty and does not hold a run; choose another --out")
+
+    def check_files(self) -> None:
+        """Check that the files of a run are regular files, because somebody else may have made the folder.
+
+        To read a run, links are followed: tools that share trained models store their files as links.
+
+        Raises:
+            RunError: one is a link, a folder or a special file; the message names it.
+        """
+        for names, is_right, kind in ((_FILES, stat.S_ISREG, "regular file"), (_FOLDERS, stat.S_ISDIR, "folder")):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    if not is_right((self.path / name).lstat().st_mode):
+                        raise RunError(f"{self.path / name} is not a {kind}; remove it, or choose another --out")
 
     def config(self) -> dict[str, Any]:
         """Read the content of `config.json`.
@@ -110,204 +128,259 @@ class RunFolder:
         Raises:
             RunError: the file is missing or damaged.
         """
-        if not self.config_path.is_file():
-            raise RunError(f"{self.path} is not a run folder: it has no config.json")
         try:
             config = read_json(self.config_path)
+        except FileNotFoundError:
+            raise RunError(f"{self.path} is not a run folder: it has no config.json") from None
+        except NotADirectoryError:
+            raise RunError(f"{self.path} is not a run folder: it is a file") from None
+        except OSError as error:
+            raise RunError(f"{self.config_path} cannot be read: {_reason(error)}") from None
         except ValueError as error:
             raise RunError(str(error)) from None
         if not isinstance(config, dict):
             raise RunError(f"{self.config_path} is damaged: it must contain a JSON object")
         return config
 
-    def _check_same(
-        self, config: Mapping[str, Any], may_grow: str | None, renamed: Mapping[str, str], advice: str
-    ) -> None:
-        saved = {renamed.get(key, key): value for key, value in _flatten(self.config()).items()}
-        current = _flatten(config)
-        changed = sorted(key for key in saved.keys() | current.keys() if saved.get(key) != current.get(key))
-        if may_grow in changed and isinstance(saved.get(may_grow), int) and current[may_grow] > saved[may_grow]:
-            changed.remove(may_grow)
-        if changed:
-            key = changed[0]
-            raise RunError(
-                f"{self.path} holds a run with another {key} ({saved.get(key)}, now {current.get(key)}); "
-                f"choose another --out{advice}"
-            )
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write `config.json` and `environment.json`, if the config has changed or one of them is missing.
+
+        The config is written first, because a folder without it is not recognised as a run after a kill.
+        """
+        environment = self.path / "environment.json"
+        has_changed = not self.config_path.exists() or self.config() != config
+        with self.writing(self.config_path):
+            if has_changed:
+                write_json(self.config_path, config)
+            if has_changed or not environment.exists():
+                write_record(describe(), environment)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Lock the folder against other processes and delete temporary files that a killed run left.
+    def lock(self, *, shared: bool = False) -> Iterator[None]:
+        """Lock the folder against other processes, and delete temporary files that a killed process left.
+
+        Args:
+            shared: lock it only against processes that write, to read it. A folder that cannot be written to is read
+                without a lock.
 
         Raises:
-            RunError: another process is training in the folder.
+            RunError: another process uses the folder, or the lock file is a link or a special file.
         """
         try:
-            lock = FileLock(self.path / ".lock", timeout=0).acquire()
-        except Timeout:
-            raise RunError(
-                f"{self.path}: another process is training this run; wait for it or choose another --out"
-            ) from None
-        with lock:
-            for temporary in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
-                temporary.unlink()
-            yield
+            if not shared:
+                make_folder(self.path)
+            with lock_file(self.path / ".lock", shared=shared) as taken:
+                if not taken:
+                    raise RunError(
+                        f"{self.path}: another process is training or evaluating this run; wait for it or choose "
+                        "another --out"
+                    )
+                if not shared:
+                    for folder in (self.path, *(self.path / name for name in _FOLDERS)):
+                        if folder == self.path or not folder.is_symlink():
+                            remove_leftovers(folder)
+                yield
+        except OSError as error:
+            if error.filename not in (os.fspath(self.path), os.fspath(self.path / ".lock")):
+                raise
+            raise RunError(f"{error.filename} cannot be used: {_reason(error)}") from error
+
+    def final_weights(self) -> SavedWeights | None:
+        """Read the final weights; None if there are none. Their number of epochs is always known.
+
+        Raises:
+            RunError: the weights, or the records of the epochs, are damaged.
+        """
+        if not os.path.lexists(self.weights_path):
+            return None
+        return self._with_epochs(read_weights(self.weights_path))
+
+    def _with_epochs(self, weights: SavedWeights) -> SavedWeights:
+        if weights.epochs is not None:
+            return weights
+        epochs = self.config().get("train", {}).get("epochs")  # earlier versions removed the weights to continue
+        trained = len(self.metrics())
+        return replace(weights, epochs=min(epochs, trained) if isinstance(epochs, int) else trained)
 
     def is_finished(self, epochs: int) -> bool:
-        """Whether the folder has final weights that were trained for at least `epochs` epochs."""
-        return self.weights_path.is_file() and len(self.metrics()) >= epochs
+        """Whether the folder has intact final weights that were trained for at least `epochs` epochs."""
+        try:
+            weights = self.final_weights()
+        except RunError:
+            return False
+        return weights is not None and (weights.epochs or 0) >= epochs
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """Read the records of `metrics.jsonl`, one per epoch, in order.
+    def metrics(self) -> list[Record]:
+        """Read the records of `metrics.jsonl`, one per epoch, in order. Continued training has more than the weights.
 
         Raises:
             RunError: the file is damaged.
         """
-        path = self.path / "metrics.jsonl"
-        if not path.is_file():
-            return []
         try:
-            records = [parse_json(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line]
-            if not all(isinstance(record, dict) and isinstance(record.get("epoch"), int) for record in records):
-                raise DamagedJsonError(f"{path} is damaged: a line is not the record of an epoch")
-            return [_rename_former_keys(record) for record in records]
+            return read_records(self.metrics_path)
         except DamagedJsonError as error:
-            raise RunError(f"{error}; delete {self.path} to train it again") from None
+            raise RunError(f"{error}; delete it and add --resume, which restores it from state.pt") from None
+        except OSError as error:
+            raise RunError(f"{self.metrics_path} cannot be read: {_reason(error)}") from None
 
     def add_epoch(
-        self, record: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, *, last: bool = True
+        self,
+        record: Mapping[str, Any],
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        run: str = "",
+        last: bool = True,
     ) -> None:
-        """Append the record of an epoch, and write the state from which the run can be resumed.
+        """Write the state from which the run can be resumed, and add the record of an epoch.
 
         The state is not written if the previous one is less than `STATE_SECONDS` old, unless `last`. On a GPU, writing
-        the state of a large model can take as long as training an epoch.
+        the state of a large model can take as long as training an epoch. The disk holds both when this returns.
 
         Args:
-            record: JSON values with the key `epoch`; replaces records of the same and later epochs.
+            record: JSON values with the key `epoch`; replaces the record of the same epoch.
             model: model after the epoch.
             optimizer: optimizer after the epoch.
+            run: digest of the run, see `RunIdentity`.
             last: whether this is the last epoch of the run.
 
         Raises:
-            RunError: the state cannot be written.
+            RunError: the state or the records cannot be written.
         """
-        records = [r for r in self.metrics() if r["epoch"] < record["epoch"]]
-        write_text(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in [*records, dict(record)]))
-        if not last and time.monotonic() - self._state_time < STATE_SECONDS:
-            return
-        state = {
-            "epoch": record["epoch"],
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        with self._writing(self.state_path) as temporary:
-            torch.save(state, temporary)
-        self._state_time = time.monotonic()
+        records = merge(self.metrics(), [dict(record)])
+        if last or time.monotonic() - self._state_time >= STATE_SECONDS:
+            done = [each for each in records if each["epoch"] <= record["epoch"]]
+            with self.writing(self.state_path):
+                state_file.write_state(self.path, run, done, model, optimizer)
+            self._state_time = time.monotonic()
+        self._write_records(records)
+
+    def _write_records(self, records: list[Record]) -> None:
+        with self.writing(self.metrics_path):
+            write_text(self.metrics_path, to_text(records))
 
     @contextmanager
-    def _writing(self, path: Path) -> Iterator[Path]:
-        """`atomic_write` with a one-line `RunError`, because libraries report a full disk in unclear ways."""
+    def writing(self, path: Path) -> Iterator[None]:
+        """Turn errors of the system in the `with` block into a `RunError` about `path`."""
         try:
-            with atomic_write(path) as temporary:
-                yield temporary
-        except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-            raise RunError(f"{path} cannot be written ({one_line(error)}); check the free disk space") from error
+            yield
+        except OSError as error:
+            raise RunError(f"{path} cannot be written ({_reason(error)}); check the free disk space") from error
 
-    def load_state(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    def load_state(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        run: str = "",
+        on_message: Callable[[str], None] = lambda _: None,
+        repair: bool = True,
+    ) -> int:
         """Load the last saved state into `model` and `optimizer`.
+
+        Args:
+            model: on its device.
+            optimizer: over the model's parameters.
+            run: digest of the run, see `RunIdentity`.
+            on_message: called if the former state has to be used.
+            repair: write records that the state has and `metrics.jsonl` lacks.
 
         Returns:
             The number of the epoch after which the state was saved; 0 if the folder has no state.
 
         Raises:
-            RunError: the state is damaged or belongs to another network.
+            RunError: no state is intact, or it is missing although epochs have been trained.
         """
-        if not self.state_path.is_file():
+        records = self.metrics()
+        loaded = state_file.load_state(self.path, run, model, optimizer, on_message)
+        if loaded is None:
+            if records or self.weights_path.exists():
+                raise RunError(
+                    f"{self.path} holds {len(records)} trained epochs but no state.pt to continue from; put state.pt "
+                    "back, or choose another --out"
+                )
             return 0
-        try:
-            with zipfile.ZipFile(self.state_path) as archive:
-                if archive.testzip() is not None:  # torch.load does not verify checksums
-                    raise ValueError("a checksum is wrong")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about legacy formats, which weights_only rejects anyway
-                state = torch.load(self.state_path, weights_only=True)
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            return int(state["epoch"])
-        except Exception as error:
+        restored = merge(loaded.records, records)
+        if [record["epoch"] for record in restored[: loaded.epoch]] != list(range(1, loaded.epoch + 1)):
             raise RunError(
-                f"{self.state_path} is damaged or does not belong to this run; delete it to train from the first epoch"
-            ) from error
+                f"{self.metrics_path} does not hold the {loaded.epoch} epochs of state.pt; put it back, or choose "
+                "another --out"
+            )
+        if repair and restored != records:
+            self._write_records(restored)
+        return loaded.epoch
 
-    def remove_outdated(self) -> None:
-        """Delete the final weights and everything computed from them, because continued training outdates them."""
+    def save_weights(self, model: nn.Module, epochs: int | None = None) -> str:
+        """Write the final weights, which marks the run as finished; returns their digest.
+
+        What was computed from other weights is deleted.
+        """
+        before = None
+        with suppress(RunError):
+            before = read_weights(self.weights_path).digest
+        with self.writing(self.weights_path):
+            digest = write_weights(self.weights_path, model, epochs)
+            if digest != before:
+                self._delete_derived()
+        return digest
+
+    def complete(self, identity: RunIdentity, digest: str) -> None:
+        """Make the other files agree with the final weights, if a kill has interrupted the end of the training.
+
+        Args:
+            identity: of the run that the weights belong to.
+            digest: of the final weights.
+        """
+        if identity.has_grown(self.config()):
+            self.write_config(identity.config)
+        measured = (_digest_in(self.path / name) for name in MEASURED_FILES)
+        if any(each not in (None, digest) for each in measured):
+            self._delete_derived()
+
+    def _delete_derived(self) -> None:
         for name in DERIVED_FILES:
             (self.path / name).unlink(missing_ok=True)
 
-    def save_weights(self, model: nn.Module) -> None:
-        """Write the final weights, with their digest in the metadata; this marks the run as finished."""
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-        with self._writing(self.weights_path) as temporary:
-            safetensors.torch.save_file(tensors, temporary, {"digest": digest_of(tensors)})
-
-    def load_weights(self, model: nn.Module) -> None:
-        """Load the final weights into `model`.
+    def load_weights(self, model: nn.Module) -> SavedWeights:
+        """Load the final weights into `model`; returns them with the number of their epochs.
 
         Raises:
             RunError: the weights are missing, damaged, not finite, or do not fit the model.
         """
-        if not self.weights_path.is_file():
+        if not os.path.lexists(self.weights_path):
             raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")
+        weights = read_weights(self.weights_path, EXTRA_BYTES + 2 * tensor_bytes(model))
         try:
-            with safetensors.safe_open(self.weights_path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-                expected = (file.metadata() or {}).get("digest")
-            if expected not in (None, digest_of(tensors)):  # runs of early versions have no digest
-                raise ValueError("wrong checksum; delete the file and continue training with --resume")
-            broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
-            if broken is not None:
-                raise ValueError(f"{broken} holds numbers that are not finite; train again with a lower learning rate")
-            model.load_state_dict(tensors)
-        except Exception as error:
-            raise RunError(f"{self.weights_path} cannot be loaded: {one_line(error)}") from error
+            check_fits(weights.tensors, model)
+        except ValueError as error:
+            raise RunError(f"{self.weights_path} cannot be loaded: {one_line(error)}") from None
+        model.load_state_dict(dict(weights.tensors))
+        return self._with_epochs(weights)
 
     def write_progress(self, position: Position) -> None:
-        """Write the position to `progress.json`, at most once per second and at the end."""
+        """Write the position to `progress.json`, at most once per second and at the end, if it can be written."""
         now = time.monotonic()
         if now - self._progress_time >= 1.0 or position.fraction >= 1.0:
             self._progress_time = now
-            write_json(self.path / "progress.json", position._asdict())
+            with suppress(OSError):
+                write_json(self.path / "progress.json", position._asdict(), durable=False)
 
     def progress(self) -> Position | None:
         """Read the last position that `write_progress` wrote; None if there is none."""
         with suppress(OSError, ValueError, TypeError):
-            return Position(**read_json(self.path / "progress.json"))
+            position = Position(**read_json(self.path / "progress.json", follow=False))
+            if all(type(value) is int and value > 0 for value in position):
+                return position
         return None
 
 
-def _rename_former_keys(record: dict[str, Any]) -> dict[str, Any]:
-    """Rename `objective` to `loss` in an epoch's record; version 0.1 used the former name."""
-    for losses in (record.get("train"), record.get("validation"), *record.get("tracked", ())):
-        if isinstance(losses, dict) and "objective" in losses:
-            losses["loss"] = losses.pop("objective")
-    return record
+def _digest_in(path: Path) -> str | None:
+    """Return the digest of the weights that were measured, as the file holds it; None if it holds none."""
+    with suppress(OSError, ValueError, AttributeError):
+        digest = read_json(path).get("weights")
+        return digest if isinstance(digest, str) else None
+    return None
 
 
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 (hexadecimal) of named CPU tensors: their names, types, shapes and values."""
-    content = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        content.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return content.hexdigest()
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings into one dict with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _reason(error: BaseException) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)

@@ -6,6 +6,7 @@ that builds its `TrainingSetup`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..base.errors import RunError, TrainingError
 from ..data.batches import Batch
 from .distributed import SINGLE_PROCESS, Processes
 from .loop import EpochReport, Position, Schedule, Step, fit, use_threads
 from .run_folder import RunFolder
+from .run_identity import RunIdentity
+from .weights_file import SavedWeights
 
 
 @contextmanager
@@ -44,25 +48,19 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Identity of a run, known before the model is built; decides whether an existing folder holds the same run.
+    """A run, known before the model is built.
 
     Attributes:
         path: the run folder.
-        config: everything that determines the weights, as JSON values; the content of `config.json`.
+        identity: decides whether an existing folder holds the same run.
         epochs: number of the last epoch.
         threads: number of threads to train with.
-        may_grow: dotted key of a number that may be larger than in an existing folder, such as the epochs.
-        renamed: maps former dotted keys of the config to present ones, so that older folders can be resumed.
-        advice: appended to the error about a folder with a different config; an alternative to choosing another folder.
     """
 
     path: Path
-    config: Mapping[str, Any]
+    identity: RunIdentity
     epochs: int
     threads: int
-    may_grow: str | None = None
-    renamed: Mapping[str, str] | None = None
-    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,30 +113,35 @@ def run_training(
         The run folder, with the final weights.
 
     Raises:
-        RunError: the folder is in use, holds another run or other files, or its state cannot be read.
+        RunError: the folder is in use, holds another run or other files, or its state cannot be read. Nothing in the
+            folder has been changed then.
         TrainingError: training diverged.
     """
     callbacks = callbacks or Callbacks()
-    folder = RunFolder(plan.path)
-    if processes.is_main_process:
-        folder = RunFolder.create(
-            plan.path,
-            plan.config,
-            resume=resume,
-            may_grow=plan.may_grow,
-            renamed=plan.renamed or {},
-            advice=plan.advice,
-        )
-    processes.barrier()
-    with on_threads(plan.threads), folder.lock() if processes.is_main_process else nullcontext():
-        if folder.is_finished(plan.epochs):
+    folder, is_main = RunFolder(plan.path), processes.is_main_process
+    if is_main:
+        folder.check(plan.identity, resume=resume)  # before the lock, whose file is not created in a foreign folder
+    with on_threads(plan.threads), folder.lock() if is_main else nullcontext():
+        if is_main:
+            folder.check(plan.identity, resume=resume)
+        processes.barrier()
+        on_message = callbacks.on_message if is_main else _ignore
+        if (weights := _finished_weights(folder, plan, on_message)) is not None:
+            if is_main:
+                folder.complete(plan.identity, weights.digest)
             return folder
-        if processes.is_main_process:
-            folder.remove_outdated()
-        setup = make_setup()
-        first_epoch = folder.load_state(setup.model, setup.optimizer) + 1
-        recorder = _Recorder(folder, setup, callbacks, plan.epochs)
-        is_main = processes.is_main_process
+        setup, run = make_setup(), plan.identity.digest()
+        first_epoch = 1 + folder.load_state(
+            setup.model, setup.optimizer, run=run, on_message=on_message, repair=is_main
+        )
+        if first_epoch > plan.epochs + 1:
+            raise RunError(
+                f"{folder.path} is already trained to epoch {first_epoch - 1}; continue with that many epochs or more, "
+                "or choose another --out"
+            )
+        if is_main and not folder.weights_path.exists():  # else the config describes the weights that stand
+            folder.write_config(plan.identity.config)
+        recorder = _Recorder(folder, setup, callbacks, plan.epochs, run)
         fit(
             setup.model,
             setup.step,
@@ -150,10 +153,47 @@ def run_training(
             on_epoch=recorder.on_epoch if is_main else _ignore,
             cuda_graph=setup.cuda_graph,
         )
-        if processes.is_main_process:
-            folder.save_weights(setup.model)
+        if is_main:
+            _finish(folder, plan, setup.model)
         processes.barrier()
     return folder
+
+
+def _finished_weights(folder: RunFolder, plan: RunPlan, on_message: Callable[[str], None]) -> SavedWeights | None:
+    """Return the final weights of the plan, or None if there is something left to do.
+
+    Damaged weights and missing records are reported; the state has both.
+
+    Raises:
+        RunError: the folder has weights of more epochs.
+    """
+    try:
+        weights = folder.final_weights()
+    except RunError as error:
+        on_message(f"{error}; they are computed again from state.pt")
+        return None
+    if weights is None:
+        return None
+    epochs = weights.epochs or 0
+    if epochs > plan.epochs:
+        raise RunError(f"{folder.path} holds weights of {epochs} epochs; continue with that many epochs or more")
+    if (trained := len(folder.metrics())) < epochs:
+        on_message(f"{folder.metrics_path} has {trained} of {epochs} epochs; the others are restored from state.pt")
+        return None
+    return weights if epochs == plan.epochs else None
+
+
+def _finish(folder: RunFolder, plan: RunPlan, model: nn.Module) -> None:
+    """Write the final weights, then the config that describes them.
+
+    Raises:
+        TrainingError: a weight is not finite.
+    """
+    broken = next((name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()), None)
+    if broken is not None:
+        raise TrainingError(f"training diverged in the last epoch: {broken} is not finite; lower the learning rate")
+    folder.save_weights(model, plan.epochs)
+    folder.write_config(plan.identity.config)
 
 
 def _ignore(_: object) -> None:
@@ -163,8 +203,8 @@ def _ignore(_: object) -> None:
 class _Recorder:
     """Callbacks of the main process: write records, state, pictures and progress to the run folder."""
 
-    def __init__(self, folder: RunFolder, setup: TrainingSetup, callbacks: Callbacks, epochs: int) -> None:
-        self.folder, self.setup, self.callbacks, self.epochs = folder, setup, callbacks, epochs
+    def __init__(self, folder: RunFolder, setup: TrainingSetup, callbacks: Callbacks, epochs: int, run: str) -> None:
+        self.folder, self.setup, self.callbacks, self.epochs, self.run = folder, setup, callbacks, epochs, run
         self.tracked: list[dict[str, float]] = []
 
     def on_step(self, position: Position) -> None:
@@ -184,9 +224,21 @@ class _Recorder:
         }
         if self.tracked:
             record["tracked"], self.tracked = self.tracked, []
+        _check_finite(record)
         is_due = report.epoch % self.setup.draw_every == 0 or report.epoch in (1, self.epochs)
         if self.setup.draw is not None and is_due:
             self.setup.draw(self.folder.path / "samples" / f"epoch-{report.epoch:04d}.png")
         is_last = report.epoch == self.epochs
-        self.folder.add_epoch(record, self.setup.model, self.setup.optimizer, last=is_last)
+        self.folder.add_epoch(record, self.setup.model, self.setup.optimizer, run=self.run, last=is_last)
         self.callbacks.on_epoch(record)
+
+
+def _check_finite(record: Mapping[str, Any]) -> None:
+    """Raise `TrainingError` if a loss in validation or tracking is not finite; `fit` checks those of the training."""
+    for losses in (record["validation"], *record.get("tracked", ())):
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"training diverged in epoch {record['epoch']}: {name} of the test images is {value:g}; lower the "
+                    "learning rate or check the images"
+                )

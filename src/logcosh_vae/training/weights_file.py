@@ -1,0 +1,133 @@
+"""The final weights of a run: `weights.safetensors` with a digest and the number of epochs in its metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor, nn
+from torch import uint8 as byte
+
+from ..base.errors import RunError
+from ..base.files import one_line, read_regular, write_bytes
+
+EXTRA_BYTES = 1 << 26
+"""How much larger than its tensors a file of weights or a state may be."""
+
+LARGEST_BYTES = 1 << 34
+"""Largest file of weights that is read where the size of the network is not known, in bytes."""
+
+
+@dataclass(frozen=True)
+class SavedWeights:
+    """Weights that were read from a file.
+
+    Attributes:
+        tensors: by name.
+        digest: see `digest_of`.
+        epochs: number of epochs that they were trained for; None in files of earlier versions.
+    """
+
+    tensors: Mapping[str, Tensor]
+    digest: str
+    epochs: int | None
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 (hexadecimal) of named CPU tensors: their names, types, shapes and values."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.update(tensor.contiguous().flatten().view(byte).numpy().tobytes())
+    return content.hexdigest()
+
+
+def _epochs_digest(digest: str, epochs: str) -> str:
+    return hashlib.sha256(f"{digest} {epochs}".encode()).hexdigest()[:16]
+
+
+def write_weights(path: Path, model: nn.Module, epochs: int | None) -> str:
+    """Write the weights of a model that was trained for `epochs` epochs; returns their digest.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    digest = digest_of(tensors)
+    metadata = {"digest": digest}
+    if epochs is not None:
+        metadata |= {"epochs": str(epochs), "epochs_digest": _epochs_digest(digest, str(epochs))}
+    write_bytes(path, with_sorted_header(safetensors.torch.save(tensors, metadata)))
+    return digest
+
+
+def metadata_of(content: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file that `safetensors` has accepted or will be given."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return dict(header.get("__metadata__") or {})
+
+
+def with_sorted_header(content: bytes) -> bytes:
+    """Return a safetensors file with the keys of its header in order; safetensors writes metadata in random order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the format aligns the tensors
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
+
+def read_weights(path: Path, limit: int = LARGEST_BYTES) -> SavedWeights:
+    """Read a file of weights once, and verify it.
+
+    Args:
+        path: the file.
+        limit: largest size in bytes.
+
+    Raises:
+        RunError: it cannot be read, is damaged, or holds numbers that are not finite; the message names it.
+    """
+    try:
+        content = read_regular(path, limit, follow=True)
+        tensors = safetensors.torch.load(content)
+        metadata = metadata_of(content)
+        digest, epochs = digest_of(tensors), metadata.get("epochs")
+        if metadata.get("digest") not in (None, digest):  # runs of early versions have no digest
+            raise ValueError("wrong checksum; train again with --resume, which restores it from state.pt")
+        if epochs is not None and metadata.get("epochs_digest") != _epochs_digest(digest, epochs):
+            raise ValueError("wrong checksum of its metadata; train again with --resume, which restores it")
+        broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+        if broken is not None:
+            raise ValueError(f"{broken} holds numbers that are not finite; train again with a lower learning rate")
+        return SavedWeights(tensors, digest, None if epochs is None else int(epochs))
+    except OSError as error:
+        raise RunError(f"{path} cannot be loaded: {error.strerror}") from error
+    except Exception as error:  # safetensors raises its own and Python's types for damaged files
+        raise RunError(f"{path} cannot be loaded: {one_line(error)}") from error
+
+
+def tensor_bytes(model: nn.Module) -> int:
+    """Return the size in bytes of all parameters and buffers."""
+    return sum(tensor.nbytes for tensor in model.state_dict().values())
+
+
+def check_fits(tensors: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Check that tensors have the names, shapes and types of a model's; `load_state_dict` would convert types.
+
+    Raises:
+        ValueError: they do not; the message names the first difference.
+    """
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise ValueError(f"{name} is missing")
+        if name not in expected:
+            raise ValueError(f"{name} does not belong to this network")
+        found, wanted = tensors[name], expected[name]
+        if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            raise ValueError(
+                f"{name} is {found.dtype} {tuple(found.shape)}, but the network has "
+                f"{wanted.dtype} {tuple(wanted.shape)}"
+            )
