@@ -144,8 +144,24 @@ class Surrogate(Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
         prediction, target, ctx.a = inputs
         ctx.save_for_backward(prediction, target)
+        ctx.save_for_forward(prediction, target)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         prediction, target = (tensor.detach() for tensor in ctx.saved_tensors)
         return input_grad(prediction, target, ctx.a, grads[0]), None, None
+
+
+class SurrogateForwardMode(Surrogate):
+    """`Surrogate` with forward-mode differentiation, which `torch.compile` cannot trace."""
+
+    @staticmethod
+    def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:  # noqa: ARG004
+        return prediction.clone()  # forward mode does not support views
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        prediction, target = (tensor.detach() for tensor in ctx.saved_tensors)
+        if tangents[0] is None:
+            return torch.zeros_like(prediction)
+        return (_derivative(prediction, target, ctx.a) * tangents[0]).to(prediction.dtype)

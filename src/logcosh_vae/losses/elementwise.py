@@ -17,12 +17,28 @@ import sys
 
 import torch
 from torch import Tensor
-from torch.overrides import handle_torch_function, has_torch_function_variadic
+from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _HALF_DTYPES = (torch.float16, torch.bfloat16)
 NORMAL_A = 1e-30, 1e30
 """Open interval of `a` in which both `a` and `1 / a` are normal float32 numbers. Outside it, float64 is used."""
+
+
+def autocast_is_on(tensor: Tensor) -> bool:
+    """Return whether `torch.autocast` is on for a tensor's device; False on devices without it, such as `meta`."""
+    device = tensor.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def float_under_autocast(tensor: Tensor) -> Tensor:
+    """Return a float16 or bfloat16 tensor as float32 under `torch.autocast`, and any other tensor as it is.
+
+    `torch.fx` records the call, so a traced module behaves in the same way under autocast.
+    """
+    if has_torch_function_unary(tensor):
+        return handle_torch_function(float_under_autocast, (tensor,), tensor)
+    return tensor.float() if tensor.dtype in _HALF_DTYPES and autocast_is_on(tensor) else tensor
 
 
 def match_inputs(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,7 +60,7 @@ def match_inputs(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         shapes = tuple(prediction.shape), tuple(target.shape)
         raise ValueError(f"prediction and target must have the same shape, got {shapes[0]} and {shapes[1]}")
     dtype = torch.promote_types(prediction.dtype, target.dtype)
-    if dtype in _HALF_DTYPES and torch.is_autocast_enabled(prediction.device.type):
+    if dtype in _HALF_DTYPES and autocast_is_on(prediction):
         dtype = torch.float32
     if prediction.dtype == target.dtype == dtype:
         return prediction, target

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from . import cuda_kernels
-from .autograd import TINY_A, LogCosh, LogCoshForwardMode, Surrogate, apply, input_grad
+from .autograd import TINY_A, LogCosh, LogCoshForwardMode, Surrogate, SurrogateForwardMode, apply, input_grad
 from .elementwise import NORMAL_A, check_a, match_inputs
 
 
@@ -86,7 +87,14 @@ def log_cosh_surrogate(prediction: Tensor, target: Tensor, *, a: float = 1.0) ->
     if has_torch_function_variadic(prediction, target):
         inputs = (prediction, target)
         return handle_torch_function(log_cosh_surrogate, inputs, *inputs, a=a)
-    return apply(Surrogate, *match_inputs(prediction, target), a)
+    prediction, target = match_inputs(prediction, target)
+    forward_mode = not torch.compiler.is_compiling() and _in_forward_mode()
+    return apply(SurrogateForwardMode if forward_mode else Surrogate, prediction, target, a)
+
+
+def _in_forward_mode() -> bool:
+    """Whether forward-mode differentiation may be under way: in `dual_level` or in a function transform."""
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 @torch.no_grad()

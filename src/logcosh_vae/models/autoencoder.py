@@ -15,7 +15,8 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from .distributions import DiagonalGaussian, NoiseSource, standard_normal
+from ..losses.elementwise import float_under_autocast
+from .distributions import DiagonalGaussian, NoiseSource, register_for_export, standard_normal
 from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
 
 
@@ -31,6 +32,9 @@ class AutoencoderOutput(NamedTuple):
     x_hat: Tensor
     z: Tensor
     posterior: DiagonalGaussian | None
+
+
+register_for_export(AutoencoderOutput)
 
 
 class Autoencoder(nn.Module, ABC):
@@ -154,14 +158,17 @@ class Autoencoder(nn.Module, ABC):
                 module.training = training
 
     def _run(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Apply the encoder or decoder; in training mode, compiled and in bfloat16 where that is enabled."""
+        """Apply the encoder or decoder; in training mode, compiled and in bfloat16 where that is enabled.
+
+        Under the caller's `torch.autocast`, the result is float32, as that of torch's own losses is.
+        """
         output: Tensor
         if not self.training:
             output = network(inputs)
-            return output
+            return float_under_autocast(output)
         with torch.autocast(inputs.device.type, torch.bfloat16) if self.trains_in_bfloat16 else nullcontext():
             output = self._compiled.get(network, network)(inputs)
-        return output.float() if self.trains_in_bfloat16 else output
+        return output.float() if self.trains_in_bfloat16 else float_under_autocast(output)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encode images without sampling and decode them: `(N, C, H, W)` in [0, 1], before and after."""

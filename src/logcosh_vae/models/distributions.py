@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+from torch.utils import _pytree
+
+from ..losses.elementwise import autocast_is_on, float_under_autocast
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 """Log-variances are clamped to this range so that variances and their sums stay finite in float32 and bfloat16."""
@@ -92,7 +96,14 @@ class StaticNoise:
         return buffer
 
 
-NoiseSource = torch.Generator | SharedGenerator | StaticNoise | None
+def register_for_export(cls: type[NamedTuple]) -> None:
+    """Make a named tuple part of what `torch.export.save` can write, where torch has a function for this."""
+    if hasattr(_pytree, "_register_namedtuple"):  # torch's error message tells users to call it
+        _pytree._register_namedtuple(cls, serialized_type_name=f"logcosh_vae.{cls.__name__}")
+
+
+NoiseGenerator = torch.Generator | SharedGenerator | StaticNoise
+NoiseSource = NoiseGenerator | None
 """A source of standard normal draws; None stands for torch's global generator."""
 
 
@@ -148,6 +159,9 @@ class DiagonalGaussian(NamedTuple):
         return self.mean.detach(), 0.5 * self.log_variance.detach().expm1()
 
 
+register_for_export(DiagonalGaussian)
+
+
 def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, generator: NoiseSource) -> Tensor:
     """Draw from the standard normal distribution.
 
@@ -162,14 +176,23 @@ def standard_normal(shape: torch.Size | tuple[int, ...], *, like: Tensor, genera
     Returns:
         A tensor of that shape.
     """
+    if has_torch_function_unary(like):  # a proxy of torch.fx, or a tensor subclass
+        return handle_torch_function(standard_normal, (like,), shape, like=like, generator=generator)
+    if generator is None:
+        # without the argument `generator`, with which torch.compile and torch.export do not support dynamic shapes
+        return torch.randn(shape, device=like.device, dtype=torch.float32).to(like.dtype)
+    return _draw(shape, like, generator)
+
+
+def _draw(shape: torch.Size | tuple[int, ...], like: Tensor, generator: NoiseGenerator) -> Tensor:
+    """`standard_normal` from a given source, see there."""
     if isinstance(generator, StaticNoise):
         return generator.draw(shape, like=like)
     if isinstance(generator, SharedGenerator):
         global_shape = (shape[0] * generator.size, *shape[1:])
         local_rows = slice(generator.rank * shape[0], (generator.rank + 1) * shape[0])
         return standard_normal(global_shape, like=like, generator=generator.generator)[local_rows]
-    device = like.device if generator is None else generator.device
-    noise = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
+    noise = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
     # copying to a GPU without blocking lets this process continue while the GPU is busy
     return noise.to(like.device, like.dtype, non_blocking=noise.device.type == "cpu")
 
@@ -192,6 +215,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
     Reference: Kingma and Welling (2013), appendix B.
     """
+    mean, log_variance = float_under_autocast(mean), float_under_autocast(log_variance)
     # expm1 is accurate where the posterior has collapsed onto the prior; exp - 1 would cancel
     return 0.5 * (mean.square() + log_variance.expm1() - log_variance).sum(dim=1)
 
@@ -246,6 +270,9 @@ def mmd(z: Tensor, prior: Tensor, scales: tuple[float, ...] = MMD_SCALES) -> Ten
         raise ValueError(
             f"mmd needs two samples of the same shape (n, d) with n >= 2; got {tuple(z.shape)} and {tuple(prior.shape)}"
         )
+    if autocast_is_on(z):  # as torch's own losses; its products would be rounded, and squared distances could overflow
+        with torch.autocast(z.device.type, enabled=False):
+            return mmd(z.float(), prior.float(), scales)
     n = z.shape[0]
 
     def mean_over_pairs(u: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
+
+from ..losses.elementwise import float_under_autocast
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
@@ -103,7 +104,7 @@ class Sigmoid(nn.Sigmoid):
     """
 
     def forward(self, values: Tensor) -> Tensor:
-        return super().forward(values.float() if torch.is_autocast_enabled(values.device.type) else values)
+        return super().forward(float_under_autocast(values))
 
 
 def mlp_decoder(image_shape: ImageShape, latent_size: int, size: Size) -> nn.Module:
