@@ -1,15 +1,22 @@
-"""A run shared by two processes equals the run of one process up to rounding."""
+"""A run shared by two processes equals the run of one process up to rounding, and ends if one of them does."""
 
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from logcosh_vae.base.errors import ConfigError
 from logcosh_vae.base.settings import override
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import TrainConfig
+from logcosh_vae.training.process_watch import TIMEOUT_VARIABLE, is_running, stall_seconds
 from logcosh_vae.training.run_folder import RunFolder
 
 SETTINGS = ["data.limit=1000", "log_every=1", "picture_every=2"]
@@ -95,3 +102,78 @@ def test_errors_of_several_processes_are_printed_once(tmp_path: Path, data_root:
     other = on_two("compare", "--out", tmp_path / "c")
     assert other.returncode != 0
     assert other.stderr.count("error: torchrun is for train; run compare without it") == 1
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.05)
+
+
+def ranks_of(launcher: int) -> dict[int, int]:
+    """Return the processes that torchrun started, by rank."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pids = [int(pid) for pid, parent in (line.split() for line in listed.splitlines()) if int(parent) == launcher]
+    found = {}
+    for pid in pids:
+        rank = re.search(rb"\0RANK=(\d+)", Path(f"/proc/{pid}/environ").read_bytes())
+        if rank is not None:
+            found[int(rank[1])] = pid
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux")
+@pytest.mark.parametrize(
+    ("victim", "number", "seconds", "line"),
+    [
+        (1, signal.SIGKILL, 10, "has died"),
+        (1, signal.SIGSTOP, 20, r"has not answered for \d+ seconds"),
+        (None, signal.SIGKILL, 10, "has ended"),
+        pytest.param(0, signal.SIGKILL, 10, "has died", marks=pytest.mark.slow),
+        pytest.param(0, signal.SIGTERM, 10, "was ended by SIGTERM", marks=pytest.mark.slow),
+    ],
+)
+def test_a_process_that_ends_or_stops_ends_the_others_with_one_line(
+    victim: int | None, number: signal.Signals, seconds: float, line: str, tmp_path: Path, data_root: Path
+) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    train_arguments = ["-m", "logcosh_vae", "train", "--out", str(tmp_path / "run"), "--epochs", "10000"]
+    settings = ["--set", "data.limit=200", "--set", "model.hidden=[8]", "--data-root", str(data_root)]
+    with (tmp_path / "output").open("w") as output:
+        torchrun = subprocess.Popen(
+            [*launcher, *train_arguments, *settings],
+            stdout=output,
+            stderr=output,
+            env=os.environ | {TIMEOUT_VARIABLE: "5"},
+            start_new_session=True,
+        )
+    ranks: dict[int, int] = {}
+    try:
+        wait_for(lambda: torchrun.poll() is not None or (tmp_path / "run" / "progress.json").exists(), 120)
+        ranks = ranks_of(torchrun.pid)
+        assert set(ranks) == {0, 1}
+        time.sleep(1.5)  # both have exchanged heartbeats
+        pid = torchrun.pid if victim is None else ranks[victim]
+        os.kill(pid, number)
+        others = [each for rank, each in ranks.items() if rank != victim]
+        wait_for(lambda: not any(is_running(each) for each in others), seconds)
+    finally:
+        for each in (*ranks.values(), torchrun.pid):
+            if is_running(each):
+                os.kill(each, signal.SIGKILL)
+        torchrun.wait()
+    text = (tmp_path / "output").read_text()
+    (error,) = re.findall(r"^error: .*", text, re.MULTILINE)
+    name = "torchrun" if victim is None else f"rank {victim} of 2 processes"
+    pattern = rf"error: {name} \(pid {pid} on .*\) {line}.*; training stops; continue it with --resume"
+    assert re.fullmatch(pattern, error), error
+
+
+@pytest.mark.parametrize("text", ["", "abc", "1", "nan", "inf", "-5"])
+def test_timeout_of_processes_is_checked(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TIMEOUT_VARIABLE, raising=False)
+    assert stall_seconds() == 60.0
+    monkeypatch.setenv(TIMEOUT_VARIABLE, text)
+    with pytest.raises(ConfigError, match="LOGCOSH_VAE_PROCESS_TIMEOUT must be a number of seconds of at least 5"):
+        stall_seconds()

@@ -21,10 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, TrainingError
+from ..base.files import one_line
 from ..base.launch import rank_and_world_size
 from ..models.distributions import NoiseSource, SharedGenerator, StaticNoise
 from .objective import Losses
+from .process_watch import ProcessWatch
 
 BUCKET_MB = 4
 """Size in MiB of the buckets in which gradients are sent; torch's default is 25. Training waits for the last bucket,
@@ -120,23 +122,33 @@ def local_device(device: torch.device) -> torch.device:
 def process_group(device: torch.device) -> Iterator[Processes]:
     """Join the processes that `torchrun` started and leave them at the end; without `torchrun`, a single process.
 
+    Meanwhile, a process that dies or stops ends the others; see `process_watch`.
+
     Args:
         device: the device of this process; NCCL is used for CUDA and Gloo for the CPU.
 
     Raises:
         ConfigError: the device is neither a CUDA GPU nor the CPU, and `torchrun` started several processes.
+        TrainingError: the processes could not connect.
     """
     if rank_and_world_size()[1] == 1:
         yield SINGLE_PROCESS
         return
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device {device.type} cannot train with several processes; use cpu or cuda")
-    if device.type == "cuda":
-        dist.init_process_group("nccl", device_id=device)  # without device_id, NCCL may put every process on GPU 0
-    else:
-        dist.init_process_group("gloo")
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        if device.type == "cuda":
+            dist.init_process_group("nccl", device_id=device)  # without device_id, NCCL may put every process on GPU 0
+        else:
+            dist.init_process_group("gloo")
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"this process could not join the others that torchrun started ({one_line(error)}); start torchrun again"
+        ) from error
+    try:
+        processes = Processes(dist.get_rank(), dist.get_world_size())
+        with ProcessWatch(processes.rank, processes.size):
+            yield processes
     finally:
         dist.destroy_process_group()
 
