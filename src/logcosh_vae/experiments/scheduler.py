@@ -14,20 +14,27 @@ import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from ..base.devices import usable_cores
 from ..base.errors import RunError
-from ..base.files import one_line
 from ..base.memory import keep_freed_memory
 from ..training.loop import Position
 from ..training.run_folder import RunFolder
+from .cluster import Cluster
 
 POLL_SECONDS = 0.5
 WORKER_DEATHS = 3
@@ -140,13 +147,22 @@ class Workers:
     Args:
         start: starts an executor; returns it with a function that ends its workers at once.
         count: number of jobs that run at the same time.
+        check: called regularly while jobs run; raises `RunError` if they cannot be finished any more.
+        lost: returns the error about jobs that were dropped.
 
     Attributes:
-        count: number of jobs that run at the same time.
+        count, check, lost: the arguments.
     """
 
-    def __init__(self, start: Callable[[], tuple[Executor, Callable[[], None]]], count: int) -> None:
-        self.count = count
+    def __init__(
+        self,
+        start: Callable[[], tuple[Executor, Callable[[], None]]],
+        count: int,
+        *,
+        check: Callable[[], None] = lambda: None,
+        lost: Callable[[], RunError] = lambda: RunError("the workers have dropped a run; start the command again"),
+    ) -> None:
+        self.count, self.check, self.lost = count, check, lost
         self._start = start
         self._running: tuple[Executor, Callable[[], None]] | None = None
 
@@ -165,23 +181,8 @@ class Workers:
         Raises:
             RunError: Dask is not installed, no scheduler answers at that address, or it has no workers.
         """
-        try:
-            distributed = import_module("distributed")
-        except ImportError:
-            raise RunError("--scheduler needs Dask: pip install 'logcosh-vae[cluster]'") from None
-        try:
-            client = distributed.Client(scheduler, timeout=10, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise RunError(f"no Dask scheduler answers at {scheduler} ({one_line(error)})") from None
-        count = len(client.scheduler_info()["workers"])  # one job per worker, because a run has its own threads
-        if count == 0:
-            raise RunError(f"the Dask scheduler at {scheduler} has no workers: start some with 'dask worker'")
-
-        def start() -> tuple[Executor, Callable[[], None]]:
-            executor = client.get_executor(pure=False, retries=WORKER_DEATHS)
-            return executor, lambda: executor.shutdown(wait=False)  # cancels unfinished jobs
-
-        return cls(start, count)
+        cluster = Cluster(scheduler)
+        return cls(cluster.start, cluster.count, check=cluster.check, lost=cluster.lost)
 
     def submit(self, job: Job) -> Future[Any]:
         """Submit a job; starts the executor if necessary."""
@@ -243,8 +244,9 @@ class _Queue:
         """Submit waiting jobs, wait for results for at most `POLL_SECONDS`, and update the states.
 
         Raises:
-            RunError: workers have died too often.
+            RunError: workers have died too often, or cannot be reached any more.
         """
+        self.workers.check()
         try:
             self._submit()
             self._collect()
@@ -262,7 +264,14 @@ class _Queue:
     def _collect(self) -> None:
         finished, _ = wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in finished:
-            result = future.result()
+            try:
+                result = future.result()
+            except CancelledError:
+                raise self.workers.lost() from None
+            except Exception as error:
+                if type(error).__name__ == "KilledWorker":  # Dask's error of a job whose workers have all died
+                    raise BrokenExecutor from None
+                raise
             self._finish(self._running.pop(future), result)
 
     def _finish(self, job: Job, result: Any) -> None:
