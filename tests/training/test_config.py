@@ -141,3 +141,10 @@ def test_every_value_changes_the_digest() -> None:
 def test_error_names_the_invalid_setting(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         resolve(override(TrainConfig(), [setting]))
+
+
+@pytest.mark.parametrize("name", ["meta", "hpu", "vulkan", "xla", "cuda:99", "cuda:-1", "", "cpu:x", "gpu"])
+def test_devices_that_cannot_compute_are_refused_with_one_line(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be used .*use auto, cpu, cuda, cuda:N or mps") as caught:
+        find_device(name)
+    assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ def resolve_auto(name: str) -> str:
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device called `name`, after checking that it can hold a tensor.
+    """Return the device called `name`, after checking that it can compute.
 
     Args:
         name: as torch writes it: `cpu`, `cuda`, `cuda:N` or `mps`; or `auto`, see `resolve_auto`.
@@ -40,8 +40,8 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         if device.type == "mps" and not torch.backends.mps.is_available():
             raise RuntimeError("this machine has no MPS")  # torch's own message is a page long
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=device).item()  # fails on `meta`, which holds no data
+    except (RuntimeError, AssertionError, AttributeError, ImportError) as error:  # torch's, by the kind of device
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda, cuda:N or mps") from None
     return device
