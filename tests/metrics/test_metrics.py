@@ -1,5 +1,6 @@
 """Sharpness, Frechet distance, PSNR and SSIM: compared with SciPy and closed forms."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from logcosh_vae.base.errors import RunError
+from logcosh_vae.base import image_grid
+from logcosh_vae.base.errors import ConfigError, RunError
 from logcosh_vae.data import load_images
 from logcosh_vae.data.batches import to_unit
-from logcosh_vae.evaluation.features import general_extractor, scripted_extractor
+from logcosh_vae.evaluation.evaluate import measure
+from logcosh_vae.evaluation.features import general_extractor, load_extractor, scripted_extractor
+from logcosh_vae.evaluation.records import EvaluationConfig
 from logcosh_vae.metrics.classifier import feature_statistics
 from logcosh_vae.metrics.frechet import FeatureStatistics, frechet_distance
 from logcosh_vae.metrics.image_quality import psnr, ssim
 from logcosh_vae.metrics.sharpness import sharpness
+from logcosh_vae.models import VAE
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.training.loop import make_generator
 
@@ -116,7 +121,7 @@ class _MeanColour(torch.nn.Module):
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning")
 def test_scripted_features_of_the_user_receive_pixels_in_0_255(tmp_path: Path) -> None:
     torch.jit.script(_MeanColour()).save(tmp_path / "own.pt")
-    extractor = scripted_extractor(tmp_path / "own.pt")
+    extractor = scripted_extractor(tmp_path / "own.pt", trusted=True)
     images = torch.rand(4, 3, 8, 8, generator=make_generator(0, "images"))
     torch.testing.assert_close(extractor.features(images), (images * 255).round().mean(dim=(2, 3)))
     (tmp_path / "bad.pt").write_bytes(b"no script")
@@ -162,3 +167,82 @@ def test_weights_without_a_network_are_named_as_such(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "weights.pt")
     with pytest.raises(RunError, match=r"a state dict.*torch\.jit\.script"):
         scripted_extractor(tmp_path / "weights.pt")
+
+
+class _WritesFile(torch.nn.Module):
+    """A network that overwrites a file of the user when it is called."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.target = target
+
+    def forward(self, images: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        mapped = torch.from_file(self.target, shared=True, size=4, dtype=torch.uint8).fill_(65)
+        features = images.float().mean(dim=(2, 3)) + mapped.sum()  # without use, the call would be optimised away
+        return features if return_features else images.float()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning")
+def test_torchscript_is_a_program_that_runs_only_if_it_is_trusted(tmp_path: Path) -> None:
+    victim = tmp_path / "notes.txt"
+    victim.write_text("mine")
+    torch.jit.script(_WritesFile(str(victim))).save(tmp_path / "features.pt")
+    with pytest.raises(ConfigError, match=r"features\.pt is TorchScript, a program .* --trust-features"):
+        load_extractor("mnist", (1, 28, 28), custom=str(tmp_path / "features.pt"))
+    assert victim.read_text() == "mine"
+    scripted_extractor(tmp_path / "features.pt", trusted=True)
+    assert victim.read_text() == "AAAA"
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "text.pt", "empty.pt", "archive.pt"])
+def test_files_that_are_not_torchscript_are_named_as_such(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes({"text.pt": b"hello", "empty.pt": b""}.get(name, b"PK\x05\x06" + bytes(18)))
+    for trusted in (False, True):
+        with pytest.raises(RunError, match=r"cannot be used as features: it (is not a TorchScript|holds weights)"):
+            scripted_extractor(path, trusted=trusted)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning")
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_features_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    torch.jit.script(_Broken(value)).save(tmp_path / "features.pt")
+    with pytest.raises(RunError, match=r"features\.pt cannot be used as features: its features must be finite; 3 of"):
+        scripted_extractor(tmp_path / "features.pt", trusted=True).features(torch.rand(4, 3, 8, 8))
+    with pytest.raises(ValueError, match="features must be finite"):
+        FeatureStatistics.of(torch.tensor([[0.0, value]]))
+
+
+class _Broken(torch.nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, images: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        features = images.float().mean(dim=(2, 3))
+        if return_features:
+            features[0] = self.value
+        return features
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim, lambda image, _: sharpness(image[None])])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_images_that_are_not_finite_have_no_metric(
+    metric: Callable[[torch.Tensor, torch.Tensor], object], value: float
+) -> None:
+    image = torch.rand(3, 16, 16)
+    image[1, 3, 3] = value
+    with pytest.raises(ValueError, match=r"must be finite; \d+ of"):
+        metric(image, torch.rand(3, 16, 16))
+
+
+def test_a_model_whose_images_are_not_finite_is_not_measured(data_root: Path) -> None:
+    model = VAE.from_network("mlp").eval()
+    with torch.no_grad():
+        for weight in model.decoder.parameters():
+            weight.normal_(std=1e38, generator=make_generator(0, "weights"))
+    test = load_images("mnist", "test", root=data_root).first(20)
+    with pytest.raises(RunError, match=r"cannot be measured: reconstructions must be in \[0, 1\]"):
+        measure(model, test, None, EvaluationConfig(20, 20))
+    with pytest.raises(RunError, match="cannot be drawn"):
+        image_grid.grid(model.sample(4), 2)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import DataError
+from .errors import DataError, RunError
 from .extras import require
 from .files import atomic_write
+from .memory import check_memory
 from .own_outputs import mark_picture
 
 if TYPE_CHECKING:
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Convert float images in [0, 1] to uint8 on the CPU: scaled to 255, rounded to nearest, clamped; same shape."""
+    """Convert float images in [0, 1] to uint8 on the CPU: scaled to 255, rounded to nearest, clamped; same shape.
+
+    Raises:
+        RunError: a value is not finite; it would become a black pixel.
+    """
+    if not bool(images.isfinite().all()):
+        raise RunError(
+            "images cannot be drawn: they hold numbers that are not finite; the weights of the network are damaged, or "
+            "its training has diverged"
+        )
     return images.detach().mul(255.0).round_().clamp_(0, 255).to("cpu", torch.uint8)
 
 
@@ -35,10 +45,16 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
 
     Returns:
         A grey or RGB image; unused cells of the last row are filled with the background.
+
+    Raises:
+        RunError: a value is not finite.
+        ConfigError: the memory does not suffice.
     """
     require("drawing pictures", "PIL")
     from PIL import Image
 
+    per_image = (scale * images.shape[2] + gap) * (scale * images.shape[3] + gap) * images.shape[1]
+    check_memory(2 * len(images) * per_image, f"a picture of {len(images):,} images", "draw fewer images")
     if images.is_floating_point():
         images = to_bytes(images)
     pixels = images.cpu().numpy().transpose(0, 2, 3, 1).repeat(scale, axis=1).repeat(scale, axis=2)

@@ -24,6 +24,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    trust_features: Annotated[
+        bool,
+        typer.Option(
+            "--trust-features",
+            "--trust",
+            help="Run the TorchScript file of --features, a program that can read and change all your files.",
+        ),
+    ] = False,
     data_root: DataRoot = None,
 ) -> None:
     """Measure a trained model: sharpness, FID, test losses.
@@ -38,8 +46,14 @@ def evaluate(
 
     if features is not None and not features.is_file():
         raise UsageError(f"--features {features}: no such file")
+    if trust_features and features is None:
+        raise UsageError("--trust-features needs --features FILE")
     config, _ = config_of(RunFolder(run))
-    settings = evaluation_for(config.data.name, features=str(features.resolve()) if features else None)
+    settings = evaluation_for(
+        config.data.name,
+        features=str(features.resolve()) if features else None,
+        trust_features=True if trust_features else None,
+    )
     unwritable: list[str] = []
     result = measure(run, settings, root=data_root, on_unwritable=unwritable.append)
     for name, value in result.metrics.items():

@@ -89,14 +89,16 @@ Settings = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
 
 # experiments of several runs
-Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each row, with seeds 0, 1, ...")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Runs of each row, with seeds 0, 1, ...")]
 Scheduler = Annotated[
     str | None,
     typer.Option("--scheduler", help="Train on a Dask cluster, e.g. tcp://HOST:8786.", show_default=False),
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", min=1, help="Runs to train at the same time; one per core by default.", show_default=False),
+    typer.Option(
+        "--jobs", min=1, max=1024, help="Runs to train at the same time; one per core by default.", show_default=False
+    ),
 ]
 
 # trained models and the pictures made with them

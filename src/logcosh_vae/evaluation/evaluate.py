@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, reduce
 from operator import add
 from pathlib import Path
@@ -23,6 +23,7 @@ from ..base.devices import available_device, exact_float32, find_device, float64
 from ..base.environment import describe
 from ..base.errors import DataError, RunError
 from ..base.files import one_line
+from ..base.memory import check_memory
 from ..base.records import write_record
 from ..base.versions import EVALUATION
 from ..data import DATASETS, ImageSet
@@ -62,10 +63,11 @@ def evaluation_for(data: str, **values: Any) -> EvaluationConfig:
     return EvaluationConfig(**{**count, **values})
 
 
-def extractor_for(data: str, shape: torch.Size, config: EvaluationConfig, root: Path | None) -> Extractor | None:
+def extractor_for(data: str, shape: tuple[int, ...], config: EvaluationConfig, root: Path | None) -> Extractor | None:
     """Return the feature extractor for images of shape `(C, H, W)`, or None if there is none; see `load_extractor`."""
     channels, height, width = shape
-    return load_extractor(data, (channels, height, width), root, config.features)
+    trusted = bool(config.trust_features)
+    return load_extractor(data, (channels, height, width), root, config.features, trusted=trusted)
 
 
 def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
@@ -80,8 +82,12 @@ def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
     Returns:
         `(min(count, N), C, H, W)`, float32 in [0, 1].
     """
-    order = torch.randperm(len(images), generator=make_generator(seed, name))[:count]
-    return to_unit(images[order])
+    return to_unit(images[_choose_rows(images, count, seed, name)])
+
+
+def _choose_rows(images: Tensor, count: int, seed: int, name: str) -> Tensor:
+    """Draw the indices of `choose_images`."""
+    return torch.randperm(len(images), generator=make_generator(seed, name))[:count]
 
 
 @torch.inference_mode()
@@ -93,16 +99,37 @@ def generate(model: VAE | WAE, count: int, seed: int) -> Tensor:
     Returns:
         Images `(count, C, H, W)` in [0, 1], on the CPU.
     """
+    return _concatenated(_generated(model, count, seed), count)
+
+
+def _generated(model: VAE | WAE, count: int, seed: int) -> Iterator[Tensor]:
+    """Yield the images of `generate` in batches."""
     like = next(model.parameters())
     codes = standard_normal((count, model.latent_size), like=like, generator=make_generator(seed, "generate"))
-    return torch.cat([model.decode(batch).cpu() for batch in codes.split(BATCH_SIZE)])
+    for batch in codes.split(BATCH_SIZE):
+        yield model.decode(batch).cpu()
 
 
 @torch.inference_mode()
 def reconstruct(model: VAE | WAE, images: Tensor) -> Tensor:
     """Reconstruct images `(N, C, H, W)` in [0, 1]; the input and the result are on the CPU."""
     device = next(model.parameters()).device
-    return torch.cat([model.reconstruct(batch.to(device)).cpu() for batch in images.split(BATCH_SIZE)])
+    return _concatenated((model.reconstruct(batch.to(device)).cpu() for batch in images.split(BATCH_SIZE)), len(images))
+
+
+def _concatenated(batches: Iterable[Tensor], count: int) -> Tensor:
+    """Concatenate batches of `count` images, after checking that the memory suffices.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    parts: list[Tensor] = []
+    for batch in batches:
+        if not parts:
+            needed = 2 * count * batch[0].nbytes  # the parts and their concatenation
+            check_memory(needed, f"computing {count:,} images of shape {tuple(batch.shape[1:])}", "choose fewer images")
+        parts.append(batch)
+    return torch.cat(parts)
 
 
 _REAL_STATISTICS: dict[tuple[str, str], FeatureStatistics] = {}
@@ -118,10 +145,11 @@ def real_statistics(images: ImageSet, extractor: Extractor) -> FeatureStatistics
     return _REAL_STATISTICS[key]
 
 
+@torch.inference_mode()
 def measure(
     model: VAE | WAE, test: ImageSet, extractor: Extractor | None, config: EvaluationConfig
 ) -> dict[str, float]:
-    """Compute the metrics of a trained model (paper, Sec. 4.1).
+    """Compute the metrics of a trained model (paper, Sec. 4.1), holding one batch of images at a time.
 
     Args:
         model: in evaluation mode.
@@ -132,20 +160,42 @@ def measure(
     Returns:
         `sharpness_reconstructed` and `sharpness_generated`, means over images; `fid` of generated images against the
         test split, if there is an extractor and the split has at least two images.
+
+    Raises:
+        RunError: images that the model computes, or their features, are not finite.
     """
-    real = choose_images(test.images, config.sharpness_images, config.seed, "sharpness")
-    reconstructed = reconstruct(model, real)
-    generated = generate(model, config.fid_images, config.seed)
-    for name, values in (("reconstructions", reconstructed), ("samples", generated)):
-        check_unit_range(values, name)
+    real = _choose_rows(test.images, config.sharpness_images, config.seed, "sharpness").split(BATCH_SIZE)
+    reconstructed = torch.cat(
+        [sharpness(_usable(reconstruct(model, to_unit(test.images[rows])), "reconstructions")) for rows in real]
+    )
+    generated: list[Tensor] = []
+    statistics: list[FeatureStatistics] = []
+    for batch in _generated(model, config.fid_images, config.seed):
+        _usable(batch, "samples")
+        if BATCH_SIZE * len(generated) < config.sharpness_images:
+            generated.append(sharpness(batch))
+        if extractor is not None and len(test.images) > 1:
+            statistics.append(feature_statistics(extractor.features, batch))
+            statistics = [reduce(add, statistics)]
     metrics = {
-        "sharpness_reconstructed": float(sharpness(reconstructed).mean()),
-        "sharpness_generated": float(sharpness(generated[: config.sharpness_images]).mean()),
+        "sharpness_reconstructed": float(reconstructed.mean()),
+        "sharpness_generated": float(torch.cat(generated)[: config.sharpness_images].mean()),
     }
-    if extractor is not None and len(test.images) > 1:
-        statistics = feature_statistics(extractor.features, generated)
-        metrics["fid"] = frechet_distance(statistics, real_statistics(test, extractor))
+    if extractor is not None and statistics:
+        metrics["fid"] = frechet_distance(statistics[0], real_statistics(test, extractor))
     return metrics
+
+
+def _usable(images: Tensor, name: str) -> Tensor:
+    """Return `images` after `check_unit_range`.
+
+    Raises:
+        RunError: they are not in [0, 1].
+    """
+    try:
+        return check_unit_range(images, name)
+    except ValueError as error:
+        raise RunError(f"the model cannot be measured: {error}; its weights are damaged or training diverged") from None
 
 
 def random_test_images(path: Path, count: int, seed: int, root: Path | None = None) -> Tensor:
@@ -160,8 +210,23 @@ def random_test_images(path: Path, count: int, seed: int, root: Path | None = No
     Returns:
         `(count, C, H, W)` in [0, 1].
     """
-    config, _ = config_of(RunFolder(path))
-    return choose_images(split(config, "test", root).images, count, seed, "pictures")
+    return choose_images(_test_images(RunFolder(path), root).images, count, seed, "pictures")
+
+
+def _test_images(folder: RunFolder, root: Path | None) -> ImageSet:
+    """Load the test images of a run.
+
+    Raises:
+        RunError: they have another shape than those that the run was trained on.
+    """
+    config, image_shape = config_of(folder)
+    test = split(config, "test", root)
+    if tuple(test.images.shape[1:]) != image_shape:
+        raise RunError(
+            f"{folder.path} was trained on images of shape {image_shape}, but those of {config.data.name} have shape "
+            f"{tuple(test.images.shape[1:])}; restore the images, or train again"
+        )
+    return test
 
 
 def paired_reconstructions(model: VAE | WAE, real: Tensor, columns: int) -> Tensor:
@@ -263,7 +328,7 @@ def _measure_run(
     used = float64_device(find_device(device)) if device is not None else available_device(train_config.device)
     model, weights = load_with_weights(folder)
     model = model.to(used)
-    test = split(train_config, "test", root)
+    test = _test_images(folder, root)
     extractor = extractor_for(train_config.data.name, test.images.shape[1:], config, root)
     if extractor is not None:
         extractor = extractor.to(used)
@@ -304,9 +369,10 @@ def fid_floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path
     if extractor is not None:
         extractor = extractor.to(available_device(train_config.device))
     real = choose_images(test.images, config.sharpness_images, config.seed, "sharpness")
-    chosen = choose_images(train.images, config.fid_images, config.seed, "floor")
+    chosen = _choose_rows(train.images, config.fid_images, config.seed, "floor")
     fid = None
     if extractor is not None and len(test.images) > 1:
-        statistics = feature_statistics(extractor.features, chosen)
+        batches = (to_unit(train.images[rows]) for rows in chosen.split(BATCH_SIZE))
+        statistics = reduce(add, (feature_statistics(extractor.features, batch) for batch in batches))
         fid = frechet_distance(statistics, real_statistics(test, extractor))
     return FidFloor(float(sharpness(real).mean()), len(chosen), fid)

@@ -15,14 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..base.errors import RunError
+from ..base.errors import ConfigError, RunError
+from ..base.memory import check_memory
 from ..base.settings import to_dict
 from ..base.versions import DATA, TRAINING
 from ..data import ImageSet, load_images
 from ..data.batches import Batch, evaluation_batches, training_batches
-from ..data.sizes import FIXED_SIZE
+from ..data.sizes import FIXED_SIZE, PICTURE_SIZE
 from ..data.sources import Progress
 from ..metrics.classifier import FeatureClassifier
+from ..models.footprint import activation_bytes, state_bytes, training_bytes, without_data
+from ..training.limits import FIXED_SHAPE
 from ..training.loop import Schedule, Step, make_generator
 from ..training.objective import Losses
 from ..training.run_folder import RunFolder
@@ -188,6 +191,25 @@ def network_settings(config: FeatureConfig, images: ImageSet) -> dict[str, Any]:
     return {"outputs": outputs, "widths": list(config.widths), "image_shape": list(images.images.shape[1:])}
 
 
+def check_feature_memory(config: FeatureConfig) -> None:
+    """Check that the classifier can process images of the configured size, and that the memory suffices to train it.
+
+    Raises:
+        ConfigError: it cannot, or it does not.
+    """
+    size = config.size or PICTURE_SIZE
+    shape = FIXED_SHAPE if config.data in FIXED_SIZE else (3, size[0], size[-1])
+    try:
+        network = without_data(lambda: FeatureClassifier(widths=config.widths, image_shape=shape))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    check_memory(
+        training_bytes(state_bytes(network), config.batch_size * activation_bytes(network.convolutions, shape)),
+        f"training the feature network on images of {shape[1]}x{shape[2]}x{shape[0]}",
+        "choose a smaller --size",
+    )
+
+
 def train_features(
     config: FeatureConfig,
     path: Path,
@@ -211,10 +233,12 @@ def train_features(
         The run folder; its metrics have the test accuracy after each epoch.
 
     Raises:
+        ConfigError: the images are too small for the network, or the memory does not suffice.
         RunError: the folder cannot be used, or the data set has no labels or too few images.
         DataError: the images cannot be loaded.
         TrainingError: the training diverged.
     """
+    check_feature_memory(config)
     train, test = (
         load_images(config.data, name, size=config.size, root=root, progress=fetch_progress)
         for name in ("train", "test")
@@ -239,7 +263,7 @@ def _setup(config: FeatureConfig, network: Mapping[str, Any], train: ImageSet, t
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(make_generator(config.seed, "weights").initial_seed())
         classifier = FeatureClassifier(**network)
-    steps = len(train.images) // config.batch_size
+    steps = max(1, len(train.images) // config.batch_size)  # a smaller set is one batch
     return TrainingSetup(
         classifier,
         torch.optim.Adam(classifier.parameters(), lr=config.learning_rate, fused=True),

@@ -11,6 +11,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,12 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base.errors import MissingFeaturesError, RunError
+from ..base.errors import ConfigError, MissingFeaturesError, RunError
 from ..base.files import one_line, read_json, read_regular
 from ..data import DATASETS, cache_root, data_root
 from ..data.sizes import FIXED_SIZE
 from ..metrics.classifier import FeatureClassifier
+from ..metrics.finite import check_finite
+from ..models.footprint import state_bytes, without_data
 from ..models.networks import ImageShape
+from ..training.limits import check_holds
 from ..training.weights_file import LARGEST_BYTES, check_fits, digest_of, metadata_of
 from .records import FeaturesInfo
 
@@ -138,6 +142,7 @@ def _read_classifier(weights: Path) -> tuple[FeatureClassifier, dict[str, Any]] 
         if text is None and not weights.with_suffix(".json").exists():
             return None
         card: dict[str, Any] = read_json(weights.with_suffix(".json")) if text is None else json.loads(text)
+        check_holds(weights, state_bytes(without_data(lambda: FeatureClassifier(**card.get("network", {})))))
         classifier = FeatureClassifier(**card.get("network", {}))
         tensors = safetensors.torch.load(content)
         check_fits(tensors, classifier)
@@ -181,59 +186,91 @@ def general_extractor() -> Extractor:
         maps: Tensor = network.extract_features((resized * 255.0 - 127.0) / 128.0)
         return maps.mean(dim=(2, 3))
 
-    return Extractor("efficientnet-lite0-96px", fingerprint(network), features, network=network)
+    name = "efficientnet-lite0-96px"
+    return Extractor(name, fingerprint(network), _finite(name, features), network=network)
 
 
+NOT_SCRIPT = "it is not a TorchScript file; save the network with torch.jit.script(network).save(PATH)"
 STATE_DICT = (
     "it holds weights without their network (a state dict); save the network with torch.jit.script(network).save(PATH)"
 )
 
 
-def _is_state_dict(path: Path) -> bool:
-    """Whether a file was written by `torch.save` and not by `torch.jit.save`, which adds code."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    return any(name.endswith("/data.pkl") for name in names) and not any("/code/" in name for name in names)
+def _check_scripted(path: Path) -> None:
+    """Check, without running any of its code, that a file was written by `torch.jit.save`, which adds code.
+
+    Raises:
+        RunError: it was not.
+    """
+    names: list[str] = []
+    if zipfile.is_zipfile(path):
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    if not any("/code/" in name for name in names):
+        is_weights = path.suffix == ".safetensors" or any(name.endswith("/data.pkl") for name in names)
+        raise RunError(f"{path} cannot be used as features: {STATE_DICT if is_weights else NOT_SCRIPT}")
 
 
-def scripted_extractor(path: Path) -> Extractor:
+def scripted_extractor(path: Path, *, trusted: bool = False) -> Extractor:
     """Return the features of a TorchScript file, such as the published `inception-2015-12-05.pt`.
 
     The network is called with uint8 images `(N, 3, H, W)` and `return_features=True`, and has to return `(N, d)`.
 
+    Args:
+        path: the file.
+        trusted: whether the file comes from a source that may run programs here. TorchScript is a program: with
+            `torch.from_file`, loading or calling it can read and change every file that the user can.
+
     Raises:
+        ConfigError: the file is TorchScript, but not trusted. None of its code has been run.
         RunError: the file cannot be loaded, or its network cannot be called in this way.
     """
+    _check_scripted(path)
+    if not trusted:
+        raise ConfigError(
+            f"{path} is TorchScript, a program that can read and change all your files: add --trust-features (in "
+            "Python trust_features=True) if you trust where it comes from"
+        )
     try:
         with warnings.catch_warnings():
-            for category in (
-                DeprecationWarning,
-                FutureWarning,
-            ):  # torch deprecates the format of published files
+            for category in (DeprecationWarning, FutureWarning):  # torch deprecates the format of published files
                 warnings.simplefilter("ignore", category)
             network = torch.jit.load(str(path), map_location="cpu").eval()
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         found = network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), return_features=True)
         if found.ndim != 2 or len(found) != 2:
             raise ValueError(f"it returns shape {tuple(found.shape)} for two images; expected (2, d)")
     except Exception as error:
-        reason = STATE_DICT if _is_state_dict(path) else one_line(error)
-        raise RunError(f"{path} cannot be used as features: {reason}") from None
+        raise RunError(f"{path} cannot be used as features: {one_line(error)}") from None
 
     def features(images: Tensor) -> Tensor:
         pixels = (_to_rgb(images) * 255.0).round().to(torch.uint8)
         values: Tensor = network(pixels, return_features=True)
-        if not values.isfinite().all():
-            raise RunError(f"{path} cannot be used as features: it returns numbers that are not finite")
         return values
 
-    return Extractor(path.name, digest, features)
+    return Extractor(path.name, digest, _finite(str(path), features))
+
+
+def _finite(name: str, features: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return `features` with a check of what it returns; the `RunError` names the network."""
+
+    def checked(images: Tensor) -> Tensor:
+        try:
+            return check_finite(features(images), "its features")
+        except ValueError as error:
+            raise RunError(f"{name} cannot be used as features: {error}") from None
+
+    return checked
 
 
 def load_extractor(
-    data: str, image_shape: ImageShape, root: Path | None = None, custom: str | None = None
+    data: str,
+    image_shape: ImageShape,
+    root: Path | None = None,
+    custom: str | None = None,
+    *,
+    trusted: bool = False,
 ) -> Extractor | None:
     """Return the feature extractor for the FID of a data set.
 
@@ -242,20 +279,23 @@ def load_extractor(
         image_shape: channels, height and width of its images.
         root: data root.
         custom: a TorchScript file to use instead, or a folder to search for classifiers first.
+        trusted: see `scripted_extractor`.
 
     Returns:
         The extractor. None for a data set of the user if the general network is not installed; there is no FID then.
 
     Raises:
         MissingFeaturesError: there is no classifier for a known data set yet; the message says how to train one.
+        ConfigError: the TorchScript file is not trusted.
         RunError: the classifier or the TorchScript file cannot be used; the message names the file.
     """
     path = Path(custom) if custom else None
     if path is not None and path.is_file():
-        return scripted_extractor(path)
+        return scripted_extractor(path, trusted=trusted)
     if data in DATASETS:
         classifier, card = load_classifier(data, image_shape, root, path)
-        return Extractor(card["name"], card["fingerprint"], classifier.features, card["test_accuracy"], classifier)
+        features = _finite(card["name"], classifier.features)
+        return Extractor(card["name"], card["fingerprint"], features, card["test_accuracy"], classifier)
     try:
         return general_extractor()
     except MissingFeaturesError:

@@ -20,12 +20,14 @@ class EvaluationConfig:
         seed: seed of the latent codes and of the choice of real images.
         features: a TorchScript file to take the features from, or a folder to search for classifiers first; see
             `load_extractor`.
+        trust_features: whether to run a TorchScript file, which can read and write all files of the user.
     """
 
     sharpness_images: int = 1_000
     fid_images: int = 10_000
     seed: int = 0
     features: str | None = None
+    trust_features: bool | None = optional()
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,15 @@ from ..base.settings import to_dict
 from ..base.versions import EVALUATION
 from ..data import DATASETS, official_count
 from ..data.describe import summarise
-from ..evaluation.evaluate import evaluate, fid_floor
+from ..evaluation.evaluate import evaluate, extractor_for, fid_floor
 from ..evaluation.feature_installation import train_missing_features
 from ..evaluation.feature_training import feature_config
-from ..evaluation.features import load_extractor
 from ..evaluation.records import EvaluationConfig, RunEvaluation
 from ..models.networks import ImageShape
 from ..training.autoencoder import check_images, config_of, fingerprints, run_name, split, train
 from ..training.builders import build_model
 from ..training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
+from ..training.limits import check_training_memory, shape_of
 from ..training.run_folder import RunFolder
 from ..training.weights_file import read_weights
 from .experiment import Experiment, Outcomes, PrepareCallbacks
@@ -119,7 +119,7 @@ class AutoencoderJob(Job):
             return None
         if result.evaluation != self.evaluation or result.version != EVALUATION:
             return None
-        extractor = load_extractor(self.config.data.name, image_shape, self.root, self.evaluation.features)
+        extractor = extractor_for(self.config.data.name, image_shape, self.evaluation, self.root)
         features = extractor.describe() if extractor is not None else None
         expected = {"sharpness_reconstructed", "sharpness_generated"}
         if features is not None and result.real.count > 1:
@@ -205,6 +205,8 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
 
         Classifiers with changed settings (`features`) are kept beside the runs, so that no other experiment uses them.
         """
+        for config in (resolve(row.config) for row in self.rows):
+            check_training_memory(config, shape_of(config))
         target = runs_folder / "features" if self.features else None
         configs = [resolve(row.config) for row in self.rows]
         for data in dict.fromkeys(config.data for config in configs):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .finite import check_finite
+
 
 @dataclass(frozen=True)
 class FeatureStatistics:
@@ -39,11 +41,11 @@ class FeatureStatistics:
         """Compute the statistics of features `(N, d)`.
 
         Raises:
-            ValueError: the features are not a matrix.
+            ValueError: the features are not a matrix, or not finite.
         """
         if features.ndim != 2:
             raise ValueError(f"features must have shape (N, d); got {tuple(features.shape)}")
-        values = features.double()
+        values = check_finite(features, "features").double()
         return cls(len(values), values.sum(dim=0), values.T @ values)
 
     def __add__(self, other: FeatureStatistics) -> FeatureStatistics:

@@ -9,6 +9,8 @@ import math
 
 from torch import Tensor
 
+from .finite import check_finite
+
 WINDOW = 11
 """Size of SSIM's Gaussian window, in pixels (Wang et al. 2004)."""
 SIGMA = 1.5
@@ -26,14 +28,14 @@ def psnr(image: Tensor, clean: Tensor) -> float:
         `-10 log10(mean squared error)` in dB, for a peak value of 1; infinite for equal images.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or a pixel is not finite.
 
     Example:
         >>> import torch
         >>> psnr(torch.full((3, 16, 16), 0.5), torch.full((3, 16, 16), 0.25))  # -20 log10(0.25)
         12.041199826559248
     """
-    _check_shapes(image, clean)
+    _check(image, clean)
     squared_error = float((image.double() - clean.double()).square().mean())
     return math.inf if squared_error == 0.0 else -10.0 * math.log10(squared_error)
 
@@ -52,7 +54,7 @@ def ssim(image: Tensor, clean: Tensor) -> float:
         error below 1e-5.
 
     Raises:
-        ValueError: the shapes differ, or the images are smaller than 6 by 6 pixels.
+        ValueError: the shapes differ, a pixel is not finite, or the images are smaller than 6 by 6 pixels.
 
     Example:
         >>> import torch
@@ -60,7 +62,7 @@ def ssim(image: Tensor, clean: Tensor) -> float:
         >>> round(ssim(image, image), 4)
         1.0
     """
-    _check_shapes(image, clean)
+    _check(image, clean)
     minimum = WINDOW // 2 + 1
     if min(image.shape[-2:]) < minimum:
         raise ValueError(f"images must be at least {minimum} by {minimum} pixels; got {tuple(image.shape)}")
@@ -75,6 +77,8 @@ def ssim(image: Tensor, clean: Tensor) -> float:
     return float(value)  # type: ignore[arg-type]  # a tensor, because no other output was requested
 
 
-def _check_shapes(image: Tensor, clean: Tensor) -> None:
+def _check(image: Tensor, clean: Tensor) -> None:
+    for name, values in (("image", image), ("clean image", clean)):
+        check_finite(values, name)
     if image.shape != clean.shape:
         raise ValueError(f"both images must have the same shape; got {tuple(image.shape)} and {tuple(clean.shape)}")

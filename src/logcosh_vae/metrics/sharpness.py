@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .finite import check_finite
+
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the grey value: luma of ITU-R BT.601."""
 
@@ -46,13 +48,13 @@ def sharpness(images: Tensor) -> Tensor:
         `(N,)`, float64, in [0, 16]; 0 for a constant image. The mean over the MNIST test images is 0.183.
 
     Raises:
-        ValueError: the images have another number of channels, or are too small.
+        ValueError: the images have another number of channels, are too small, or are not finite.
 
     Example:
         >>> sharpness(torch.zeros(1, 1, 28, 28))
         tensor([0.], dtype=torch.float64)
     """
-    pixels = grey(images).double()
+    pixels = check_finite(grey(images), "images").double()
     if min(pixels.shape[1:]) < 3:
         raise ValueError(f"images must be at least 3 by 3 pixels; got {tuple(images.shape)}")
     centre = pixels[:, 1:-1, 1:-1]

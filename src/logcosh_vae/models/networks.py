@@ -15,6 +15,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ..losses.elementwise import float_under_autocast
+from .footprint import MAX_LAYERS
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
@@ -63,6 +64,8 @@ def _check_sizes(image_shape: ImageShape, latent_size: int, size: Size) -> None:
     for name, sizes in (("image shape", image_shape), ("latent size", (latent_size,)), ("hidden", size.hidden)):
         if any(value < 1 for value in sizes):
             raise ValueError(f"{name} must be positive; got {tuple(sizes)}")
+    if len(size.hidden) > MAX_LAYERS:
+        raise ValueError(f"hidden must have at most {MAX_LAYERS} layers; got {len(size.hidden):,}")
     if not 0.0 < size.width < math.inf:
         raise ValueError(f"width must be positive and finite; got {size.width}")
 
@@ -90,6 +93,7 @@ def mlp_encoder(image_shape: ImageShape, outputs: int, size: Size) -> nn.Module:
         ValueError: a size is not positive.
 
     Example:
+        >>> import torch
         >>> mlp_encoder((1, 28, 28), 16, PAPER_SIZE)(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 16])
     """
@@ -122,6 +126,7 @@ def mlp_decoder(image_shape: ImageShape, latent_size: int, size: Size) -> nn.Mod
         ValueError: a size is not positive.
 
     Example:
+        >>> import torch
         >>> mlp_decoder((1, 28, 28), 8, PAPER_SIZE)(torch.zeros(2, 8)).shape
         torch.Size([2, 1, 28, 28])
     """
@@ -174,6 +179,7 @@ def conv_encoder(image_shape: ImageShape, outputs: int, size: Size) -> nn.Module
             height or width of 1.
 
     Example:
+        >>> import torch
         >>> conv_encoder((3, 64, 64), 128, Size(width=0.125))(torch.rand(2, 3, 64, 64)).shape
         torch.Size([2, 128])
     """
@@ -234,6 +240,7 @@ def conv_decoder(image_shape: ImageShape, latent_size: int, size: Size) -> nn.Mo
         ValueError: a size is not positive.
 
     Example:
+        >>> import torch
         >>> conv_decoder((3, 64, 64), 64, Size(width=0.125))(torch.zeros(2, 64)).shape
         torch.Size([2, 3, 64, 64])
     """

@@ -11,7 +11,7 @@ from ..base.settings import renamed, validate_choice
 from ..losses import make_loss
 from ..training.defaults import RESTORATION_A, RESTORATION_WIDTHS
 from .corruptions import CORRUPTIONS, TRAINED_AS
-from .network import RestorationNetwork
+from .network import check_sizes
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ def resolve_restoration(config: RestorationConfig) -> RestorationConfig:
         config = replace(config, bfloat16=takes_bfloat16(find_device(config.device)))
     try:
         make_loss(config.loss, config.a)
-        RestorationNetwork(config.widths, config.blocks)
+        check_sizes(config.widths, config.blocks)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
     rules = [
         ("tile_size", 16 <= config.tile_size <= 1024, "from 16 to 1024"),
         ("crop_size", 8 <= config.crop_size <= config.tile_size, f"from 8 to tile_size, {config.tile_size}"),
         ("batch_size", config.batch_size >= 1, "at least 1"),
-        ("targets", config.targets >= 1, "at least 1"),
+        ("targets", 1 <= config.targets <= 1000, "from 1 to 1000"),
         ("epochs", config.epochs >= 1, "at least 1"),
         ("steps", config.steps >= 1, "at least 1"),
         ("learning_rate", 0 < config.learning_rate < math.inf, "positive and finite"),

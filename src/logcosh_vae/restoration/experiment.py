@@ -16,7 +16,7 @@ from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS
 from .evaluation import RestorationJob, RestorationMeasures, check_test_images
 from .picture_files import find_pictures
-from .training import load_splits, run_name
+from .training import check_restoration_memory, load_splits, run_name
 
 URBAN100_COUNT = 100
 """Number of images in Urban100, the test set of the paper."""
@@ -54,6 +54,8 @@ class RestorationExperiment(Experiment[RestorationJob]):
 
     def prepare(self, runs_folder: Path, root: Path, callbacks: PrepareCallbacks) -> Self:  # noqa: ARG002
         """Check the test images, and cut the training images into tiles."""
+        for row in self.rows:
+            check_restoration_memory(resolve_restoration(row))
         check_test_images(self._test_folder(root))
         for row in {(row.data, row.tile_size): row for row in self.rows}.values():
             train, _ = load_splits(row, root, callbacks.on_images)

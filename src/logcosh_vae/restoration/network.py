@@ -8,7 +8,11 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..models.footprint import MAX_LAYERS
 from ..training.defaults import RESTORATION_WIDTHS
+
+MAX_LEVELS = 8
+"""Largest number of resolutions. Images are padded to a multiple of 2^(levels - 1) pixels."""
 
 NEGATIVE_SLOPE = 0.1
 """Slope of the leaky ReLU below 0."""
@@ -32,6 +36,29 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(Residual(channels) for _ in range(count)))
 
 
+def check_sizes(widths: Sequence[int], blocks: int) -> None:
+    """Check the arguments of `RestorationNetwork`.
+
+    Raises:
+        ValueError: `widths` is empty, a width or `blocks` is not positive, or there are too many levels or blocks.
+    """
+    if len(widths) > MAX_LEVELS or len(widths) * blocks > MAX_LAYERS:
+        raise ValueError(
+            f"widths must have at most {MAX_LEVELS} levels, and levels times blocks must be at most {MAX_LAYERS}; "
+            f"got {len(widths):,} levels and blocks {blocks:,}"
+        )
+    if not widths or min(widths) < 1 or blocks < 1:
+        raise ValueError(f"widths and blocks must be positive; got {tuple(widths)} and {blocks}")
+
+
+def parameter_count(widths: Sequence[int], blocks: int) -> int:
+    """Return the number of parameters of `RestorationNetwork(widths, blocks)`, computed without building it."""
+    ends = 27 * widths[0] + widths[0] + 27 * widths[0] + 3
+    residuals = [2 * (9 * width**2 + width) * blocks for width in widths]
+    steps = sum(4 * fine * coarse + coarse + 4 * fine * coarse + fine for fine, coarse in pairwise(widths))
+    return ends + 2 * sum(residuals[:-1]) + residuals[-1] + steps
+
+
 class RestorationNetwork(nn.Module):
     """Map corrupted images `(N, 3, H, W)` in [0, 1] of any size to restored ones, which may leave [0, 1] slightly.
 
@@ -51,7 +78,7 @@ class RestorationNetwork(nn.Module):
             input pixels that it depends on.
 
     Raises:
-        ValueError: `widths` is empty, or a width or `blocks` is not positive.
+        ValueError: `widths` is empty, a width or `blocks` is not positive, or there are too many levels or blocks.
 
     Example:
         >>> import torch
@@ -62,8 +89,7 @@ class RestorationNetwork(nn.Module):
     def __init__(self, widths: Sequence[int] = RESTORATION_WIDTHS, blocks: int = 1) -> None:
         super().__init__()
         self.widths, self.blocks = tuple(widths), blocks
-        if not widths or min(widths) < 1 or blocks < 1:
-            raise ValueError(f"widths and blocks must be positive; got {tuple(widths)} and {blocks}")
+        check_sizes(widths, blocks)
         self.first = nn.Conv2d(3, widths[0], 3, padding=1)
         self.encode = nn.ModuleList(_blocks(width, blocks) for width in widths)
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..base import image_grid
+from ..base.errors import TrainingError
 from ..data.batches import Batch, to_unit
 from ..data.memmap import reader_for
 from ..losses import Loss
@@ -89,7 +90,11 @@ def restoration_step(
 
 @torch.inference_mode()
 def validate(network: RestorationNetwork, corruption: Corruption, tiles: Tensor) -> dict[str, float]:
-    """Return the mean PSNR and SSIM of restored tiles `(N, 3, H, W)`, uint8, corrupted with the evaluation strength."""
+    """Return the mean PSNR and SSIM of restored tiles `(N, 3, H, W)`, uint8, corrupted with the evaluation strength.
+
+    Raises:
+        TrainingError: the network computes numbers that are not finite.
+    """
     network.eval()
     device = next(network.parameters()).device
     sums = {"psnr": 0.0, "ssim": 0.0}
@@ -97,6 +102,8 @@ def validate(network: RestorationNetwork, corruption: Corruption, tiles: Tensor)
         clean = to_unit(tile)
         corrupted = corruption.evaluation(clean, index)
         restored = network(corrupted[None].to(device))[0].clamp(0.0, 1.0).cpu()
+        if not bool(restored.isfinite().all()):
+            raise TrainingError("training diverged: the network computes NaN or infinity; lower the learning rates")
         sums["psnr"] += psnr(restored, clean)
         sums["ssim"] += ssim(restored, clean)
     return {name: value / len(tiles) for name, value in sums.items()}

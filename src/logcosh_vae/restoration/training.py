@@ -13,12 +13,15 @@ import torch
 
 from ..base.devices import find_device
 from ..base.errors import ConfigError, RunError
+from ..base.memory import check_memory
 from ..base.settings import digest, from_dict, renamed_keys, to_dict
 from ..base.versions import DATA, RESTORATION
 from ..data import ImageSet, load_tiles
 from ..data.sources import Progress
 from ..evaluation.features import fingerprint
 from ..losses import make_loss
+from ..models.footprint import FLOAT_BYTES, training_bytes
+from ..training.limits import check_holds
 from ..training.loop import Schedule, make_generator
 from ..training.run_folder import RunFolder
 from ..training.run_identity import RunIdentity
@@ -26,7 +29,7 @@ from ..training.session import Callbacks, RunPlan, TrainingSetup, run_training
 from ..training.weights_file import SavedWeights
 from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS, TRAINED_AS
-from .network import RestorationNetwork
+from .network import RestorationNetwork, parameter_count
 from .step import (
     build_restoration_optimizer,
     crops,
@@ -49,6 +52,24 @@ def load_splits(config: RestorationConfig, root: Path | None, progress: Progress
         for split in ("train", "test")
     )
     return train, held_out
+
+
+def check_restoration_memory(config: RestorationConfig, device: torch.device | None = None) -> None:
+    """Check that the memory suffices to train a resolved config.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    weights = FLOAT_BYTES * parameter_count(config.widths, config.blocks)
+    pixels = config.batch_size * config.crop_size**2
+    stored = sum(2 * config.blocks * width * pixels // 4**level for level, width in enumerate(config.widths))
+    activations = (2 if config.bfloat16 else FLOAT_BYTES) * stored + 3 * 3 * FLOAT_BYTES * pixels
+    check_memory(
+        training_bytes(weights, activations, averages=1) + 3 * config.batch_size * config.tile_size**2,
+        f"training with batch_size {config.batch_size}, crop_size {config.crop_size} and widths {list(config.widths)}",
+        "choose smaller ones",
+        device if device is not None and device.type == "cuda" else None,
+    )
 
 
 def train_restoration(
@@ -77,13 +98,14 @@ def train_restoration(
         The run folder with the weights, metrics and samples.
 
     Raises:
-        ConfigError: the config or `start` cannot be used.
+        ConfigError: the config or `start` cannot be used, or the memory does not suffice.
         DataError: there are no usable pictures.
         RunError: `path` holds another run.
         TrainingError: the loss became infinite or NaN.
     """
     config = resolve_restoration(config)
     device = find_device(config.device)
+    check_restoration_memory(config, device)
     if start is not None and (tuple(start.widths) != tuple(config.widths) or start.blocks > config.blocks):
         raise ConfigError(
             f"the network to start from has widths {list(start.widths)} and blocks {start.blocks}, but the config has "
@@ -154,6 +176,7 @@ def load_restoration(run_folder: Path | str) -> tuple[RestorationNetwork, Restor
 def load_with_weights(folder: RunFolder) -> tuple[RestorationNetwork, RestorationConfig, SavedWeights]:
     """Load the trained network of a run folder, its config and the weights that it got; see `load_restoration`."""
     config = restoration_config(folder)
+    check_holds(folder.weights_path, FLOAT_BYTES * parameter_count(config.widths, config.blocks))
     network = RestorationNetwork(config.widths, config.blocks)
     weights = folder.load_weights(network)
     return network.eval(), config, weights

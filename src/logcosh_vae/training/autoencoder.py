@@ -26,10 +26,12 @@ from ..data import ImageSet, load_images
 from ..data.batches import evaluation_batches, to_unit, training_batches
 from ..data.sources import Progress
 from ..models.autoencoder import VAE, WAE
+from ..models.footprint import state_bytes
 from ..models.networks import ImageShape
 from .builders import autoencoding_step, build_model, build_objective, build_optimizer, build_schedule
 from .config import TrainConfig, required, resolve
 from .distributed import Processes, local_device, process_group
+from .limits import check_holds, check_network, check_training_memory, shape_of
 from .loop import make_generator
 from .objective import Objective
 from .run_folder import RunFolder
@@ -127,19 +129,6 @@ def save_samples(model: VAE | WAE, path: Path, seed: int) -> None:
     image_grid.save(image_grid.grid(samples, columns=math.isqrt(PICTURE_IMAGES)), path)
 
 
-def check_network(config: TrainConfig, image_shape: ImageShape) -> None:
-    """Check that the config's network can process images of `image_shape`, without allocating weights.
-
-    Raises:
-        ConfigError: it cannot, for example because the images are too small.
-    """
-    try:
-        with torch.device("meta"):
-            build_model(config, image_shape)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
 def check_images(config: TrainConfig, train: ImageSet, test: ImageSet) -> None:
     """Check a resolved config against its images, so that nothing fails once training has begun.
 
@@ -226,7 +215,8 @@ def train(
         The run folder, with the final weights.
 
     Raises:
-        ConfigError: a value of the config is invalid, or its network cannot process the images.
+        ConfigError: a value of the config is invalid, its network cannot process the images, or the memory does not
+            suffice.
         DataError: the images are missing or cannot be read.
         RunError: the folder is in use, or holds another run or other files.
         TrainingError: training diverged.
@@ -234,6 +224,7 @@ def train(
     require("training, which draws samples,", "PIL")
     config, callbacks = resolve(config), callbacks or Callbacks()
     device = local_device(find_device(config.device))
+    check_training_memory(config, shape_of(config), device)
     train_set, test_set = (split(config, name, root, progress=fetch_progress) for name in ("train", "test"))
     check_images(config, train_set, test_set)
     plan = RunPlan(
@@ -296,6 +287,7 @@ def load(run_folder: Path | str) -> VAE | WAE:
 def load_with_weights(folder: RunFolder) -> tuple[VAE | WAE, SavedWeights]:
     """Load the trained model of a run folder, and the weights that it got, with their digest and epochs; see `load`."""
     config, image_shape = config_of(folder)
+    check_holds(folder.weights_path, state_bytes(check_network(config, image_shape)))
     model = build_model(config, image_shape)
     weights = folder.load_weights(model)
     return model.eval(), weights
