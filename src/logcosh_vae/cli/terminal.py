@@ -175,7 +175,7 @@ class TrainingDisplay(Display):
         """The callbacks of a training run that report to this display."""
         from ..training.session import Callbacks
 
-        return Callbacks(self.step, self.epoch, self.note)
+        return Callbacks(self.step, self.epoch, self.note, self.failure)
 
     def step(self, position: Position) -> None:
         """Show where training is."""
@@ -194,6 +194,10 @@ class TrainingDisplay(Display):
         """Print a message to the user."""
         self.line.close()
         print(f"note: {text}", file=sys.stderr, flush=True)
+
+    def failure(self, text: str) -> None:
+        """Print why this process ends; called from any thread, so a live line stays as it is."""
+        print(f"error: {text}", file=sys.stderr, flush=True)
 
 
 class ExperimentDisplay(Display):

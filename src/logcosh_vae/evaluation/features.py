@@ -235,9 +235,10 @@ def scripted_extractor(path: Path, *, trusted: bool = False) -> Extractor:
         with warnings.catch_warnings():
             for category in (DeprecationWarning, FutureWarning):  # torch deprecates the format of published files
                 warnings.simplefilter("ignore", category)
-            network = torch.jit.load(str(path), map_location="cpu").eval()
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+            with path.open("rb") as file:  # torch cannot open a path that is not UTF-8
+                digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+                file.seek(0)
+                network = torch.jit.load(file, map_location="cpu").eval()
         found = network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), return_features=True)
         if found.ndim != 2 or len(found) != 2:
             raise ValueError(f"it returns shape {tuple(found.shape)} for two images; expected (2, d)")

@@ -237,7 +237,7 @@ def train(
         required(config.epochs, "epochs"),
         config.threads,
     )
-    with process_group(device) as processes:
+    with process_group(device, callbacks.on_failure) as processes:
         if config.batch_size % processes.size:
             raise ConfigError(f"batch_size {config.batch_size} cannot be divided among {processes.size} processes")
         if processes.is_main_process and train_set.complaint is not None:

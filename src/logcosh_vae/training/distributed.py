@@ -119,13 +119,14 @@ def local_device(device: torch.device) -> torch.device:
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[Processes]:
+def process_group(device: torch.device, on_failure: Callable[[str], None]) -> Iterator[Processes]:
     """Join the processes that `torchrun` started and leave them at the end; without `torchrun`, a single process.
 
     Meanwhile, a process that dies or stops ends the others; see `process_watch`.
 
     Args:
         device: the device of this process; NCCL is used for CUDA and Gloo for the CPU.
+        on_failure: see `Callbacks.on_failure`.
 
     Raises:
         ConfigError: the device is neither a CUDA GPU nor the CPU, and `torchrun` started several processes.
@@ -147,7 +148,7 @@ def process_group(device: torch.device) -> Iterator[Processes]:
         ) from error
     try:
         processes = Processes(dist.get_rank(), dist.get_world_size())
-        with ProcessWatch(processes.rank, processes.size):
+        with ProcessWatch(processes.rank, processes.size, on_failure):
             yield processes
     finally:
         dist.destroy_process_group()

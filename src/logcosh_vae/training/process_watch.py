@@ -15,9 +15,9 @@ import os
 import select
 import signal
 import socket
-import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -95,10 +95,11 @@ class ProcessWatch:
     Args:
         rank: the number of this process, from 0.
         size: the number of processes.
+        on_failure: called with the message to the user before this process is ended, from any thread.
     """
 
-    def __init__(self, rank: int, size: int) -> None:
-        self.rank, self.size = rank, size
+    def __init__(self, rank: int, size: int, on_failure: Callable[[str], None]) -> None:
+        self.rank, self.size, self._on_failure = rank, size, on_failure
         self._timeout = stall_seconds()
         self._host, self._parent = socket.gethostname(), os.getppid()
         self._store = self._connect()
@@ -244,9 +245,8 @@ class ProcessWatch:
         with suppress(Exception):
             first = self._store.add("reported", 1) == 1
         if first:
-            line = "\n" if sys.stderr is not None and sys.stderr.isatty() else ""  # a live line of progress may be open
-            with suppress(OSError):
-                os.write(2, f"{line}error: {message}\n".encode(errors="replace"))
+            with suppress(Exception):
+                self._on_failure(message)
         self._announce()
         _exit(code)
 

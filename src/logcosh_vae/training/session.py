@@ -7,8 +7,9 @@ that builds its `TrainingSetup`.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,23 @@ def on_threads(threads: int) -> Iterator[None]:
         torch.set_flush_denormal(flushed)
 
 
+def write_failure(text: str) -> None:
+    """Write `error: TEXT` to standard error."""
+    with suppress(OSError):
+        os.write(2, f"error: {text}\n".encode(errors="replace"))
+
+
 @dataclass(frozen=True)
 class Callbacks:
-    """Functions that are called per logged step, per epoch (with its record), and for messages to the user."""
+    """Functions that are called per logged step, per epoch (with its record), and for messages to the user.
+
+    `on_failure` is called, from any thread, with the reason for which this process is ended because of another one.
+    """
 
     on_step: Callable[[Position], None] = lambda _: None
     on_epoch: Callable[[dict[str, Any]], None] = lambda _: None
     on_message: Callable[[str], None] = lambda _: None
+    on_failure: Callable[[str], None] = write_failure
 
 
 @dataclass(frozen=True)
