@@ -43,10 +43,11 @@ def keep_freed_memory() -> bool:
 
 
 def available_bytes(device: torch.device | None = None) -> int | None:
-    """Return how much memory this process can still take, in bytes; None if the system does not say.
+    """Return how much memory this process can take, in bytes; None if the system does not say.
 
     On a CPU it is the smallest of what the machine has left (with swap), what the control group leaves on Linux, and
-    the limit on the address space (`ulimit -v`). On a CUDA GPU it is the free memory of that GPU.
+    the limit on the address space (`ulimit -v`). Half of the memory of the machine or the group counts as available
+    even if other programs use it at the moment. On a CUDA GPU it is the free memory of that GPU.
     """
     if device is not None and device.type == "cuda":
         import torch
@@ -89,7 +90,7 @@ def _fields(path: str) -> dict[str, int]:
 def _left_on_machine() -> int | None:
     fields = _fields("/proc/meminfo")
     if "MemAvailable" in fields:
-        return fields["MemAvailable"] + fields.get("SwapFree", 0)
+        return max(fields["MemAvailable"] + fields.get("SwapFree", 0), fields.get("MemTotal", 0) // 2)
     with suppress(AttributeError, ValueError, OSError):  # not on Windows; macOS tells only the memory of the machine
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return None
@@ -113,7 +114,8 @@ def _left_in_group() -> int | None:
                     if largest == "max" or int(largest) >= 1 << 62:
                         break
                     used = int((folder / usage).read_text(encoding="ascii"))
-                    return int(largest) - used + _fields(str(folder / "memory.stat")).get(cached, 0)
+                    left = int(largest) - used + _fields(str(folder / "memory.stat")).get(cached, 0)
+                    return max(left, int(largest) // 2)
     return None
 
 
