@@ -31,6 +31,33 @@ def test_auto_is_resolved_to_the_device_of_this_machine(
     assert resolve_restoration(replace(restoration, device="auto")).device == device
 
 
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("epochs=" + "9" * 5_000, "5,000 characters"),
+        ("epochs=Infinity", "must be a whole number"),
+        ("optimizer.eps=Infinity", "positive and finite"),
+        ("optimizer.lr_milestones=[[NaN, 1]]", "both finite"),
+        ("optimizer.lr_milestones=[[1, 1e999]]", "both finite"),
+        ("objective.mmd_scales=[1, Infinity]", "positive and finite"),
+        ("optimizer.learning_rate=1" + "0" * 400, "must be a number"),
+        ("data.size=" + "[" * 100_000, "100,000 characters"),
+        ("data.size=" + "[" * 900 + "]" * 900, r"must be a whole number; got \[+\.\.\.\]+$"),
+        (f"epochs=[{'1, ' * 9_000}1]", r"got \[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, \.\.\.\]$"),
+    ],
+)
+def test_a_setting_that_is_no_usable_number_is_refused(setting: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        resolve(override(TrainConfig(), [setting]))
+
+
+@pytest.mark.parametrize("name", ["meta", "xla", "privateuseone", "cuda:" + "9" * 30, "cpu:-1", "", "\x1b"])
+def test_a_device_that_cannot_compute_is_refused_in_a_few_words(name: str) -> None:
+    with pytest.raises(ConfigError, match="use auto, cpu, cuda, cuda:N or mps") as refused:
+        find_device(name)
+    assert len(str(refused.value)) < 400
+
+
 def test_mps_trains_without_what_it_does_not_support() -> None:
     config = resolve(override(TrainConfig(device="mps"), ["model.network=conv", "model.width=0.03125"]))
     assert (config.bfloat16, config.cuda_graph) == (False, None)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from .errors import ConfigError
+from .files import one_line
 
 
 def usable_cores() -> int:
@@ -42,7 +43,7 @@ def find_device(name: str) -> torch.device:
             raise RuntimeError("this machine has no MPS")  # torch's own message is a page long
         torch.ones(1, device=device).item()  # fails on `meta`, which holds no data
     except (RuntimeError, AssertionError, AttributeError, ImportError) as error:  # torch's, by the kind of device
-        reason = str(error).splitlines()[0]
+        reason = one_line(error).split(". ")[0]  # torch adds a list of all its backends
         raise ConfigError(f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda, cuda:N or mps") from None
     return device
 

@@ -6,10 +6,12 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import reprlib
 import types
 import typing
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from .errors import ConfigError, RenamedWarning
@@ -133,10 +135,19 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
         if isinstance(value, list | tuple) and (parts[-1] is Ellipsis or len(value) == len(parts)):
             return tuple(_convert(parts[0], item, path) for item in value)
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        with suppress(OverflowError):
+            return float(value)
     elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"{path} must be {_type_name(kind)}; got {value!r}")
+    raise ConfigError(f"{path} must be {_type_name(kind)}; got {_bounded_repr(value)}")
+
+
+def _bounded_repr(value: Any) -> str:
+    """Return the text of a value for a message, cut where it is long, large or deeply nested."""
+    bounded = reprlib.Repr()
+    bounded.maxstring = bounded.maxother = bounded.maxlong = 100
+    bounded.maxlist = bounded.maxdict = 10
+    return bounded.repr(value)
 
 
 def _type_name(kind: Any) -> str:
@@ -146,6 +157,20 @@ def _type_name(kind: Any) -> str:
         return "a list, e.g. [1, 2]" if parts[-1] is Ellipsis else f"a list of {len(parts)}"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return words.get(kind, "a group of settings, written as key.part=value")
+
+
+def _parse_value(key: str, text: str) -> Any:
+    """Return the JSON value in a setting, or the text itself if it is not JSON.
+
+    Raises:
+        ConfigError: a number has thousands of digits, or lists are nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    except (ValueError, RecursionError):  # Python parses integers of up to 4300 digits
+        raise ConfigError(f"{key} must be a value of reasonable size; got {len(text):,} characters") from None
 
 
 def override(config: T, settings: Sequence[str]) -> T:
@@ -180,8 +205,5 @@ def override(config: T, settings: Sequence[str]) -> T:
                 raise ConfigError(f"config key {key!r}: {parent!r} has no parts")
             node = node[parent]
         validate_choice(f"config key {key!r}", last, node)
-        try:
-            node[last] = json.loads(text)
-        except json.JSONDecodeError:
-            node[last] = text
+        node[last] = _parse_value(key, text)
     return from_dict(type(config), values)

@@ -244,7 +244,7 @@ def _check(config: TrainConfig) -> None:
             "positive and finite",
         ),
         ("optimizer.learning_rate", rate, 0 < rate < float("inf"), "positive and finite"),
-        ("optimizer.eps", config.optimizer.eps, config.optimizer.eps > 0, "positive"),
+        ("optimizer.eps", config.optimizer.eps, 0 < config.optimizer.eps < float("inf"), "positive and finite"),
         (
             "optimizer.betas",
             config.optimizer.betas,
@@ -254,14 +254,17 @@ def _check(config: TrainConfig) -> None:
         (
             "optimizer.lr_milestones",
             config.optimizer.lr_milestones,
-            all(len(pair) == 2 and 0 < pair[1] < float("inf") for pair in config.optimizer.lr_milestones or ()),
-            "pairs of an epoch and a positive factor",
+            all(
+                len(pair) == 2 and 0 <= pair[0] < float("inf") and 0 < pair[1] < float("inf")
+                for pair in config.optimizer.lr_milestones or ()
+            ),
+            "pairs of an epoch and a positive factor, both finite",
         ),
         (
             "objective.mmd_scales",
             config.objective.mmd_scales,
-            len(config.objective.mmd_scales) > 0 and all(s > 0 for s in config.objective.mmd_scales),
-            "one or more positive numbers",
+            len(config.objective.mmd_scales) > 0 and all(0 < s < float("inf") for s in config.objective.mmd_scales),
+            "one or more positive and finite numbers",
         ),
     ]
     for key, value, holds, expected in rules:
