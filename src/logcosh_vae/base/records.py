@@ -33,9 +33,9 @@ SCHEMA_VERSION = 2
 R = TypeVar("R")
 
 
-def optional() -> Any:
-    """A field that is None by default and left out of the file then."""
-    return dataclasses.field(default=None, metadata={"optional": True})
+def optional(*, compare: bool = True) -> Any:
+    """A field that is None by default and left out of the file then; `compare` as in `dataclasses.field`."""
+    return dataclasses.field(default=None, compare=compare, metadata={"optional": True})
 
 
 def renamed(former: str, *, is_optional: bool = False, **options: Any) -> Any:

@@ -52,6 +52,7 @@ class Extractor:
         features: maps images `(N, C, H, W)` in [0, 1] to features `(N, d)`, both on the network's device.
         accuracy: accuracy of a classifier on its test split, in [0, 1]; None for other networks.
         network: the network that `features` calls; None if it cannot be moved to another device.
+        dimension: `d`, the number of features.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Extractor:
     features: Callable[[Tensor], Tensor]
     accuracy: float | None = None
     network: nn.Module | None = None
+    dimension: int | None = None
 
     def to(self, device: torch.device) -> Extractor:
         """Return an extractor that computes on `device`; images and features stay on the CPU."""
@@ -68,8 +70,8 @@ class Extractor:
         return replace(self, features=lambda images: self.features(images.to(device)).cpu())
 
     def describe(self) -> FeaturesInfo:
-        """Return name, fingerprint and test accuracy as a record for results."""
-        return FeaturesInfo(self.name, self.fingerprint, self.accuracy)
+        """Return what is known of the features as a record for results."""
+        return FeaturesInfo(self.name, self.fingerprint, self.accuracy, self.dimension)
 
 
 def fingerprint(network: nn.Module) -> str:
@@ -187,7 +189,7 @@ def general_extractor() -> Extractor:
         return maps.mean(dim=(2, 3))
 
     name = "efficientnet-lite0-96px"
-    return Extractor(name, fingerprint(network), _finite(name, features), network=network)
+    return Extractor(name, fingerprint(network), _finite(name, features), network=network, dimension=1280)
 
 
 NOT_SCRIPT = "it is not a TorchScript file; save the network with torch.jit.script(network).save(PATH)"
@@ -250,7 +252,7 @@ def scripted_extractor(path: Path, *, trusted: bool = False) -> Extractor:
         values: Tensor = network(pixels, return_features=True)
         return values
 
-    return Extractor(path.name, digest, _finite(str(path), features))
+    return Extractor(path.name, digest, _finite(str(path), features), dimension=found.shape[1])
 
 
 def _finite(name: str, features: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -295,8 +297,14 @@ def load_extractor(
         return scripted_extractor(path, trusted=trusted)
     if data in DATASETS:
         classifier, card = load_classifier(data, image_shape, root, path)
-        features = _finite(card["name"], classifier.features)
-        return Extractor(card["name"], card["fingerprint"], features, card["test_accuracy"], classifier)
+        return Extractor(
+            card["name"],
+            card["fingerprint"],
+            _finite(card["name"], classifier.features),
+            card["test_accuracy"],
+            classifier,
+            classifier.coding.out_features,
+        )
     try:
         return general_extractor()
     except MissingFeaturesError:

@@ -38,11 +38,13 @@ class FeaturesInfo:
         name: name of the network.
         fingerprint: digest of its weights.
         test_accuracy: accuracy of a classifier on its test split, in [0, 1]; None for other networks.
+        dimension: number of features; None in older results, which are still valid.
     """
 
     name: str
     fingerprint: str
     test_accuracy: float | None = None
+    dimension: int | None = optional(compare=False)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ class RunEvaluation:
     schema_version: int = SCHEMA_VERSION
     more: Mapping[str, Any] = free()
 
+    @property
+    def fid_caveat(self) -> str:
+        """See `fid_caveat`."""
+        return fid_caveat(self.features, self.evaluation, self.real)
+
     @staticmethod
     def upgraded(values: dict[str, Any]) -> dict[str, Any]:
         """Convert the JSON of an older version to the current layout."""
@@ -101,6 +108,22 @@ class RunEvaluation:
             values["test"] = with_current_names(values.get("test", {}))
             values["schema_version"] = SCHEMA_VERSION
         return values
+
+
+def fid_caveat(features: FeaturesInfo | None, evaluation: EvaluationConfig | None, real: RealImages | None) -> str:
+    """Return a sentence on the bias of an FID of too few images; empty if there are enough, or the numbers are missing.
+
+    The FID is biased upwards, by an amount that falls with the number of images and depends on the model (Chong and
+    Forsyth, 2020). With fewer images than features, the covariance of the features is singular.
+    """
+    if features is None or evaluation is None or real is None or features.dimension is None:
+        return ""
+    if min(evaluation.fid_images, real.count) >= features.dimension:
+        return ""
+    return (
+        f"The FID of {evaluation.fid_images:,} generated and {real.count:,} test images is strongly biased: there are "
+        f"{features.dimension:,} features, and to judge by the FID, at least as many images of each kind are needed."
+    )
 
 
 def with_current_names(losses: Mapping[str, Any]) -> dict[str, Any]:

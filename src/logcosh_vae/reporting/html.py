@@ -20,6 +20,7 @@ from PIL import Image
 from ..base.extras import require
 from ..base.files import write_text
 from ..base.records import to_json
+from ..base.text import markdown, visible
 from ..experiments.results import ExperimentResults
 from ..training.run_folder import RunFolder
 from .narrative import NARRATIVE, Narrative
@@ -196,21 +197,28 @@ def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None
     Returns:
         `target`.
     """
-    lines = [f"# {title or parts[0].results.title}", ""]
+    lines = [f"# {markdown(title or parts[0].results.title)}", ""]
     for part in parts:
         results = part.results
         if len(parts) > 1:
-            lines += [f"## {results.title}", ""]
+            lines += [f"## {markdown(results.title)}", ""]
         if part.picture is not None:
             file = part.file or f"{results.experiment}-{results.profile}.png"
-            lines += [f"![{results.title}]({file})", ""]
+            lines += [f"![{markdown(results.title)}]({file})", ""]
         if part.table and results.rows:
             lines += [markdown_table(results)]
         if results.rows:
             lines += [part.narrative.provenance(results)]
-            lines += [*(f"- {sentence}" for sentence in part.narrative.findings(results)), ""]
+            lines += [*(f"- {markdown(sentence)}" for sentence in part.narrative.findings(results)), ""]
     write_text(target, "\n".join(lines))
     return target
+
+
+def _show(value: Any) -> Any:
+    """Make control characters in names visible, and bytes that are not UTF-8, which could not be written."""
+    if type(value) is not str:
+        return value
+    return "\n".join(visible(line) for line in value.split("\n"))
 
 
 def build(parts: Sequence[Part], target: Path, title: str | None = None) -> Path:
@@ -227,6 +235,7 @@ def build(parts: Sequence[Part], target: Path, title: str | None = None) -> Path
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=_show,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..evaluation.records import FeaturesInfo, FidFloor
+from ..base.text import code_span
+from ..evaluation.records import FeaturesInfo, FidFloor, fid_caveat
 from ..experiments.results import ExperimentResults, Summary
 from .tables import LOSS_NAMES, METRIC_NAMES, TableRow, duration, format_change, format_value, model_text, table_rows
 
@@ -75,9 +76,10 @@ def provenance(results: ExperimentResults) -> str:
     text += "Changes are relative to squared L2 with the same model. "
     if features is not None:
         text += (
-            f"FID with the features of `{features.name}` ({_features_text(features)}), {evaluation.fid_images:,} "
-            f"generated images against the {real.count:,} test images{_floor_text(floor)}. "
+            f"FID with the features of {code_span(features.name)} ({_features_text(features)}), "
+            f"{evaluation.fid_images:,} generated images against the {real.count:,} test images{_floor_text(floor)}. "
         )
+        text += _sentence(_caveat(results))
     text += f"Real test images have a sharpness of {format_value('sharpness', floor.sharpness)}. "
     on_gpu = results.rows[0].config["device"].startswith("cuda")
     runs = f"{environment.accelerator}, up to {results.workers} runs at the same time" if on_gpu else "1 thread per run"
@@ -120,28 +122,46 @@ def legend(results: ExperimentResults) -> str:
     return text + (
         f"FID: smaller is better; {evaluation.fid_images} generated images against the {real.count} images of the "
         f"test split, with the features of “{features.name}” ({_features_text(features)}). {_floor_sentence(floor)}"
+        f"{_sentence(_caveat(results))}"
         "FIDs with different features cannot be compared. The paper's come from another classifier, so compare the "
         "changes."
     )
 
 
-def _comparison(row: TableRow) -> str:
-    """Return a sentence that compares a row with squared L2, and the signs of its changes with the paper's."""
+def _caveat(results: ExperimentResults) -> str:
+    return fid_caveat(results.features, results.evaluation, results.real)
+
+
+def _sentence(text: str) -> str:
+    return f"{text} " if text else ""
+
+
+def _comparison(row: TableRow, judges_fid: bool) -> str:
+    """Return a sentence that compares a row with squared L2, and the signs of its changes with the paper's.
+
+    Args:
+        row: the row.
+        judges_fid: whether the FID counts in the verdict.
+    """
     changes = []
     agreement = []
-    better = 0
+    better = judged = 0
     compared = [cell for cell in row.cells.values() if cell.change is not None]
     for cell in compared:
         change = cell.change or 0.0
-        better += cell.better
         text = f"{METRIC_NAMES[cell.metric]} {format_change(change)}"
         if cell.reported_change is not None:
             text += f" (paper {format_change(cell.reported_change)})"
-            agreement.append((cell.reported_change > 0) == (change > 0))
         changes.append(text)
+        if cell.metric == "fid" and not judges_fid:
+            continue
+        judged += 1
+        better += cell.better
+        if cell.reported_change is not None:
+            agreement.append((cell.reported_change > 0) == (change > 0))
     if not compared:
         return f"{row.model_text}, {row.loss_text}: there is no squared L2 row to compare with."
-    verdict = f"better than squared L2 in {better} of {len(compared)} metrics"
+    verdict = f"better than squared L2 in {better} of {judged} metrics{'' if judges_fid else ' without the FID'}"
     if agreement:
         verdict += f"; {sum(agreement)} of {len(agreement)} changes have the same sign as in the paper"
     return f"{row.model_text}, {row.loss_text}: {', '.join(changes)}. {verdict[0].upper()}{verdict[1:]}."
@@ -162,9 +182,9 @@ def _is_equal(one: Summary, other: Summary) -> bool:
 def advice_findings(results: ExperimentResults) -> list[str]:
     """Return a sentence on whether the paper's advice, L1 or log-cosh, holds by the FID of each model.
 
-    The list is empty if the results have no advice, or no model with both losses.
+    The list is empty if the results have no advice, no model with both losses, or an FID that cannot be judged.
     """
-    advice = results.advice
+    advice = None if _caveat(results) else results.advice
     fid = {(row.model, row.loss): row.metrics["fid"] for row in results.rows if "fid" in row.metrics}
     models = [m for m in dict.fromkeys(model for model, _ in fid) if {(m, "l1"), (m, "log-cosh")} <= fid.keys()]
     if advice is None or not models:
@@ -186,7 +206,9 @@ def advice_findings(results: ExperimentResults) -> list[str]:
 def findings(results: ExperimentResults) -> list[str]:
     """Return a sentence per row that compares it with squared L2 and the paper, and one on the paper's advice."""
     rows = [row for row in table_rows(results) if any(cell.change is not None for cell in row.cells.values())]
-    return [*map(_comparison, rows), *advice_findings(results)]
+    caveat = _caveat(results) if any("fid" in row.cells for row in rows) else ""
+    comparisons = [_comparison(row, judges_fid=not caveat) for row in rows]
+    return [*comparisons, *advice_findings(results), *([caveat] if caveat else [])]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..base.text import markdown
 from ..experiments.results import ExperimentResults
 
 METRIC_NAMES = {
@@ -232,7 +233,7 @@ def markdown_table(results: ExperimentResults) -> str:
     head = ["task" if results.rows[0].task else "model", "loss", *[METRIC_NAMES[name] for name in metrics]]
     lines = ["| " + " | ".join(head) + " |", "|---|---|" + "--:|" * len(metrics)]
     for row in rows:
-        cells = [row.model_text, row.loss_text]
+        cells = [markdown(row.model_text), markdown(row.loss_text)]
         for cell in (row.cells[name] for name in metrics):
             change = f" ({cell.change_text})" if cell.change_text else ""
             paper = f"<br>paper {cell.reported_text}" if cell.reported_text else ""
