@@ -24,8 +24,11 @@ _RENAMED = {"log_cosh_gradient_only": "log_cosh_surrogate"}
 
 def __getattr__(name: str) -> Any:
     if name in _RENAMED:
+        import sys
         import warnings
 
+        if sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap":  # `from ... import` asks twice
+            return __getattr__(_RENAMED[name])
         warnings.warn(f"{name} is now called {_RENAMED[name]}", DeprecationWarning, stacklevel=2)
         return __getattr__(_RENAMED[name])
     if name not in __all__:

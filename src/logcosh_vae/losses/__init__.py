@@ -10,6 +10,7 @@ Only torch is imported.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -38,5 +39,7 @@ def __getattr__(name: str) -> Any:
     if name not in _RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     function = _RENAMED[name]
+    if sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap":  # `from ... import` asks twice
+        return function
     warnings.warn(f"{name} is now called {function.__name__}", DeprecationWarning, stacklevel=2)
     return function

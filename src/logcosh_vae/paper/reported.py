@@ -5,6 +5,8 @@ Each entry is (sharpness of reconstructions, sharpness of generated samples, FID
 
 from __future__ import annotations
 
+from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
+
 METRICS = ("sharpness_reconstructed", "sharpness_generated", "fid")
 
 _MNIST = {
@@ -44,3 +46,29 @@ def reported(data: str, model: str, loss: str) -> dict[str, float]:
     """
     values = TABLES.get(data, {}).get((model, loss))
     return dict(zip(METRICS, values, strict=True)) if values else {}
+
+
+def reported_for(config: TrainConfig) -> dict[str, float]:
+    """Return the reported numbers for a run; empty if it is not trained as in the paper, such as for fewer epochs.
+
+    Raises:
+        ConfigError: a value of the config is invalid.
+
+    Example:
+        >>> reported_for(TrainConfig(objective=ObjectiveConfig("l2")))["fid"], reported_for(TrainConfig(epochs=1))
+        (200.0, {})
+    """
+    paper = TrainConfig(
+        DataConfig(config.data.name),
+        ModelConfig(config.model.family, config.model.network),
+        ObjectiveConfig(config.objective.loss),
+    )
+    if _training_values(config) != _training_values(paper):
+        return {}
+    return reported(config.data.name, config.model_name, config.objective.loss)
+
+
+def _training_values(config: TrainConfig) -> tuple[object, ...]:
+    """Return what decides how good a run becomes: everything but the seed, the hardware and what is recorded."""
+    config = resolve(config)
+    return config.data, config.model, config.objective, config.optimizer, config.epochs, config.batch_size
