@@ -45,7 +45,7 @@ SIZES = {"12 megapixels": (4000, 3000), "48 megapixels": (8000, 6000)}
 CHILD = """
 import json, sys, time
 from pathlib import Path
-import logcosh_vae.cli.main
+import logcosh_vae.cli.command
 from logcosh_vae.cli.restoration import restore
 from logcosh_vae.base.memory import keep_freed_memory
 

@@ -1,14 +1,27 @@
-"""Progress on a terminal and on a pipe: what is shown, how often, and what is left behind."""
+"""Progress on a terminal and on a pipe: what is shown, how often, and what is left behind; tables."""
 
+import errno
 import io
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from logcosh_vae.cli.terminal import PLAIN_SECONDS, ExperimentDisplay, FetchDisplay, ProgressLine, TrainingDisplay
+from logcosh_vae.cli.streams import protect
+from logcosh_vae.cli.tables import print_table, results_table
+from logcosh_vae.cli.terminal import (
+    PLAIN_SECONDS,
+    BenchmarkDisplay,
+    ExperimentDisplay,
+    FetchDisplay,
+    PicturesDisplay,
+    ProgressLine,
+    TrainingDisplay,
+)
+from logcosh_vae.experiments.results import read_results
 from logcosh_vae.experiments.scheduler import Job, JobState
 from logcosh_vae.training.loop import Position
 
@@ -33,6 +46,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class _Broken(io.StringIO):
+    def write(self, text: str) -> int:  # noqa: ARG002
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
 @pytest.fixture
@@ -91,7 +109,7 @@ def test_a_closed_line_leaves_nothing_and_opens_again(open_terminal: Callable[[]
         assert shown.endswith("\x1b[2K")
 
 
-def test_a_pipe_gets_a_plain_line_every_15_seconds(capsys: pytest.CaptureFixture[str], clock: _Clock) -> None:
+def test_a_pipe_gets_a_plain_line_every_30_seconds(capsys: pytest.CaptureFixture[str], clock: _Clock) -> None:
     display = TrainingDisplay()
     for step in range(1, 101):
         clock.seconds += 1
@@ -99,7 +117,7 @@ def test_a_pipe_gets_a_plain_line_every_15_seconds(capsys: pytest.CaptureFixture
     display.close()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 100 // PLAIN_SECONDS
-    assert lines[0] == "epoch 1/1, step 15/200, 8%, 3 min 06 s left"
+    assert lines[0] == "epoch 1/1, step 30/200, 15%, 2 min 51 s left"
 
 
 def test_the_time_left_of_a_resumed_run_follows_from_what_was_done_since(
@@ -144,7 +162,7 @@ def test_runs_are_weighted_by_their_cost(capsys: pytest.CaptureFixture[str], clo
     display.close()
     # of the work, 0.1 before the start, then half and all of the training of the job of cost 9
     assert capsys.readouterr().err.splitlines() == [
-        "1/2 runs done, VAE MLP, L2: epoch 2/4, 53%, 17 s left",
+        "1/2 runs done, VAE MLP, L2: epoch 2/4, 53%, 34 s left",
         "1/2 runs done, VAE MLP, L2: evaluating, 95%",
     ]
 
@@ -177,3 +195,55 @@ def test_force_color_does_not_make_a_pipe_a_terminal(
     with FetchDisplay() as display:
         display("a.zip", 1, 2, "bytes")
     assert capsys.readouterr().err == ""
+
+
+def test_a_line_on_a_pipe_is_not_repeated(capsys: pytest.CaptureFixture[str], clock: _Clock) -> None:
+    with ExperimentDisplay() as display:
+        for fraction in (0.5, 0.5, 0.6):
+            clock.seconds += PLAIN_SECONDS
+            display.line.update("0/1 runs done", fraction)
+    with FetchDisplay() as fetching:
+        for _ in range(3):
+            fetching("a.zip", 5, 5, "images")
+    assert [line.split(",")[1] for line in capsys.readouterr().err.splitlines()] == [" 50%", " 60%", " 100%"]
+
+
+def test_a_name_cannot_send_the_terminal_control_characters(
+    open_terminal: Callable[[], _Terminal], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a\x1b]0;title\x07\nb[red]\udcff.zip"
+    terminal = open_terminal()
+    with FetchDisplay() as display:
+        display(name, 1, 2, "bytes")
+    assert "]0;title" in terminal.getvalue()
+    assert "\x1b]" not in terminal.getvalue()
+    assert "\x07" not in terminal.getvalue()
+    results = read_results(Path(__file__).parents[2] / "results" / "table1-laptop.json")
+    with protect():
+        print_table(results_table(replace(results, title=name)))
+    shown = capsys.readouterr().out
+    assert r"a\x1b]0;title\x07\nb[red]\xff.zip" in shown
+    assert "\x1b]" not in shown
+
+
+@pytest.mark.parametrize("stream", [None, _Broken()])
+def test_progress_without_standard_error_does_not_end_the_work(
+    stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch, clock: _Clock
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with protect():
+        training, fetching, pictures, benchmark = (
+            TrainingDisplay(),
+            FetchDisplay(),
+            PicturesDisplay(2),
+            BenchmarkDisplay(),
+        )
+        for done in (1, 2):
+            clock.seconds += PLAIN_SECONDS
+            training.step(Position(1, 1, done, 2))
+            training.note("a note")
+            fetching("set", done, 2, "images")
+            pictures.of("a.png")(1, 2)
+            benchmark("loss", done, 2)
+        for display in (training, fetching, pictures, benchmark):
+            display.close()

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import os
 
+from .errors import ConfigError
+
+
+def is_distributed() -> bool:
+    """Return whether `torchrun` or a similar program has started this process."""
+    return "MASTER_ADDR" in os.environ
+
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Return this process's rank and the number of processes `torchrun` started; `(0, 1)` without `torchrun`."""
-    if "MASTER_ADDR" not in os.environ:
+    """Return this process's rank and the number of processes `torchrun` started; `(0, 1)` without `torchrun`.
+
+    Raises:
+        ConfigError: the environment variables do not hold numbers.
+    """
+    if not is_distributed():
         return 0, 1
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world_size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    try:
+        return int(rank), int(world_size)
+    except ValueError:
+        raise ConfigError(
+            f"RANK={rank} and WORLD_SIZE={world_size} must be whole numbers where MASTER_ADDR is set"
+        ) from None

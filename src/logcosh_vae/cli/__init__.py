@@ -1,26 +1,24 @@
 """The command line: one module for each verb or group of verbs, which parses options, calls the library and prints.
 
-`main.py` is the entry point, `options.py` holds the application and the options that verbs share, `experiments.py`
-and `report.py` run experiments and write their reports, `pictures.py` writes image grids, `terminal.py` shows
-progress and `tables.py` prints results. Functions import torch only when they run, so that `--help` answers at once.
+`main` is the entry point. `entry.py` prepares the process, `command.py` runs a verb and prints its error, `options.py`
+holds the application and the options that verbs share. `experiments.py` and `report.py` run experiments and write their
+reports, `pictures.py` writes image grids, `streams.py` prints (through `safe_stream.py`), `terminal.py` shows progress
+and `tables.py` results. Functions import torch only when they run, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
-import sys
-
-from ..base.errors import MissingPackageError
-from ..base.extras import require
-
-try:
-    require("the command logcosh-vae", "typer", "rich")
-except MissingPackageError as error:
-    _missing = f"error: {error}"
-
-    def main() -> None:
-        """Exit with one line that says what to install."""
-        sys.exit(_missing)
-else:
-    from .main import main
+import os
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line given in `sys.argv` and exit."""
+    try:
+        from .entry import enter
+
+        enter()
+    except KeyboardInterrupt:  # before or after the time in which `enter` handles it
+        os.write(2, b"stopped\n")
+        os._exit(130)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import app
+from .streams import say
 
 
 @app.command()
@@ -49,4 +50,4 @@ def bench(
         path = results / f"{measured.experiment}.json"
         write_record(measured, path)
         print_table(bench_table(measured))
-        print(f"results: {path}", flush=True)
+        say(f"results: {path}")

@@ -13,6 +13,7 @@ import typer
 from ..base.errors import UsageError
 from .experiments import run_all
 from .options import (
+    LOSS_CHOICE,
     A,
     Data,
     DataRoot,
@@ -24,11 +25,14 @@ from .options import (
     Seeds,
     Settings,
     Size,
+    a_for,
     app,
+    check_a,
     picture_set,
     train_config,
 )
 from .report import Report
+from .streams import tell
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,19 +42,46 @@ if TYPE_CHECKING:
     from ..reporting.narrative import Narrative
 
 
+Out = Annotated[Path, typer.Option("--out", help="Folder for the runs, results and report.", show_default=False)]
+Losses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--loss",
+        metavar="LOSS",
+        help=f"{LOSS_CHOICE}; repeat for each loss. By default l2 and log-cosh.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Reuse the runs in --out; train only what is missing.")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="Compare restoration networks instead, for: text | denoise | impulse | deblur | demosaic | "
+        "super-resolution",
+        show_default=False,
+    ),
+]
+Test = Annotated[
+    Path | None,
+    typer.Option("--test", help="With --task: folder of pictures to evaluate on.", show_default=False),
+]
+
+
 @dataclass(frozen=True)
 class _Request:
-    """The options that comparisons of autoencoders and of restoration share."""
+    """The options that decide what is compared."""
 
     data: str
+    model: str
     losses: list[str]
     a: float | None
     epochs: int | None
+    size: str | None
     device: str | None
     settings: list[str]
-
-    def a_of(self, loss: str) -> float | None:
-        return self.a if loss == "log-cosh" else None
+    task: str | None
+    test: Path | None
 
     def title(self, subject: str) -> str:
         from ..reporting.tables import LOSS_NAMES
@@ -69,18 +100,10 @@ class _Comparison:
 
 @app.command()
 def compare(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the runs, results and report.", show_default=False)],
+    out: Out,
     data: Data = "mnist",
     model: Model = "vae-mlp",
-    loss: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--loss",
-            metavar="LOSS",
-            help="l2 | l1 | log-cosh; repeat for each loss. By default l2 and log-cosh.",
-            show_default=False,
-        ),
-    ] = None,
+    loss: Losses = None,
     a: A = None,
     epochs: Epochs = None,
     seeds: Seeds = 1,
@@ -88,24 +111,11 @@ def compare(
     jobs: Jobs = None,
     scheduler: Scheduler = None,
     device: Device = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Reuse the runs in --out; train only what is missing.")] = (
-        False
-    ),
+    resume: Resume = False,
     settings: Settings = None,
     data_root: DataRoot = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            help="Compare restoration networks instead, for: text | denoise | impulse | deblur | demosaic | "
-            "super-resolution",
-            show_default=False,
-        ),
-    ] = None,
-    test: Annotated[
-        Path | None,
-        typer.Option("--test", help="With --task: folder of pictures to evaluate on.", show_default=False),
-    ] = None,
+    task: Task = None,
+    test: Test = None,
 ) -> None:
     """Train one model with several losses and compare them.
 
@@ -114,59 +124,55 @@ def compare(
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to reuse the runs in it, or choose another --out")
     losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
-    if a is not None and "log-cosh" not in losses:
-        raise UsageError(
-            "--a belongs to log-cosh, which is not one of the losses; add --loss log-cosh or leave out --a"
-        )
-    request = _Request(data, losses, a, epochs, device, settings or [])
-    if task is None:
-        if test is not None:
-            raise UsageError("--test needs --task; autoencoders are evaluated on the test split of --data")
-        comparison = _autoencoders(request, model, size)
-    else:
-        if size is not None or model != "vae-mlp":
-            raise UsageError("--size and --model cannot be used with --task")
-        comparison = _restoration(request, task, test)
+    comparison = _comparison(_Request(data, model, losses, a, epochs, size, device, settings or [], task, test))
     runs = out / "runs"
     report = Report(runs=runs)
     for results in run_all([comparison.experiment], seeds, runs, data_root, jobs, scheduler):
-        report.add(
-            results,
-            comparison.narrative,
-            out / "results.json",
-            out / "examples.png",
-            partial(comparison.draw, results, runs),
-        )
+        draw = partial(comparison.draw, results, runs)
+        report.add(results, comparison.narrative, out / "results.json", out / "examples.png", draw)
     report.write(out / "report.html")
 
 
-def _autoencoders(request: _Request, model: str, size: str | None) -> _Comparison:
+def _comparison(request: _Request) -> _Comparison:
+    """Check the options that depend on each other, and return what they ask for."""
+    check_a(request.losses, request.a)
+    if request.task is None:
+        if request.test is not None:
+            raise UsageError("--test needs --task; autoencoders are evaluated on the test split of --data")
+        return _autoencoders(request)
+    if request.size is not None or request.model != "vae-mlp":
+        raise UsageError("--size and --model cannot be used with --task")
+    if request.test is None:
+        raise UsageError("--task needs --test FOLDER: pictures to evaluate on that are not in --data")
+    return _restoration(request, request.task, request.test.resolve())
+
+
+def _autoencoders(request: _Request) -> _Comparison:
     from ..base.settings import override
     from ..evaluation.evaluate import evaluation_for
     from ..experiments.autoencoders import AutoencoderExperiment, Row
-    from ..paper.reported import reported
+    from ..paper.reported import reported, reported_for
     from ..reporting.narrative import NARRATIVE
     from ..reporting.tables import model_text
 
-    data = request.data
-    configs = {
-        loss: train_config(
-            data, model, loss, request.a_of(loss), size=size, device=request.device, epochs=request.epochs
+    data, model = request.data, request.model
+    configs = [
+        train_config(
+            data, model, loss, a_for(loss, request.a), size=request.size, device=request.device, epochs=request.epochs
         )
         for loss in request.losses
-    }
-    rows = tuple(
-        Row(override(config, request.settings), reported(data, model, loss)) for loss, config in configs.items()
-    )
+    ]
+    rows = tuple(Row(config, reported_for(config)) for config in (override(c, request.settings) for c in configs))
+    if any(reported(data, model, loss) and not row.reported for loss, row in zip(request.losses, rows, strict=True)):
+        tell("note: these settings are not the paper's, so its values are not shown")
     evaluation = evaluation_for(rows[0].config.data.name)
     title = request.title(f"{model_text(model)} on {Path(data).name}")
     experiment = AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4")
     return _Comparison(experiment, NARRATIVE)
 
 
-def _restoration(request: _Request, task: str, test: Path | None) -> _Comparison:
+def _restoration(request: _Request, task: str, folder: Path) -> _Comparison:
     from ..base.settings import override, validate_choice
-    from ..losses import LOSSES
     from ..paper.restoration_figures import examples
     from ..reporting.restoration_narrative import NARRATIVE
     from ..restoration.config import RestorationConfig, resolve_restoration
@@ -174,15 +180,10 @@ def _restoration(request: _Request, task: str, test: Path | None) -> _Comparison
     from ..restoration.experiment import RestorationExperiment
 
     validate_choice("--task", task, CORRUPTIONS)
-    for loss in request.losses:
-        validate_choice("--loss", loss, LOSSES)
-    if test is None:
-        raise UsageError("--task needs --test FOLDER: pictures to evaluate on that are not in --data")
-    folder = test.resolve()
     if folder == Path(request.data).resolve():
-        raise UsageError(f"--test {test} is the same folder as --data; evaluate on pictures that are not trained on")
-    data, device = picture_set(request.data), request.device or "cpu"
-    configs = [RestorationConfig(data, task, loss, request.a_of(loss), device=device) for loss in request.losses]
+        raise UsageError(f"--test {folder} is the same folder as --data; evaluate on pictures that are not trained on")
+    data, device = picture_set(request.data), "cpu" if request.device is None else request.device
+    configs = [RestorationConfig(data, task, loss, a_for(loss, request.a), device=device) for loss in request.losses]
     if request.epochs is not None:
         configs = [replace(config, epochs=request.epochs) for config in configs]
     rows = tuple(resolve_restoration(override(config, request.settings)) for config in configs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..base.errors import UsageError
 from ..base.text import visible
 from .options import DataRoot, Overwrite, Size, app, image_set, parse_size
 from .pictures import check_png_path, save_grid
+from .streams import say
 
 if TYPE_CHECKING:
     from ..data.image_set import ImageSet
@@ -24,6 +26,8 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
+MAX_NAME = 255
+"""Bytes of the longest name of a file."""
 SHOWN = 10
 """Number of sizes, of colour modes, and of names of ignored files that are printed."""
 
@@ -44,12 +48,12 @@ def data_list(context: typer.Context, data_root: DataRoot = None) -> None:
     from ..data import data_root as find_root
 
     root = find_root(data_root)
-    print(f"data root: {root}")
+    say(f"data root: {root}")
     for name in DATASETS:
         try:
-            print(f"{name}: {count_images(name, root):,} images")
+            say(f"{name}: {count_images(name, root):,} images")
         except DataError as error:
-            print(f"{name}: {error}")
+            say(f"{name}: {error}")
 
 
 @data_app.command("fetch")
@@ -74,8 +78,8 @@ def data_fetch(
             images = load_images(name, split, root=data_root, progress=display)
             display.close()
             shape = " x ".join(str(size) for size in images.images.shape[1:])
-            print(f"{name} {split}: {len(images.images):,} images of {shape}, verified ({images.fingerprint})")
-    print(f"data root: {find_root(data_root)}")
+            say(f"{name} {split}: {len(images.images):,} images of {shape}, verified ({images.fingerprint})")
+    say(f"data root: {find_root(data_root)}")
 
 
 @data_app.command("info")
@@ -109,7 +113,7 @@ def data_info(
     from .terminal import FetchDisplay
 
     name = image_set(name)
-    out = out or Path(f"{Path(name).stem}-contact-sheet.png")
+    out = out or contact_sheet(name)
     check_png_path(out, overwrite)
     wanted = parse_size(size) if size else None
     with FetchDisplay() as display:
@@ -119,11 +123,11 @@ def data_info(
         )
     summary = summarise(train)
     channels, height, width = summary.shape
-    print(f"{name}: {len(train.images):,} training and {len(test.images):,} test images of {height}x{width}x{channels}")
+    say(f"{name}: {len(train.images):,} training and {len(test.images):,} test images of {height}x{width}x{channels}")
     _print_files(train)
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (summary.mean, summary.std))
-    print(f"pixels: mean {mean}; standard deviation {std}")
-    print(f"{summary.advice}\nsuggested: --loss {summary.advised_loss}")
+    say(f"pixels: mean {mean}; standard deviation {std}")
+    say(summary.advice, f"suggested: --loss {summary.advised_loss}")
     shown = max(1, min(100, SHEET_BYTES // (channels * height * width)))
     order = torch.randperm(len(train.images), generator=make_generator(0, "contact sheet"))[:shown]
     try:
@@ -132,14 +136,23 @@ def data_info(
         _print_account(train)
 
 
+def contact_sheet(name: str) -> Path:
+    """The file for the contact sheet of an image set, in the current folder; a very long name is cut."""
+    ending = "-contact-sheet.png"
+    stem = Path(name).stem
+    while len(os.fsencode(stem + ending)) > MAX_NAME:
+        stem = stem[:-1]
+    return Path(stem + ending)
+
+
 def _print_files(images: ImageSet) -> None:
     """Print what is known of the files that the images were read from."""
     if images.sizes:
-        print(f"files: sizes {_most_common(images.sizes)}; colour modes {_most_common(images.modes)}")
+        say(f"files: sizes {_most_common(images.sizes)}; colour modes {_most_common(images.modes)}")
     if images.label_names:
-        print(f"attributes: {', '.join(images.label_names)}")
+        say(f"attributes: {', '.join(images.label_names)}")
     for note in images.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _print_account(images: ImageSet) -> None:
@@ -147,17 +160,17 @@ def _print_account(images: ImageSet) -> None:
     if not images.sizes:
         return
     for file, reason in images.left_out[:SHOWN_FILES]:
-        print(f"skipped: {visible(file)}: {reason}")
+        say(f"skipped: {visible(file)}: {reason}")
     if len(images.left_out) > SHOWN_FILES:
-        print(f"skipped: and {len(images.left_out) - SHOWN_FILES:,} more")
+        say(f"skipped: and {len(images.left_out) - SHOWN_FILES:,} more")
     for rule, names in sorted(images.ignored.items()):
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-        print(f"ignored: {rule}: {', '.join(map(visible, names[:SHOWN]))}{more}")
+        say(f"ignored: {rule}: {', '.join(map(visible, names[:SHOWN]))}{more}")
     used = sum(images.sizes.values())
     parts = [(used, "used"), (len(images.left_out), "skipped")]
     parts += [(len(names), rule) for rule, names in sorted(images.ignored.items())]
     counts = " + ".join(f"{count:,} {what}" for count, what in parts)
-    print(f"entries: {sum(count for count, _ in parts):,} = {counts}")
+    say(f"entries: {sum(count for count, _ in parts):,} = {counts}")
 
 
 def _most_common(counts: Mapping[str, int]) -> str:

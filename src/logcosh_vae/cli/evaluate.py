@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import typer
 
 from ..base.errors import UsageError
 from .options import DataRoot, Overwrite, PngOut, Run, Seed, app
-from .pictures import png_path, save_grid
+from .pictures import check_png_path, save_grid
+from .streams import say, tell
 
 
 @app.command()
@@ -57,19 +57,21 @@ def evaluate(
     unwritable: list[str] = []
     result = measure(run, settings, root=data_root, on_unwritable=unwritable.append)
     for name, value in result.metrics.items():
-        print(f"{METRIC_NAMES[name]}: {value:.4g}")
-    print("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result.test.items()))
+        say(f"{METRIC_NAMES[name]}: {value:.4g}")
+    say("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result.test.items()))
     network = result.features
     if network is None:
-        print("FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'")
+        say("FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'")
     else:
         if "fid" not in result.metrics:
-            print(f"FID not computed: it needs at least 2 test images, and there is {result.real.count}")
-        print(f"features: {network.name} {network.fingerprint}; {result.seconds:.1f} s")
+            say(f"FID not computed: it needs at least 2 test images, and there is {result.real.count}")
+        say(f"features: {network.name} {network.fingerprint}; {result.seconds:.1f} s")
+        if "fid" in result.metrics and result.fid_caveat:
+            tell(f"note: {result.fid_caveat}")
     if unwritable:
-        print(f"note: {unwritable[0]}", file=sys.stderr)
+        tell(f"note: {unwritable[0]}")
     else:
-        print(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
+        say(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
 
 
 @app.command()
@@ -87,7 +89,8 @@ def sample(
     from ..evaluation.evaluate import generate
     from ..training.autoencoder import load
 
-    path = png_path(out, run / f"sample-seed{seed}-{count}.png", overwrite)
+    path = out or run / f"sample-seed{seed}-{count}.png"
+    check_png_path(path, overwrite)
     save_grid(generate(load(run), count, seed), path, columns=round(count**0.5) or 1)
 
 
@@ -108,7 +111,8 @@ def reconstruct(
     from ..evaluation.evaluate import paired_reconstructions, random_test_images
     from ..training.autoencoder import load
 
-    path = png_path(out, run / f"reconstruct-seed{seed}-{count}.png", overwrite)
+    path = out or run / f"reconstruct-seed{seed}-{count}.png"
+    check_png_path(path, overwrite)
     real = random_test_images(run, count, seed, data_root)
     save_grid(paired_reconstructions(load(run), real, columns=10), path, columns=10)
 
@@ -131,6 +135,7 @@ def interpolate(
     from ..evaluation.evaluate import interpolations, random_test_images
     from ..training.autoencoder import load
 
-    path = png_path(out, run / f"interpolate-seed{seed}-{pairs}x{steps}.png", overwrite)
+    path = out or run / f"interpolate-seed{seed}-{pairs}x{steps}.png"
+    check_png_path(path, overwrite)
     real = random_test_images(run, 2 * pairs, seed, data_root)
     save_grid(interpolations(load(run), real, steps), path, columns=steps)

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .streams import say, stopped
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
@@ -27,7 +28,7 @@ def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Exper
 
         def feature_callbacks(name: str) -> Callbacks:
             fetching.close()
-            print(f"{name}: training the feature network of the FID", flush=True)
+            say(f"{name}: training the feature network of the FID")
             return training.callbacks()
 
         return experiment.prepare(store, data_root, PrepareCallbacks(fetching, feature_callbacks, training.note))
@@ -44,7 +45,7 @@ def _workers(jobs: int | None, scheduler: str | None, job_count: int, store: Pat
     except BaseException as error:
         workers.stop()
         if isinstance(error, KeyboardInterrupt):
-            print(f"stopped; the runs so far are in {store} and will be used again", file=sys.stderr)
+            stopped(f"the runs so far are in {store} and will be used again")
         raise
     workers.stop(wait=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +35,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def loss_names() -> list[str]:
+    """The names of the registered losses, read from the source of the registry: importing it would import torch."""
+    registry = ast.parse((Path(__file__).parents[1] / "losses" / "registry.py").read_text(encoding="utf-8"))
+    (losses,) = (
+        node.value
+        for node in registry.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "LOSSES"
+    )
+    assert isinstance(losses, ast.Dict)
+    return [key.value for key in losses.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+
+
+LOSS_CHOICE = " | ".join(loss_names())
+"""The values of `--loss`, for help texts."""
 
 
 class Profile(StrEnum):
@@ -68,12 +86,12 @@ Size = Annotated[
 Model = Annotated[str, typer.Option("--model", help="vae-mlp | vae-conv | wae-mlp | wae-conv")]
 A = Annotated[
     float | None,
-    typer.Option("--a", help="Parameter a of the log-cosh loss; the paper's value by default.", show_default=False),
+    typer.Option("--a", help="Parameter a of log-cosh; the paper's value by default.", show_default=False),
 ]
 Epochs = Annotated[
     int | None, typer.Option("--epochs", help="Epochs of training; the paper's number by default.", show_default=False)
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random numbers.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all random numbers.")]
 Device = Annotated[
     str | None, typer.Option("--device", help="auto | cpu | cuda | cuda:N | mps; cpu by default.", show_default=False)
 ]
@@ -89,7 +107,7 @@ Settings = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
 
 # experiments of several runs
-Seeds = Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Runs of each row, with seeds 0, 1, ...")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Runs of each row, with seeds 0, 1, ...")]
 Scheduler = Annotated[
     str | None,
     typer.Option("--scheduler", help="Train on a Dask cluster, e.g. tcp://HOST:8786.", show_default=False),
@@ -110,16 +128,36 @@ PngOut = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 
+def shell_word(path: Path) -> str:
+    """The path as an argument to paste into a shell."""
+    import shlex
+
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+MAX_DIGITS = 9
+"""Digits of the largest size or position in pixels that an option takes."""
+
+
 def parse_size(text: str) -> tuple[int, ...]:
     """The numbers in `64` or `96x64` (height by width).
 
     Raises:
         UsageError: the text has another form.
     """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    numbers = whole_numbers(text.lower().split("x"))
+    if numbers is None or len(numbers) > 2 or 0 in numbers:
         raise UsageError(f"--size {text}: write it as 64 or as 96x64 (height by width)")
-    return tuple(int(part) for part in parts)
+    return numbers
+
+
+def whole_numbers(parts: Sequence[str]) -> tuple[int, ...] | None:
+    """The numbers that the parts are; None if one of them is not made of at most `MAX_DIGITS` of the digits 0 to 9."""
+    stripped = [part.strip() for part in parts]
+    if not all(part.isascii() and part.isdecimal() and len(part) <= MAX_DIGITS for part in stripped):
+        return None
+    return tuple(map(int, stripped))
 
 
 def image_set(name: str) -> str:
@@ -146,6 +184,34 @@ def picture_set(name: str) -> str:
     return validate_choice("--data", name, (TEXT_REMOVAL, "a folder or zip file"))
 
 
+def check_a(losses: Sequence[str], a: float | None) -> None:
+    """Check the values of `--loss`, and that one of the losses has the parameter `--a` if it is given.
+
+    Raises:
+        ConfigError: a loss is unknown (the message suggests the nearest), or none of them has the parameter.
+    """
+    from ..base.errors import ConfigError
+    from ..base.settings import validate_choice
+    from ..losses import LOSSES
+
+    for loss in losses:
+        validate_choice("--loss", loss, list(LOSSES))
+    if a is not None and not any(LOSSES[loss].takes_a for loss in losses):
+        owners = [name for name, kind in LOSSES.items() if kind.takes_a]
+        raise ConfigError(f"--a belongs to {_listed(owners)}, but --loss is {_listed(losses)}; leave out --a")
+
+
+def a_for(loss: str, a: float | None) -> float | None:
+    """The value of `--a` for a loss with this parameter, None for others."""
+    from ..losses import LOSSES
+
+    return a if LOSSES[loss].takes_a else None
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(names)
+
+
 def train_config(
     data: str,
     model: str,
@@ -164,22 +230,18 @@ def train_config(
     Raises:
         ConfigError: a name is unknown (the message suggests the nearest), or `a` is given for another loss.
     """
-    from ..base.errors import ConfigError
     from ..base.settings import validate_choice
-    from ..losses import LOSSES
     from ..models.autoencoder import MODELS
     from ..models.networks import NETWORKS
     from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 
     validate_choice("--model", model, [f"{family}-{network}" for family in MODELS for network in NETWORKS])
-    validate_choice("--loss", loss, list(LOSSES))
-    if a is not None and loss != "log-cosh":
-        raise ConfigError(f"--a belongs to log-cosh, but --loss is {loss}; leave out --a")
+    check_a([loss], a)
     family, _, network = model.partition("-")
     return TrainConfig(
         data=DataConfig(image_set(data), size=parse_size(size) if size else None),
         model=ModelConfig(family, network),
         objective=ObjectiveConfig(loss, a),
-        device=device or "cpu",
+        device="cpu" if device is None else device,
         **values,
     )

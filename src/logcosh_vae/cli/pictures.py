@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base.errors import UsageError
+from .streams import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,20 +17,14 @@ def check_png_path(path: Path, overwrite: bool) -> None:
     """Check, before anything is computed, that a picture can be written to `path`.
 
     Raises:
-        UsageError: the file exists and `overwrite` is false, or its name does not end in .png.
+        UsageError: the file exists and `overwrite` is false, it is a folder, or its name does not end in .png.
     """
-    if path.exists() and not overwrite:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; choose another --out, such as {path / 'picture.png'}")
+    if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} exists; add --overwrite or choose another --out")
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: pictures are written as PNG; end the name in .png")
-
-
-def png_path(out: Path | None, default: Path, overwrite: bool) -> Path:
-    """`out` after `check_png_path`, or `default`, which is replaced if it exists."""
-    if out is None:
-        return default
-    check_png_path(out, overwrite)
-    return out
 
 
 def save_grid(images: Tensor, path: Path, columns: int, scale: int = 2) -> None:
@@ -36,4 +32,4 @@ def save_grid(images: Tensor, path: Path, columns: int, scale: int = 2) -> None:
     from ..base import image_grid
 
     image_grid.save(image_grid.grid(images, columns=columns, scale=scale), path)
-    print(f"written: {path}")
+    say(f"written: {path}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .streams import say
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -63,12 +65,12 @@ class Report:
         if table:
             print_table(results_table(results))
         for sentence in narrative.findings(results) if results.rows else []:
-            print(f"- {sentence}")
-        print(f"results: {path}" + (f"\npicture: {picture}" if drawn is not None else ""), flush=True)
+            say(f"- {sentence}")
+        say(f"results: {path}", *([] if drawn is None else [f"picture: {picture}"]))
 
     def write(self, path: Path) -> None:
         """Write the report to `path` (HTML) and, as Markdown, beside it; print both names."""
         from ..reporting.html import build, write_markdown
 
-        print(f"report: {build(self._parts, path, self.title)}")
-        print(f"as Markdown: {write_markdown(self._parts, path.with_suffix('.md'), self.title)}")
+        say(f"report: {build(self._parts, path, self.title)}")
+        say(f"as Markdown: {write_markdown(self._parts, path.with_suffix('.md'), self.title)}")

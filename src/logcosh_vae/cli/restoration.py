@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,10 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import UsageError
-from .options import Device, Overwrite, Settings, app, picture_set
+from .options import (
+    LOSS_CHOICE,
+    Device,
+    Overwrite,
+    Settings,
+    app,
+    check_a,
+    picture_set,
+    shell_word,
+    whole_numbers,
+)
+from .streams import fail, say, tell
 
 if TYPE_CHECKING:
     from ..restoration.picture_files import RestorePixels
+    from ..restoration.pipeline import Pixels
+    from ..restoration.tiling import Progress
 
 SHIPPED = "shipped"
 """Value of `--from` for the network that comes with the package."""
@@ -60,9 +72,9 @@ TrainData = Annotated[
 ]
 TrainLoss = Annotated[
     str | None,
-    typer.Option("--loss", help="With --train: l2 | l1 | log-cosh (the default)", show_default=False),
+    typer.Option("--loss", help=f"With --train: {LOSS_CHOICE}; log-cosh by default.", show_default=False),
 ]
-TrainA = Annotated[float | None, typer.Option("--a", help="With --train: a of log-cosh.", show_default=False)]
+TrainA = Annotated[float | None, typer.Option("--a", help="With --train: parameter a of log-cosh.", show_default=False)]
 Start = Annotated[
     str | None,
     typer.Option(
@@ -140,19 +152,24 @@ def restore(
         raise UsageError("the name of a picture is empty")
     if data is not None or resume or settings or any(value is not None for value in (loss, a, start)):
         raise UsageError("--data, --loss, --a, --from, --resume and --set belong to --train")
+    from ..base.errors import RunError
     from ..base.settings import validate_choice
     from ..restoration.corruptions import CORRUPTIONS
     from ..restoration.finished import method_digest
     from ..restoration.photographs import read_mask
     from ..restoration.picture_files import plan_outputs
     from ..restoration.pipeline import check_options, load_network, restore_picture
+    from ..restoration.pretrained import PRETRAINED_TASKS
 
+    if model is not None and str(model) not in PRETRAINED_TASKS and not model.exists():
+        names = " and ".join(PRETRAINED_TASKS)
+        raise RunError(f"--model {model}: {model} is not a run folder; the networks of the package are {names}")
     if task is not None:
         validate_choice("--task", task, CORRUPTIONS)
     boxes = [parse_box(text) for text in box or []]
     left_out: list[tuple[Path, str]] = []
     pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite, left_out=left_out)
-    network, trained_for = load_network(model, task=task, device=device or "cpu")
+    network, trained_for = load_network(model, task=task, device="cpu" if device is None else device)
     scale = 1.0 if scale is None else scale
     check_options(trained_for, scale=scale, careful=careful)
     pixel_mask = None if mask is None else read_mask(mask)
@@ -160,23 +177,44 @@ def restore(
         restore_picture, network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful
     )
     digest = method_digest(network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful)
-    _restore_files(pairs, method, overwrite, digest, left_out)
+    _restore_files(pairs, _NotesCutBoxes(method, boxes), overwrite, digest, left_out)
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
     """Parse `LEFT,TOP,WIDTH,HEIGHT` in pixels."""
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+    numbers = whole_numbers(text.split(","))
+    if numbers is None or len(numbers) != 4:
         raise UsageError(
             f"--box {text}: write it as LEFT,TOP,WIDTH,HEIGHT in pixels, none negative, e.g. 100,40,300,60"
         )
-    left, top, width, height = map(int, parts)
+    left, top, width, height = numbers
     return left, top, width, height
+
+
+class _NotesCutBoxes:
+    """Restores pixels, and notes which boxes reach beyond the picture.
+
+    Attributes:
+        notes: sentences about the boxes and the last picture.
+    """
+
+    def __init__(self, method: RestorePixels, boxes: list[tuple[int, int, int, int]]) -> None:
+        self._method, self._boxes = method, boxes
+        self.notes: list[str] = []
+
+    def __call__(self, pixels: Pixels, /, *, progress: Progress | None = None) -> Pixels:
+        height, width = pixels.shape[:2]
+        self.notes = [
+            f"--box {left},{top},{across},{down} reaches beyond the picture, which has {width}x{height} pixels"
+            for left, top, across, down in self._boxes
+            if left + across > width or top + down > height
+        ]
+        return self._method(pixels, progress=progress)
 
 
 def _restore_files(
     pairs: list[tuple[Path, Path]],
-    method: RestorePixels,
+    method: _NotesCutBoxes,
     overwrite: bool,
     digest: str,
     left_out: list[tuple[Path, str]],
@@ -186,7 +224,7 @@ def _restore_files(
     from .terminal import PicturesDisplay
 
     for path, reason in left_out:
-        print(f"left out: {path}: {reason}", file=sys.stderr)
+        tell(f"left out: {path}: {reason}")
     display, failed = PicturesDisplay(len(pairs)), len(left_out)
     results = restore_files(
         pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name), method=digest
@@ -196,15 +234,15 @@ def _restore_files(
         if result.error is not None:
             if len(pairs) == 1 and not left_out:
                 raise result.error
-            print(f"left out: {result.error}", file=sys.stderr)
+            tell(f"left out: {result.error}")
             failed += 1
             continue
-        for note in result.notes:
-            print(f"note: {result.source}: {note}", file=sys.stderr)
-        print(result.target)
+        for note in (*result.notes, *method.notes):
+            tell(f"note: {result.source}: {note}")
+        say(result.target)
     if failed:
-        print(f"error: {failed} of {len(pairs) + len(left_out)} pictures could not be restored", file=sys.stderr)
-        raise typer.Exit(1)
+        total = len(pairs) + len(left_out)
+        raise typer.Exit(fail(f"{failed} of {total} pictures could not be restored", 1))
 
 
 def _train(
@@ -227,7 +265,8 @@ def _train(
     from ..restoration.training import train_restoration
     from .terminal import FetchDisplay, TrainingDisplay
 
-    config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device=device or "cpu")
+    check_a([loss], a)
+    config = RestorationConfig(picture_set(data), task=task, loss=loss, a=a, device="cpu" if device is None else device)
     network = None
     if start is not None:
         network, _ = load_network(task=task) if start == SHIPPED else load_network(start)
@@ -241,4 +280,4 @@ def _train(
             callbacks=display.callbacks(),
             progress=preparing,
         )
-    print(f"run: {out}\nuse it: logcosh-vae restore PICTURE --model {out}")
+    say(f"run: {out}", f"use it: logcosh-vae restore PICTURE --model {shell_word(out)}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ..base.text import visible
 from ..reporting.tables import METRIC_NAMES, duration, table_rows, time_text
+from .streams import output
 
 if TYPE_CHECKING:
     from ..bench.records import BenchResults
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
 
 def print_table(table: Table) -> None:
     """Print a table to standard output, 120 columns wide where that is not a terminal."""
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+    file = output()
+    Console(file=file, highlight=False, markup=False, emoji=False, width=None if file.isatty() else 120).print(table)
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    return Table(title=Text(visible(title)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
 def bench_table(results: BenchResults) -> Table:
@@ -36,7 +39,7 @@ def bench_table(results: BenchResults) -> Table:
         for index, (name, seconds) in enumerate(row.seconds.items()):
             ratio = row.ratio.get(name)
             cells = [f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"] if ratio else ["1", ""]
-            table.add_row("" if index else row.what, name, time_text(seconds.median), *cells)
+            table.add_row("" if index else visible(row.what), visible(name), time_text(seconds.median), *cells)
         table.add_section()
     return table
 
@@ -57,7 +60,7 @@ def results_table(results: ExperimentResults) -> Table:
         values = [cell.value_text + change for cell, change in zip(cells, changes, strict=True)]
         has_reported = any(cell.reported_text for cell in cells)
         label = f"{row.model_text} {row.loss_text if show_a else row.short_loss_text}"
-        table.add_row(label, *values, duration(row.seconds), end_section=not has_reported)
+        table.add_row(visible(label), *values, duration(row.seconds), end_section=not has_reported)
         if has_reported:
             table.add_row("  the paper", *[cell.reported_text for cell in cells], "", style="dim", end_section=True)
     return table

@@ -7,9 +7,10 @@ fetches or prepares images, restores pictures and times benchmarks; each turns w
 from __future__ import annotations
 
 import math
-import sys
+import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +19,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.table import Column
 from rich.text import Text
 
+from ..base.text import visible
 from ..reporting.tables import duration
+from .streams import messages, say, stopped, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +34,7 @@ TRAINING_SHARE = 0.95
 """Fraction of a run's time that training takes, for the progress of many runs; evaluation takes the rest."""
 
 LIVE_SECONDS = 0.2
-PLAIN_SECONDS = 15.0
+PLAIN_SECONDS = 30.0
 """Least time between two updates on a terminal, and between two lines elsewhere."""
 
 
@@ -39,12 +42,16 @@ class _Console(Console):
     """Standard error for a line that nothing is left of, also when the process is interrupted or killed."""
 
     def __init__(self) -> None:
-        super().__init__(stderr=True)
+        super().__init__(file=messages())
 
     @property  # type: ignore[misc]  # rich also lets it be set
     def size(self) -> ConsoleDimensions:
         """Less than the terminal's width, so that the `^C` it echoes fits behind the line and does not wrap."""
-        return ConsoleDimensions(max(1, super().size.width - 3), super().size.height)
+        width, height = super().size
+        if "COLUMNS" not in os.environ:
+            with suppress(OSError):  # rich asks descriptors 0 to 2, and none of them may be this terminal
+                width = os.get_terminal_size(self.file.fileno()).columns or width
+        return ConsoleDimensions(max(1, width - 3), height)
 
     def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002 - rich's signature
         """Leave the cursor visible: rich would hide it, and a killed process cannot show it again."""
@@ -59,7 +66,7 @@ class _TimeLeft(ProgressColumn):
 
 
 def _time_left(task: Task) -> str:
-    remaining = task.time_remaining if task.fields["estimate"] else None
+    remaining = task.time_remaining if task.fields["estimate"] and not task.finished else None
     return "" if remaining is None else f"{duration(remaining)} left"
 
 
@@ -73,8 +80,9 @@ class ProgressLine:
 
     def __init__(self) -> None:
         console = _Console()
-        self.live = sys.stderr.isatty() and console.is_interactive  # rich alone believes FORCE_COLOR on a pipe
+        self.live = console.file.isatty() and console.is_interactive  # rich alone believes FORCE_COLOR on a pipe
         self._shown = -math.inf if self.live else time.monotonic()
+        self._printed = ""
         self._progress = Progress(
             BarColumn(bar_width=16),
             TaskProgressColumn(),
@@ -103,15 +111,16 @@ class ProgressLine:
         return _time_left(self._progress.tasks[0])
 
     def update(self, text: str, fraction: float | None = None, *, estimate: bool = True, force: bool = False) -> None:
-        """Show `text` and the progress, unless the line was updated a moment ago.
+        """Show `text` and the progress, unless the line was updated a moment ago or, on a pipe, would be repeated.
 
         Args:
-            text: what is being done.
+            text: what is being done; what a terminal would obey is made visible.
             fraction: fraction of the work that is done, in [0, 1]; None if unknown.
             estimate: whether to show the time left.
             force: show it even if the line was updated a moment ago.
         """
         total = None if fraction is None else 1.0
+        text = visible(text)
         self._progress.update(self._task, description=text, completed=fraction or 0.0, total=total, estimate=estimate)
         now = time.monotonic()
         if not force and now - self._shown < (LIVE_SECONDS if self.live else PLAIN_SECONDS):
@@ -121,9 +130,10 @@ class ProgressLine:
             self._progress.start()
             self._progress.refresh()
         else:
-            percentage = "" if fraction is None else f"{100 * fraction:.0f}%"
-            parts = [text, percentage, self.time_left()]
-            print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
+            line = text if fraction is None else f"{text}, {100 * fraction:.0f}%"
+            if line != self._printed:
+                self._printed, left = line, self.time_left()
+                tell(f"{line}, {left}" if left else line)
 
     def close(self) -> None:
         """Clear the line on a terminal."""
@@ -169,7 +179,7 @@ class TrainingDisplay(Display):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
         if self._run is not None and kind is KeyboardInterrupt:
-            print(f"stopped; to continue, add --resume to the same command (run: {self._run})", file=sys.stderr)
+            stopped(f"to continue, add --resume to the same command (run: {self._run})")
 
     def callbacks(self) -> Callbacks:
         """The callbacks of a training run that report to this display."""
@@ -188,16 +198,16 @@ class TrainingDisplay(Display):
         losses = ", ".join(f"{name} {value:.4g}" for name, value in record["validation"].items())
         left = self.line.time_left()
         ending = f"; {left}" if left else ""
-        print(f"epoch {record['epoch']}: validation {losses}; {record['seconds']:.1f} s{ending}", flush=True)
+        say(f"epoch {record['epoch']}: validation {losses}; {record['seconds']:.1f} s{ending}")
 
     def note(self, text: str) -> None:
         """Print a message to the user."""
         self.line.close()
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        tell(f"note: {text}")
 
     def failure(self, text: str) -> None:
         """Print why this process ends; called from any thread, so a live line stays as it is."""
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        tell(f"error: {text}")
 
 
 class ExperimentDisplay(Display):

@@ -9,6 +9,7 @@ import typer
 
 from ..base.launch import rank_and_world_size
 from .options import (
+    LOSS_CHOICE,
     A,
     Data,
     DataRoot,
@@ -21,8 +22,10 @@ from .options import (
     Size,
     app,
     parse_size,
+    shell_word,
     train_config,
 )
+from .streams import say
 
 
 @app.command()
@@ -30,7 +33,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Run folder to create.", show_default=False)],
     data: Data = "mnist",
     model: Model = "vae-mlp",
-    loss: Annotated[str, typer.Option("--loss", help="Reconstruction loss: l2 | l1 | log-cosh")] = "log-cosh",
+    loss: Annotated[str, typer.Option("--loss", help=f"Reconstruction loss: {LOSS_CHOICE}")] = "log-cosh",
     a: A = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -54,7 +57,7 @@ def train(
     with FetchDisplay() as fetching, TrainingDisplay(out) as display:
         run(config, out, resume=resume, root=data_root, callbacks=display.callbacks(), fetch_progress=fetching)
     if rank_and_world_size()[0] == 0:
-        print(f"run: {out}\nto evaluate it: logcosh-vae evaluate {out}")
+        say(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {shell_word(out)}")
 
 
 @app.command("train-features")
@@ -92,4 +95,4 @@ def train_features(
     with FetchDisplay() as fetching, TrainingDisplay(out) as display:
         folder = run(config, out, resume=resume, root=data_root, callbacks=display.callbacks(), fetch_progress=fetching)
     weights = install_classifier(folder, install or writable_feature_folder(data_root))
-    print(f"test accuracy: {100 * folder.metrics()[-1]['validation']['accuracy']:.2f}%\nwritten: {weights}")
+    say(f"test accuracy: {100 * folder.metrics()[-1]['validation']['accuracy']:.2f}%", f"written: {weights}")

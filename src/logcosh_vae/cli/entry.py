@@ -1,0 +1,168 @@
+"""What surrounds a command: UTF-8, protected standard streams, signals and the warnings of libraries.
+
+`enter` prepares the process, runs the command line and exits. Only the standard library is imported here at first, so
+that a Ctrl-C is handled from the first moment on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+from typing import Any, NoReturn
+
+from ..base.launch import is_distributed
+from . import streams
+
+
+class Signals:
+    """Handles Ctrl-C and SIGTERM: exits at once, or raises `KeyboardInterrupt` while a command is at work.
+
+    Attributes:
+        received: number of the signal that has been received, None without one.
+        unwinds: whether a command is at work, whose files and worker processes have to be cleaned up. A second signal
+            then ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.unwinds = False
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of shells for a process that the signal ends: 130 for Ctrl-C and 143 for SIGTERM."""
+        return 128 + (self.received or signal.SIGINT)
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal, see the class."""
+        again, self.received = self.received is not None, number
+        if self.unwinds and not again:
+            raise KeyboardInterrupt
+        streams.write_stopped()
+        os._exit(self.exit_code)
+
+    def send_again(self) -> None:
+        """Raise the interrupt a moment later, since Python has dropped it where it arrived, such as in a callback."""
+        number, self.received = self.received, None
+        threading.Timer(0.05, os.kill, (os.getpid(), number or signal.SIGINT)).start()
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Install the handlers in a `with` block, unless a parent process has asked for something else.
+
+        Processes of torchrun keep the default for SIGTERM: it ends them at once, also while they wait for the others.
+        """
+        defaults: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
+        if not is_distributed():
+            defaults[signal.SIGTERM] = signal.SIG_DFL
+        replaced = [number for number, default in defaults.items() if signal.getsignal(number) == default]
+        if threading.current_thread() is not threading.main_thread():
+            replaced = []
+        for number in replaced:
+            signal.signal(number, self.handle)
+        try:
+            yield
+        finally:
+            for number in replaced:
+                signal.signal(number, defaults[number])
+
+
+@contextmanager
+def library_hooks(signals: Signals) -> Iterator[None]:
+    """Ignore the warnings of libraries in a `with` block, and an interrupt that one of them drops is sent again.
+
+    Python drops an exception in a callback of a C library or a destructor. The use of a former name is printed as a
+    note of one line.
+    """
+    import warnings
+
+    from ..base.errors import RenamedWarning
+
+    def show_warning(text: Warning | str, category: type[Warning], *_: Any) -> None:
+        if issubclass(category, RenamedWarning):
+            streams.tell(f"note: {text}")
+
+    def on_dropped(dropped: Any) -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            signals.send_again()
+
+    before = sys.unraisablehook, threading.excepthook
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", RenamedWarning)
+        warnings.showwarning = show_warning  # type: ignore[assignment]
+        sys.unraisablehook = threading.excepthook = on_dropped
+        try:
+            yield
+        finally:
+            sys.unraisablehook, threading.excepthook = before
+
+
+def use_utf8() -> None:
+    """Start again with Python's UTF-8 mode if the locale has another encoding.
+
+    Names of files and their order, and so the images of a set, then do not depend on the locale. The text that is
+    printed keeps the encoding of the locale.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or "utf8" in sys._xoptions or not sys.executable or os.name != "posix":
+        return
+    if os.path.basename(sys.argv[0]) not in ("logcosh-vae", "__main__.py"):  # noqa: PTH119 - pathlib is slow to import
+        return  # called by another program
+    if sys.stdout is not None:
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def leave(code: int) -> NoReturn:
+    """Exit without waiting for worker processes: they end with this one, and files are written atomically."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
+
+
+def _run(signals: Signals, debug: bool) -> int:
+    from ..base.errors import MissingPackageError
+    from ..base.extras import require
+
+    try:
+        require("the command logcosh-vae", "typer", "rich")
+    except MissingPackageError as error:
+        return streams.fail(error, error.exit_code)
+    try:
+        from .command import run
+    except Exception as error:  # such as a damaged installation
+        if debug:
+            raise
+        return streams.fail(f"the command cannot start: {error} (add --debug to see where)", 1)
+    return run([argument for argument in sys.argv[1:] if argument != "--debug"], signals, debug=debug)
+
+
+def enter() -> None:
+    """Run the command line in `sys.argv` and exit."""
+    use_utf8()
+    signals, debug = Signals(), "--debug" in sys.argv[1:]
+    with signals.handled(), streams.protect(debug=debug) as output:
+        try:
+            with nullcontext() if debug else library_hooks(signals):
+                code = _run(signals, debug)
+        except KeyboardInterrupt:
+            code = signals.exit_code
+        signals.unwinds = False
+        if signals.received is not None:
+            code = signals.exit_code
+            streams.stopped()
+        output.flush()
+        if output.failure is not None and code == 0:
+            code = streams.fail(f"standard output could not be written: {output.failure.strerror}", 1)
+        if code:
+            leave(code)
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # nothing is left to clean up
+    if not debug:
+        atexit.register(streams.discard_errors)
+    sys.exit(0)

@@ -1,0 +1,51 @@
+"""Names of pictures that commands write, and notes about boxes."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from logcosh_vae.base.errors import UsageError
+from logcosh_vae.cli.data import MAX_NAME, contact_sheet
+from logcosh_vae.cli.options import shell_word
+from logcosh_vae.cli.pictures import check_png_path
+from logcosh_vae.cli.restoration import _NotesCutBoxes
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ä" * 127, "/data/holiday.zip"])
+def test_a_contact_sheet_has_a_name_that_a_file_can_have(name: str) -> None:
+    path = contact_sheet(name)
+    assert path.name.endswith("-contact-sheet.png")
+    assert len(os.fsencode(path.name)) <= MAX_NAME
+    assert contact_sheet("/data/holiday.zip") == Path("holiday-contact-sheet.png")
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_an_existing_picture_is_replaced_on_request_only(make: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    make(path)
+    with pytest.raises(UsageError, match="add --overwrite"):
+        check_png_path(path, overwrite=False)
+    check_png_path(path, overwrite=True)
+
+
+def test_a_folder_is_not_replaced_by_a_picture(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        check_png_path(tmp_path, overwrite=True)
+
+
+def test_a_suggested_command_can_be_pasted_into_a_shell() -> None:
+    assert [shell_word(Path(name)) for name in ("runs/a", "a b'c", "-a")] == ["runs/a", "'a b'\"'\"'c'", "./-a"]
+
+
+def test_a_box_that_reaches_beyond_the_picture_is_noted() -> None:
+    method = _NotesCutBoxes(lambda pixels, **_: pixels, [(0, 0, 40, 20), (30, 0, 11, 20), (0, 5, 1, 16)])
+    method(np.zeros((20, 40, 3), np.uint8))
+    assert method.notes == [
+        "--box 30,0,11,20 reaches beyond the picture, which has 40x20 pixels",
+        "--box 0,5,1,16 reaches beyond the picture, which has 40x20 pixels",
+    ]
+    method(np.zeros((50, 50, 3), np.uint8))
+    assert method.notes == []
