@@ -2,6 +2,7 @@
 # make test         install, then run linter, type checker and tests, and report their coverage
 # make lint         install, format and fix the code, then run the type checker
 # make coverage     run the tests alone and list the lines that they do not reach
+# make soak         attack the program with random inputs, kills and full disks for ten minutes: docs/reliability.md
 # make packaging    build the wheel and use it in fresh environments, without and with the extra `all`: installs torch
 #                   twice (with its CPU build about five minutes and 2 GB in the temporary folder)
 # make clean        remove the virtual environment and all build output
@@ -12,7 +13,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test coverage packaging lint clean
+.PHONY: quickstart test coverage soak packaging lint clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/logcosh-vae compare --data mnist --model vae-mlp --loss l2 --loss log-cosh --a 100 \
@@ -31,6 +32,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mypy
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m tools.soak --minutes 10 --resume
 
 packaging: $(VENV)/.dev
 	$(BIN)/python tools/check_packaging.py

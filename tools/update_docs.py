@@ -57,10 +57,19 @@ import ship_restoration  # noqa: E402
 import speed_plots  # noqa: E402
 
 import restoration  # noqa: E402
+from soak import record as soak_record  # noqa: E402
 
 RESULTS = ROOT / "results"
 PICTURES = ROOT / "docs" / "images"
-PAGES = ("README.md", "docs/results.md", "docs/data.md", "docs/restoration.md", "docs/speed.md", "docs/scaling.md")
+PAGES = (
+    "README.md",
+    "docs/results.md",
+    "docs/data.md",
+    "docs/restoration.md",
+    "docs/speed.md",
+    "docs/scaling.md",
+    "docs/reliability.md",
+)
 INK = (28, 28, 30)
 """Colour of titles, RGB."""
 
@@ -154,6 +163,7 @@ BLOCKS: dict[str, Block] = {
     "gpu-steps": study("bench-gpu", gpu_docs.steps),
     "gpu-losses": study("bench-gpu", gpu_docs.losses),
     "gpu-tests": study("gpu-tests", gpu_docs.tests),
+    "soak": Block("soak", lambda path: read_record(soak_record.SoakResults, path), soak_record.markdown),
     "conv-collapse": Block("conv-collapse-paper", read_results, gpu_docs.collapsed),
     "conv-start": study("conv-start-paper", gpu_docs.conv_start),
 }

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tools.soak.record import SoakResults
 
 from logcosh_vae.base.errors import DamagedJsonError, RecordError
 from logcosh_vae.base.records import (
@@ -131,7 +132,8 @@ def test_committed_results_have_the_current_layout(path: Path) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     assert values["schema_version"] == SCHEMA_VERSION
     is_bench = "threads" in values and "against" in values["rows"][0]
-    kind = ExperimentResults if "title" in values else BenchResults if is_bench else StudyResults
+    kinds = {"attacks": SoakResults, "title": ExperimentResults}
+    kind = next((kinds[key] for key in kinds if key in values), BenchResults if is_bench else StudyResults)
     assert to_json(read_record(kind, path)) == values
 
 
