@@ -41,6 +41,7 @@ def test_auto_is_resolved_to_the_device_of_this_machine(
         ("optimizer.lr_milestones=[[1, 1e999]]", "both finite"),
         ("objective.mmd_scales=[1, Infinity]", "positive and finite"),
         ("optimizer.learning_rate=1" + "0" * 400, "must be a number"),
+        ("epochs=1" + "0" * 400, r"epochs must be a number below 2\^63"),
         ("data.size=" + "[" * 100_000, "100,000 characters"),
         ("data.size=" + "[" * 900 + "]" * 900, r"must be a whole number; got \[+\.\.\.\]+$"),
         (f"epochs=[{'1, ' * 9_000}1]", r"got \[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, \.\.\.\]$"),
@@ -49,6 +50,12 @@ def test_auto_is_resolved_to_the_device_of_this_machine(
 def test_a_setting_that_is_no_usable_number_is_refused(setting: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         resolve(override(TrainConfig(), [setting]))
+
+
+@pytest.mark.parametrize("size", ["[]", "[64, 64, 64]", "[2]", "[64, 0]"])
+def test_a_size_has_one_or_two_numbers(size: str) -> None:
+    with pytest.raises(ConfigError, match="data.size must be one or two numbers of at least 3"):
+        resolve(override(TrainConfig(), ["data.name=celeba", f"data.size={size}"]))
 
 
 @pytest.mark.parametrize("name", ["meta", "xla", "privateuseone", "cuda:" + "9" * 30, "cpu:-1", "", "\x1b"])

@@ -137,7 +137,11 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         with suppress(OverflowError):
             return float(value)
-    elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+    elif kind is int and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) >= 2**63:  # nothing needs more, and it could not be converted to a float or a tensor
+            raise ConfigError(f"{path} must be a number below 2^63; got {_bounded_repr(value)}")
+        return value
+    elif isinstance(value, kind) and kind is not int:
         return value
     raise ConfigError(f"{path} must be {_type_name(kind)}; got {_bounded_repr(value)}")
 

@@ -230,7 +230,7 @@ def _check(config: TrainConfig) -> None:
         (
             "data.size",
             data.size,
-            len(data.size or (3,)) in (1, 2) and min(data.size or (3,)) >= 3,
+            data.size is None or (len(data.size) in (1, 2) and min(data.size) >= 3),
             "one or two numbers of at least 3",
         ),
         ("data.channels", data.channels, data.channels in (None, 1, 3), "1 or 3"),
