@@ -54,7 +54,7 @@ def test_a_setting_that_is_no_usable_number_is_refused(setting: str, reason: str
 
 @pytest.mark.parametrize("size", ["[]", "[64, 64, 64]", "[2]", "[64, 0]"])
 def test_a_size_has_one_or_two_numbers(size: str) -> None:
-    with pytest.raises(ConfigError, match="data.size must be one or two numbers of at least 3"):
+    with pytest.raises(ConfigError, match=r"data\.size must be one or two numbers of at least 3"):
         resolve(override(TrainConfig(), ["data.name=celeba", f"data.size={size}"]))
 
 
