@@ -40,7 +40,7 @@ def _leave(code: int) -> NoReturn:
         (["train", "--out", "full"], 1, "full is not empty"),
         (["evaluate", "nowhere"], 1, "nowhere is not a run folder"),
         (["sample", "broken"], 1, "broken/config.json is damaged"),
-        (["train", "--out", "file/run"], 1, "file/run: Not a directory"),
+        (["train", "--out", "file/run"], 1, "file/run cannot be used: Not a directory"),
         (["train", "--out", "r", "--data", ""], 2, "a folder or zip file"),
         (["train", "--out", "r", "--data", "full"], 1, "full holds 0 image files"),
         (["train", "--out", "r", "--size", "3x"], 2, "height by width"),
