@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from .errors import MissingPackageError
 
-DISTRIBUTIONS = {"PIL": "Pillow", "jinja2": "Jinja2"}
+DISTRIBUTIONS = {"PIL": "Pillow", "jinja2": "Jinja2", "sklearn": "scikit-learn"}
 """Names on the package index, where they differ from the module's."""
 
 

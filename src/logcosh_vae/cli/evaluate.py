@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..base.errors import UsageError
-from .options import DataRoot, Overwrite, PngOut, Run, Seed, app
+from .options import DataRoot, Overwrite, PngOut, Prior, Run, Seed, app
 from .pictures import check_png_path, save_grid
 from .streams import say, tell
+
+if TYPE_CHECKING:
+    from ..evaluation.latents import DensityStatistics
 
 
 @app.command()
@@ -32,14 +35,23 @@ def evaluate(
             help="Run the TorchScript file of --features, a program that can read and change all your files.",
         ),
     ] = False,
+    prior: Annotated[
+        str,
+        typer.Option(
+            "--prior",
+            help="Measure samples of fitted densities as well: standard (the prior alone) | gaussian | mixture | all.",
+        ),
+    ] = "standard",
     data_root: DataRoot = None,
 ) -> None:
     """Measure a trained model: sharpness, FID, test losses.
 
     Writes evaluation.json to the run folder, and pictures of samples, reconstructions and an interpolation.
     """
+    from ..base.settings import validate_choice
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.evaluate import evaluation_for
+    from ..models.density import PRIORS
     from ..reporting.tables import METRIC_NAMES
     from ..training.autoencoder import config_of
     from ..training.run_folder import RunFolder
@@ -48,17 +60,22 @@ def evaluate(
         raise UsageError(f"--features {features}: no such file")
     if trust_features and features is None:
         raise UsageError("--trust-features needs --features FILE")
+    validate_choice("--prior", prior, (*PRIORS, "all"))
+    fitted = PRIORS[1:] if prior == "all" else tuple({prior} - {PRIORS[0]})
     config, _ = config_of(RunFolder(run))
     settings = evaluation_for(
         config.data.name,
         features=str(features.resolve()) if features else None,
         trust_features=True if trust_features else None,
+        priors=fitted or None,
     )
     unwritable: list[str] = []
     result = measure(run, settings, root=data_root, on_unwritable=unwritable.append)
     for name, value in result.metrics.items():
         say(f"{METRIC_NAMES[name]}: {value:.4g}")
     say("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result.test.items()))
+    if result.density is not None:
+        say(*density_text(result.density))
     network = result.features
     if network is None:
         say("FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'")
@@ -74,24 +91,48 @@ def evaluate(
         say(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
 
 
+def density_text(density: DensityStatistics) -> list[str]:
+    """Return lines about a model as a density and its latent variables."""
+    lines = []
+    if density.nll_per_dimension is not None:
+        line = f"negative log-likelihood per pixel given the code: {density.nll_per_dimension:.4g} nats"
+        if density.elbo_per_dimension is not None:
+            line += f"; negative ELBO: {density.elbo_per_dimension:.4g} nats"
+        lines.append(line)
+    lines.append(f"active latent variables: {density.active_units} of {density.latent_size}")
+    if density.scale is not None:
+        learned = f"learned scale: {density.scale:.4g}"
+        lines.append(learned if density.shape is None else f"{learned}, shape: {density.shape:.4g}")
+    return lines
+
+
 @app.command()
 def sample(
     run: Run,
     count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="Number of images.")] = 100,
+    prior: Prior = "standard",
     seed: Seed = 0,
     out: PngOut = None,
     overwrite: Overwrite = False,
+    data_root: DataRoot = None,
 ) -> None:
     """Generate images with a trained model.
 
-    Codes are drawn from the prior and decoded; the images are written as one picture.
+    Codes are drawn from the prior, or from a density that is fitted to the codes of training images, and decoded; the
+    images are written as one picture.
     """
+    from ..base.settings import validate_choice
     from ..evaluation.evaluate import generate
+    from ..evaluation.priors import density_of_run
+    from ..models.density import PRIORS
     from ..training.autoencoder import load
 
-    path = out or run / f"sample-seed{seed}-{count}.png"
+    validate_choice("--prior", prior, PRIORS)
+    path = out or run / f"sample-{'' if prior == PRIORS[0] else f'{prior}-'}seed{seed}-{count}.png"
     check_png_path(path, overwrite)
-    save_grid(generate(load(run), count, seed), path, columns=round(count**0.5) or 1)
+    model = load(run)
+    density = density_of_run(run, model, prior, data_root)
+    save_grid(generate(model, count, seed, density), path, columns=round(count**0.5) or 1)
 
 
 @app.command()
@@ -122,20 +163,37 @@ def interpolate(
     run: Run,
     pairs: Annotated[int, typer.Option("--pairs", min=1, max=1_000, help="Pairs of test images, one per row.")] = 8,
     steps: Annotated[int, typer.Option("--steps", min=2, max=100, help="Images per row.")] = 12,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            "--prior",
+            help="Interpolate between drawn codes instead: standard | gaussian | mixture.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     out: PngOut = None,
     overwrite: Overwrite = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Interpolate between test images in the latent space.
+    """Interpolate between test images in the latent space, or between codes that are drawn.
 
     Pairs of test images are chosen at random and encoded; each row of the picture shows the decoded codes on the way
-    from one image to the other.
+    from one image to the other. With --prior, the ends are drawn from the prior or from a fitted density.
     """
+    from ..base.settings import validate_choice
     from ..evaluation.evaluate import interpolations, random_test_images
+    from ..evaluation.priors import density_of_run, drawn_interpolations
+    from ..models.density import PRIORS
     from ..training.autoencoder import load
 
-    path = out or run / f"interpolate-seed{seed}-{pairs}x{steps}.png"
+    if prior is not None:
+        validate_choice("--prior", prior, PRIORS)
+    path = out or run / f"interpolate-{'' if prior is None else f'{prior}-'}seed{seed}-{pairs}x{steps}.png"
     check_png_path(path, overwrite)
-    real = random_test_images(run, 2 * pairs, seed, data_root)
-    save_grid(interpolations(load(run), real, steps), path, columns=steps)
+    model = load(run)
+    if prior is None:
+        images = interpolations(model, random_test_images(run, 2 * pairs, seed, data_root), steps)
+    else:
+        images = drawn_interpolations(model, pairs, steps, seed, density_of_run(run, model, prior, data_root))
+    save_grid(images, path, columns=steps)

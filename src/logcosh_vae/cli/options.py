@@ -88,6 +88,13 @@ A = Annotated[
     float | None,
     typer.Option("--a", help="Parameter a of log-cosh; the paper's value by default.", show_default=False),
 ]
+LikelihoodChoice = Annotated[
+    str,
+    typer.Option(
+        "--likelihood",
+        help="What is learned of the likelihood: fixed (nothing, as in the paper) | scale | scale+shape (log-cosh).",
+    ),
+]
 Epochs = Annotated[
     int | None, typer.Option("--epochs", help="Epochs of training; the paper's number by default.", show_default=False)
 ]
@@ -120,6 +127,13 @@ Jobs = Annotated[
 ]
 
 # trained models and the pictures made with them
+Prior = Annotated[
+    str,
+    typer.Option(
+        "--prior",
+        help="Where codes are drawn from: standard (the prior) | gaussian | mixture (fitted to training codes).",
+    ),
+]
 Run = Annotated[Path, typer.Argument(help="Run folder of a trained model.", show_default=False)]
 PngOut = Annotated[
     Path | None,
@@ -218,6 +232,7 @@ def train_config(
     loss: str,
     a: float | None,
     *,
+    likelihood: str = "fixed",
     size: str | None = None,
     device: str | None = None,
     **values: Any,
@@ -225,6 +240,7 @@ def train_config(
     """The training configuration that the options describe.
 
     Args:
+        likelihood: what is learned of the likelihood.
         values: further fields of `TrainConfig`, such as `epochs`.
 
     Raises:
@@ -233,15 +249,16 @@ def train_config(
     from ..base.settings import validate_choice
     from ..models.autoencoder import MODELS
     from ..models.networks import NETWORKS
-    from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+    from ..training.config import FIXED, LEARNED, DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 
+    validate_choice("--likelihood", likelihood, (FIXED, *LEARNED))
     validate_choice("--model", model, [f"{family}-{network}" for family in MODELS for network in NETWORKS])
     check_a([loss], a)
     family, _, network = model.partition("-")
     return TrainConfig(
         data=DataConfig(image_set(data), size=parse_size(size) if size else None),
         model=ModelConfig(family, network),
-        objective=ObjectiveConfig(loss, a),
+        objective=ObjectiveConfig(loss, a, likelihood=None if likelihood == FIXED else likelihood),
         device="cpu" if device is None else device,
         **values,
     )

@@ -23,7 +23,8 @@ def reproduce(
     name: Annotated[
         str,
         typer.Argument(
-            help="table1 ... table4 | figure1 ... figure11 | all | restoration | restoration-a", show_default=False
+            help="table1 ... table4 | figure1 ... figure11 | all | restoration | restoration-a | likelihood",
+            show_default=False,
         ),
     ],
     profile: Annotated[

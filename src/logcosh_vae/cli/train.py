@@ -15,6 +15,7 @@ from .options import (
     DataRoot,
     Device,
     Epochs,
+    LikelihoodChoice,
     Model,
     Resume,
     Seed,
@@ -35,6 +36,7 @@ def train(
     model: Model = "vae-mlp",
     loss: Annotated[str, typer.Option("--loss", help=f"Reconstruction loss: {LOSS_CHOICE}")] = "log-cosh",
     a: A = None,
+    likelihood: LikelihoodChoice = "fixed",
     epochs: Epochs = None,
     seed: Seed = 0,
     size: Size = None,
@@ -52,7 +54,9 @@ def train(
     from ..training.autoencoder import train as run
     from .terminal import FetchDisplay, TrainingDisplay
 
-    config = train_config(data, model, loss, a, size=size, device=device, epochs=epochs, seed=seed)
+    config = train_config(
+        data, model, loss, a, likelihood=likelihood, size=size, device=device, epochs=epochs, seed=seed
+    )
     config = override(config, settings or [])
     with FetchDisplay() as fetching, TrainingDisplay(out) as display:
         run(config, out, resume=resume, root=data_root, callbacks=display.callbacks(), fetch_progress=fetching)

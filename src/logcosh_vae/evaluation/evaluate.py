@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache, reduce
 from operator import add
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor
 from ..base import image_grid
 from ..base.devices import available_device, exact_float32, find_device, float64_device
 from ..base.environment import describe
-from ..base.errors import DataError, RunError
+from ..base.errors import ConfigError, DataError, RunError
 from ..base.files import one_line
 from ..base.memory import check_memory
 from ..base.records import write_record
@@ -32,6 +33,7 @@ from ..metrics.classifier import feature_statistics
 from ..metrics.frechet import FeatureStatistics, frechet_distance
 from ..metrics.sharpness import sharpness
 from ..models.autoencoder import VAE, WAE
+from ..models.density import CodeDensity
 from ..models.distributions import standard_normal
 from ..training.autoencoder import config_of, load_with_weights, split, validate
 from ..training.builders import build_objective
@@ -40,6 +42,7 @@ from ..training.loop import make_generator
 from ..training.run_folder import RunFolder
 from ..training.session import on_threads
 from .features import Extractor, load_extractor
+from .latents import density_statistics
 from .records import EvaluationConfig, FidFloor, RealImages, RunEvaluation
 
 if TYPE_CHECKING:
@@ -91,21 +94,31 @@ def _choose_rows(images: Tensor, count: int, seed: int, name: str) -> Tensor:
 
 
 @torch.inference_mode()
-def generate(model: VAE | WAE, count: int, seed: int) -> Tensor:
-    """Decode `count` latent codes drawn from the prior.
+def generate(model: VAE | WAE, count: int, seed: int, density: CodeDensity | None = None) -> Tensor:
+    """Decode `count` latent codes drawn from the prior or from a density that was fitted to the codes of images.
 
-    The codes depend only on the seed and the latent size, so models of the same latent size decode the same codes.
+    Codes from the prior depend only on the seed and the latent size, so models of the same latent size decode the same.
+
+    Args:
+        model: in evaluation mode.
+        count: number of images.
+        seed: of the draws.
+        density: to draw from instead of the prior `N(0, I)`.
 
     Returns:
         Images `(count, C, H, W)` in [0, 1], on the CPU.
     """
-    return _concatenated(_generated(model, count, seed), count)
+    return _concatenated(_generated(model, count, seed, density), count)
 
 
-def _generated(model: VAE | WAE, count: int, seed: int) -> Iterator[Tensor]:
+def _generated(model: VAE | WAE, count: int, seed: int, density: CodeDensity | None = None) -> Iterator[Tensor]:
     """Yield the images of `generate` in batches."""
     like = next(model.parameters())
-    codes = standard_normal((count, model.latent_size), like=like, generator=make_generator(seed, "generate"))
+    generator = make_generator(seed, "generate")
+    if density is None:
+        codes = standard_normal((count, model.latent_size), like=like, generator=generator)
+    else:
+        codes = density.sample(count, generator).to(like)
     for batch in codes.split(BATCH_SIZE):
         yield model.decode(batch).cpu()
 
@@ -143,6 +156,24 @@ def real_statistics(images: ImageSet, extractor: Extractor) -> FeatureStatistics
         batches = evaluation_batches(images.images, BATCH_SIZE)
         _REAL_STATISTICS[key] = reduce(add, (feature_statistics(extractor.features, batch.images) for batch in batches))
     return _REAL_STATISTICS[key]
+
+
+def validation_split(train_config: TrainConfig, config: EvaluationConfig, root: Path | None) -> ImageSet | None:
+    """Return the training images that the run left out, for choosing settings; None if `config` asks for none.
+
+    Raises:
+        ConfigError: the run left out too few.
+    """
+    if config.validation is None:
+        return None
+    limit = train_config.data.limit
+    everything = split(replace(train_config, data=replace(train_config.data, limit=None)), "train", root)
+    images = everything.images[limit:] if limit is not None else everything.images[:0]
+    if len(images) < config.validation:
+        raise ConfigError(f"{config.validation} validation images are asked for, but training left out {len(images)}")
+    chosen = images[: config.validation]
+    fingerprint = f"{everything.fingerprint} from {limit}, {config.validation}"
+    return replace(everything, images=chosen, labels=None, fingerprint=fingerprint)
 
 
 @torch.inference_mode()
@@ -334,7 +365,14 @@ def _measure_run(
         extractor = extractor.to(used)
     with on_threads(train_config.threads), exact_float32():
         metrics = measure(model, test, extractor, config)
-        losses = validate(model, build_objective(train_config), test.images.to(used), train_config)
+        if config.priors and extractor is not None and len(test.images) > 1:
+            from .priors import Splits, measure_priors
+
+            splits = Splits(split(train_config, "train", root), test, validation_split(train_config, config, root))
+            metrics |= measure_priors(folder.path, model, splits, extractor, config)
+        losses = validate(model, build_objective(train_config, model), test.images.to(used), train_config)
+        likelihood = model.likelihood or build_objective(train_config).likelihood()
+        density = density_statistics(model, likelihood, test.images.to(used), config.seed)
         grids = draw_pictures(model, test, config.seed)
     result = RunEvaluation(
         metrics=metrics,
@@ -348,6 +386,7 @@ def _measure_run(
         features=extractor.describe() if extractor is not None else None,
         device=used.type,
         weights=weights.digest,
+        density=density,
     )
     return result, grids
 

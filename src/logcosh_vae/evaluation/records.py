@@ -8,6 +8,7 @@ from typing import Any
 
 from ..base.environment import Environment
 from ..base.records import SCHEMA_VERSION, free, optional
+from .latents import DensityStatistics
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class EvaluationConfig:
         features: a TorchScript file to take the features from, or a folder to search for classifiers first; see
             `load_extractor`.
         trust_features: whether to run a TorchScript file, which can read and write all files of the user.
+        priors: where codes are drawn from besides the prior, `gaussian` or `mixture`; see `measure_priors`. None for
+            the paper's measurements alone.
+        validation: number of images to choose settings with: those that follow the first `data.limit` training images.
+            None for none.
     """
 
     sharpness_images: int = 1_000
@@ -28,6 +33,8 @@ class EvaluationConfig:
     seed: int = 0
     features: str | None = None
     trust_features: bool | None = optional()
+    priors: tuple[str, ...] | None = optional()
+    validation: int | None = optional()
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class RunEvaluation:
         features: the features of the FID; None if there is no FID.
         device: type of the device that the evaluation ran on.
         weights: digest of the weights that were measured; older files have none.
+        density: the model as a density; None in older files.
         schema_version: version of this layout.
         more: keys of the file that have no attribute.
     """
@@ -93,6 +101,7 @@ class RunEvaluation:
     features: FeaturesInfo | None = None
     device: str | None = optional()
     weights: str | None = optional()
+    density: DensityStatistics | None = optional()
     schema_version: int = SCHEMA_VERSION
     more: Mapping[str, Any] = free()
 

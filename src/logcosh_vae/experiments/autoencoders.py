@@ -23,6 +23,7 @@ from ..data.describe import summarise
 from ..evaluation.evaluate import evaluate, extractor_for, fid_floor
 from ..evaluation.feature_installation import train_missing_features
 from ..evaluation.feature_training import feature_config
+from ..evaluation.latents import DensityStatistics
 from ..evaluation.records import EvaluationConfig, RunEvaluation
 from ..models.networks import ImageShape
 from ..training.autoencoder import check_images, config_of, fingerprints, run_name, split, train
@@ -151,7 +152,17 @@ def _row_result(jobs: Sequence[AutoencoderJob], outcomes: Outcomes, row: Row) ->
         runs=tuple(job.path.name for job in jobs),
         config={key: value for key, value in to_dict(config).items() if key != "seed"},
         test={name: Summary.of([run.test[name] for run in runs]) for name in runs[0].test},
+        density=_density_summary([run.density for run in runs if run.density is not None]),
     )
+
+
+def _density_summary(seeds: Sequence[DensityStatistics]) -> dict[str, Summary] | None:
+    """Summarise the numbers of `DensityStatistics` over seeds; None for runs that were evaluated without them."""
+    if not seeds:
+        return None
+    names = ("nll_per_dimension", "elbo_per_dimension", "active_units", "scale", "shape")
+    values = {name: [getattr(each, name) for each in seeds] for name in names}
+    return {name: Summary.of(each) for name, each in values.items() if None not in each}
 
 
 def _image_counts(config: TrainConfig, root: Path | None) -> dict[str, SplitCounts]:

@@ -66,6 +66,7 @@ class RowResult:
         runs: names of the run folders, one per seed.
         config: configuration of the training, without the seed, as JSON values.
         test: losses on the test split by name; autoencoders only.
+        density: numbers of `DensityStatistics` by name; autoencoders only.
         task: name of the task; restoration only.
         task_title: name of the task in tables; restoration only.
         pictures: values of each metric per seed and test image; restoration only.
@@ -85,6 +86,7 @@ class RowResult:
     runs: tuple[str, ...]
     config: Mapping[str, Any]
     test: Mapping[str, Summary] | None = optional()
+    density: Mapping[str, Summary] | None = optional()
     task: str | None = optional()
     task_title: str | None = optional()
     pictures: Mapping[str, tuple[tuple[float, ...], ...]] | None = optional()

@@ -2,6 +2,8 @@
 
 - `elementwise`: squared L2, L1 and the input checks that all losses share.
 - `log_cosh`: the log-cosh loss of the paper, its gradient, its surrogate and `LogCoshLoss`.
+- `likelihood`: losses as likelihoods with a learned scale and shape, on the base class in `likelihood_base`.
+- `distribution`: the distribution of the log-cosh likelihood.
 - `cpu_kernel` (with `log_cosh.c`) and `cuda_kernels`: fused kernels for log-cosh, used automatically.
 - `registry`: `make_loss` and `LOSSES`, used by configs and the command line.
 
@@ -14,13 +16,21 @@ import sys
 import warnings
 from typing import Any
 
+from .distribution import LogCoshDistribution
 from .elementwise import l1, squared_l2
+from .likelihood import GaussianLikelihood, LaplaceLikelihood, LogCoshLikelihood
+from .likelihood_base import Likelihood
 from .log_cosh import LogCoshLoss, log_cosh, log_cosh_grad, log_cosh_surrogate
 from .registry import LOSSES, Elementwise, Loss, LossKind, make_loss
 
 __all__ = [
     "LOSSES",
     "Elementwise",
+    "GaussianLikelihood",
+    "LaplaceLikelihood",
+    "Likelihood",
+    "LogCoshDistribution",
+    "LogCoshLikelihood",
     "LogCoshLoss",
     "Loss",
     "LossKind",

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from .elementwise import check_a, l1, squared_l2
+from .likelihood import GaussianLikelihood, LaplaceLikelihood, LogCoshLikelihood
+from .likelihood_base import Likelihood
 from .log_cosh import log_cosh, log_cosh_grad, log_cosh_surrogate
 
 Elementwise = Callable[..., Tensor]
@@ -30,6 +32,7 @@ class LossKind:
         surrogate: a cheaper function with the gradient of `elementwise` but a meaningless value, or None.
         grad: the gradient with respect to `prediction` times the keyword argument `factor`, or None to use autograd.
         takes_a: whether the functions have the parameter `a`.
+        likelihood: the likelihood with the gradient of the loss, up to a factor; None if there is none.
     """
 
     elementwise: Elementwise
@@ -37,12 +40,15 @@ class LossKind:
     surrogate: Elementwise | None = None
     grad: Elementwise | None = None
     takes_a: bool = False
+    likelihood: type[Likelihood] | None = None
 
 
 LOSSES: dict[str, LossKind] = {
-    "l2": LossKind(squared_l2, curvature=lambda _: 2.0),
-    "l1": LossKind(l1, curvature=lambda _: math.inf),
-    "log-cosh": LossKind(log_cosh, lambda a: a, log_cosh_surrogate, log_cosh_grad, takes_a=True),
+    "l2": LossKind(squared_l2, curvature=lambda _: 2.0, likelihood=GaussianLikelihood),
+    "l1": LossKind(l1, curvature=lambda _: math.inf, likelihood=LaplaceLikelihood),
+    "log-cosh": LossKind(
+        log_cosh, lambda a: a, log_cosh_surrogate, log_cosh_grad, takes_a=True, likelihood=LogCoshLikelihood
+    ),
 }
 
 
@@ -105,6 +111,19 @@ class Loss:
             leaf = prediction.detach().requires_grad_()
             (grad,) = torch.autograd.grad(self.surrogate(leaf, target.detach()).sum(), leaf)
         return grad * factor
+
+    def likelihood(self, reconstruction_weight: float = 1.0) -> Likelihood | None:
+        """Return the likelihood whose negative logarithm has the gradient of the weighted loss; None if there is none.
+
+        Args:
+            reconstruction_weight: `lambda` of Eq. 8.
+
+        Example:
+            >>> make_loss("l2").likelihood(0.5).scale  # a Gaussian with variance 1
+            tensor(1.)
+        """
+        kind = LOSSES[self.name].likelihood
+        return None if kind is None else kind.of_loss(reconstruction_weight, self.a)
 
     @property
     def _parameter(self) -> dict[str, float]:

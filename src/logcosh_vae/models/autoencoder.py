@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from ..losses import Likelihood
 from ..losses.elementwise import float_under_autocast
 from .distributions import DiagonalGaussian, NoiseSource, register_for_export, standard_normal
 from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
@@ -49,6 +50,8 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         parameters_per_latent: encoder outputs per latent variable: 2 for a VAE (mean and log-variance), 1 for a WAE.
+        likelihood: distribution of the pixels given the reconstruction, if its scale or shape was learned with the
+            networks; else None.
         trains_in_bfloat16: use bfloat16 autocast in training mode. Weights, latent codes and images stay float32, and
             evaluation uses float32.
     """
@@ -61,6 +64,7 @@ class Autoencoder(nn.Module, ABC):
         self.encoder = encoder
         self.decoder = decoder
         self.latent_size = latent_size
+        self.likelihood: Likelihood | None = None
         self._compiled: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
 
     @classmethod

@@ -146,17 +146,33 @@ class DiagonalGaussian(NamedTuple):
         """The mode of the posterior, which is its mean, `(N, d)`."""
         return self.mean
 
-    def kl(self) -> Tensor:
-        """KL divergence from the prior, `KL(q || N(0, I))`, in nats per image, `(N,)`."""
-        return kl_divergence(self.mean, self.log_variance)
+    def kl(self, free_bits: float = 0.0) -> Tensor:
+        """KL divergence from the prior, `KL(q || N(0, I))`, in nats per image, `(N,)`.
 
-    def kl_grads(self) -> tuple[Tensor, Tensor]:
-        """Gradients of `kl().sum()` with respect to mean and log-variance, without a graph.
+        Args:
+            free_bits: smallest value that counts for a latent variable, in nats; a smaller divergence has no gradient.
+        """
+        if free_bits == 0.0:
+            return kl_divergence(self.mean, self.log_variance)
+        return self.kl_per_variable().clamp_min(free_bits).sum(dim=1)
+
+    def kl_per_variable(self) -> Tensor:
+        """KL divergence of each latent variable, in nats, `(N, d)`."""
+        flat = (parameter.reshape(-1, 1) for parameter in self)
+        return kl_divergence(*flat).view_as(self.mean)
+
+    def kl_grads(self, free_bits: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Gradients of `kl(free_bits).sum()` with respect to mean and log-variance, without a graph.
 
         Returns:
-            `mean` and `(exp(log_variance) - 1) / 2`, each `(N, d)`.
+            `mean` and `(exp(log_variance) - 1) / 2`, each `(N, d)`; 0 where the divergence is below `free_bits`.
         """
-        return self.mean.detach(), 0.5 * self.log_variance.detach().expm1()
+        mean, log_variance = self.mean.detach(), self.log_variance.detach()
+        grads = mean, 0.5 * log_variance.expm1()
+        if free_bits == 0.0:
+            return grads
+        counts = DiagonalGaussian(mean, log_variance).kl_per_variable() > free_bits
+        return grads[0] * counts, grads[1] * counts
 
 
 register_for_export(DiagonalGaussian)

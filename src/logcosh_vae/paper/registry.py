@@ -9,7 +9,7 @@ from typing import Any
 
 from ..experiments.experiment import Experiment
 from ..reporting.narrative import NARRATIVE, Narrative
-from . import restoration
+from . import likelihood, restoration
 from .figures import FIGURES, Draw, figure
 from .tables import TABLES, table
 
@@ -44,6 +44,16 @@ EXPERIMENTS: dict[str, ExperimentEntry] = {
             partial(restoration.experiment, name), entry.narrative, entry.draw, entry.table, entry.in_paper
         )
         for name, entry in restoration.EXPERIMENTS.items()
+    },
+    **{
+        name: ExperimentEntry(
+            partial(likelihood.experiment, name),
+            likelihood.LIKELIHOOD_NARRATIVE,
+            likelihood.draw,
+            table=False,
+            in_paper=False,
+        )
+        for name in likelihood.STUDIES
     },
 }
 """Experiments by the name that `reproduce NAME` takes."""

@@ -15,11 +15,20 @@ METRIC_NAMES = {
     "sharpness_reconstructed": "Sharpness, reconstructed",
     "sharpness_generated": "Sharpness, generated",
     "fid": "FID",
+    "fid_gaussian": "FID, fitted Gaussian",
+    "fid_mixture": "FID, fitted mixture",
+    "fid_codes": "FID, codes of images",
+    "fid_reconstructed": "FID, reconstructions",
+    "validation_fid": "Validation FID",
+    "validation_fid_gaussian": "Validation FID, fitted Gaussian",
+    "validation_fid_mixture": "Validation FID, fitted mixture",
+    "nearest_generated": "Distance to training images, generated",
+    "nearest_test": "Distance to training images, test images",
     "ssim": "SSIM",
     "psnr": "PSNR in dB",
 }
 """Column headings, in the order of the columns."""
-SMALLER_IS_BETTER = {"fid"}
+SMALLER_IS_BETTER = {name for name in METRIC_NAMES if "fid" in name}
 DIFFERENCES = {"ssim", "psnr"}
 """Metrics whose changes are shown as differences. Changes of other metrics are in percent."""
 
@@ -167,6 +176,8 @@ def format_value(metric: str, value: float, like: float | None = None) -> str:
     size = abs(value if like is None else like)
     if metric in DIFFERENCES:
         return f"{value:.4f}" if metric == "ssim" else f"{value:.2f}"
+    if metric.startswith("nearest"):
+        return f"{value:.4f}"
     if metric.startswith("sharpness"):
         if size < 0.0005:  # images far smoother than those of the paper
             return f"{value:.2g}"

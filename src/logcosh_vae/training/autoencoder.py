@@ -28,7 +28,14 @@ from ..data.sources import Progress
 from ..models.autoencoder import VAE, WAE
 from ..models.footprint import state_bytes
 from ..models.networks import ImageShape
-from .builders import autoencoding_step, build_model, build_objective, build_optimizer, build_schedule
+from .builders import (
+    autoencoding_step,
+    build_model,
+    build_objective,
+    build_optimizer,
+    build_schedule,
+    pixel_std,
+)
 from .config import TrainConfig, required, resolve
 from .distributed import Processes, local_device, process_group
 from .limits import check_holds, check_network, check_training_memory, shape_of
@@ -85,6 +92,7 @@ def run_name(config: TrainConfig, images: Mapping[str, str]) -> str:
     """
     objective = config.objective
     loss = objective.loss if objective.a is None else f"{objective.loss}-a{objective.a:g}"
+    loss = loss if objective.likelihood is None else f"{loss}-{objective.likelihood}"
     parts = (Path(config.data.name).stem, config.model_name, loss, f"e{config.epochs}", f"s{config.seed}")
     contents = [images[name] for name in ("train", "test")]
     return "_".join([*parts, digest(config, f"training {TRAINING}, data {DATA}", *contents, torch.__version__)])
@@ -166,7 +174,9 @@ def _make_setup(
     tracked = test[: config.track_images]
     channels, height, width = images.shape[1:]
     model = build_model(config, (channels, height, width)).to(device)
-    objective, optimizer = build_objective(config), build_optimizer(config, model)
+    if model.likelihood is not None:
+        model.likelihood.start_from(pixel_std(images, model.likelihood.per))
+    objective, optimizer = build_objective(config, model), build_optimizer(config, model)
     rows = processes.local_slice(config.batch_size)
     if config.compiled and processes.size > 1:
         callbacks.on_message("the networks are not compiled: compilation supports one process only")
@@ -180,7 +190,7 @@ def _make_setup(
         optimizer,
         autoencoding_step(processes.data_parallel(model), objective, processes),
         lambda generator: training_batches(images, config.batch_size, generator, rows=rows),
-        build_schedule(config, len(images) // config.batch_size),
+        build_schedule(config, len(images) // config.batch_size, objective),
         validate=lambda: validate(model, objective, test, config),
         track=(lambda: validate(model, objective, tracked, config)) if len(tracked) > 0 else None,
         draw=lambda target: save_samples(model, target, config.seed),

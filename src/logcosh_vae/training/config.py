@@ -15,7 +15,9 @@ from ..base.devices import resolve_auto
 from ..base.errors import ConfigError
 from ..base.settings import renamed, validate_choice
 from ..data.sizes import FIXED_SIZE, PICTURE_SIZE
-from ..losses import make_loss
+from ..losses import LOSSES, make_loss
+from ..losses.likelihood import SHAPE_RANGE
+from ..losses.likelihood_base import LEARN, PER
 from ..models.autoencoder import MODELS
 from ..models.distributions import MMD_SCALES
 from ..models.networks import HIDDEN, NETWORKS
@@ -23,6 +25,12 @@ from .defaults import BETAS, defaults_for
 
 MAX_THREADS = 1024
 """More than the cores of any machine; a much larger number of threads would crash the process."""
+
+FIXED = "fixed"
+"""The likelihood whose scale and shape are not learned: that of the loss with its weight."""
+
+LEARNED = LEARN[1:]
+"""What a likelihood can learn, as `objective.likelihood` names it."""
 
 T = TypeVar("T")
 
@@ -71,15 +79,27 @@ class ObjectiveConfig:
 
     Attributes:
         loss: name of the reconstruction loss: `l2`, `l1` or `log-cosh`.
-        a: parameter of the log-cosh loss; None for other losses.
-        reconstruction_weight: `lambda` of Eq. 8. Formerly `weight`.
+        a: parameter of the log-cosh loss; None for other losses, and if it is learned.
+        reconstruction_weight: `lambda` of Eq. 8. Formerly `weight`. If the likelihood is learned, it multiplies the
+            negative log-likelihood.
         mmd_scales: scales of the MMD's kernels; WAE only.
+        likelihood: what is learned of the likelihood that belongs to the loss: `scale` or `scale+shape`; None (or
+            `fixed`) for nothing, as in the paper. See `losses.likelihood`.
+        shape: shape `k` of a learned log-cosh likelihood; its initial value if it is learned, too.
+        per: what shares a learned scale: `image set`, `channel` or `pixel`.
+        warmup: number of epochs over which the weight of the KL divergence, or of the MMD, grows from 0 to 1.
+        free_bits: smallest KL divergence that counts for a latent variable of an image, in nats; VAE only.
     """
 
     loss: str = "log-cosh"
     a: float | None = None
     reconstruction_weight: float | None = renamed("weight", default=None)
     mmd_scales: tuple[float, ...] = MMD_SCALES
+    likelihood: str | None = None
+    shape: float | None = None
+    per: str | None = None
+    warmup: float | None = None
+    free_bits: float | None = None
 
 
 @dataclass(frozen=True)
@@ -179,13 +199,11 @@ def resolve(config: TrainConfig) -> TrainConfig:
     paper = defaults_for(config.data.name)
     model = _filled(config.model, latent_size=paper.latent_size)
     model = _filled(model, hidden=HIDDEN) if network == "mlp" else _filled(model, width=1.0)
-    objective = _filled(config.objective, reconstruction_weight=paper.reconstruction_weight[family])
-    if objective.loss == "log-cosh":
-        objective = _filled(objective, a=paper.a[family])
     optimizer = _filled(config.optimizer, lr_milestones=paper.lr_milestones, betas=BETAS[network])
     data = config.data
     if data.name not in FIXED_SIZE:
         data = _filled(data, size=PICTURE_SIZE, channels=3)
+    objective = _resolved_objective(config.objective, family, data)
     config = dataclasses.replace(config, data=data, model=model, objective=objective, optimizer=optimizer)
     config = dataclasses.replace(config, device=resolve_auto(config.device))
     on_gpu = config.device.startswith("cuda")
@@ -195,6 +213,25 @@ def resolve(config: TrainConfig) -> TrainConfig:
         config = _filled(config, cuda_graph=not config.compiled)
     _check(config)
     return config
+
+
+def _resolved_objective(objective: ObjectiveConfig, family: str, data: DataConfig) -> ObjectiveConfig:
+    """Fill in the objective's defaults.
+
+    A learned likelihood has the weight 1 in a VAE, whose objective is then the negative evidence lower bound. The
+    MMD of a WAE is no probability, so nothing determines the weight between them; by default the negative
+    log-likelihood is averaged over the pixels, which is close to the weights that the paper uses.
+    """
+    if objective.likelihood == FIXED:
+        objective = dataclasses.replace(objective, likelihood=None)  # as in runs that are older than the option
+    if objective.likelihood is None:
+        paper = defaults_for(data.name)
+        objective = _filled(objective, reconstruction_weight=paper.reconstruction_weight[family])
+        return _filled(objective, a=paper.a[family]) if objective.loss == "log-cosh" else objective
+    size = data.size or (28, 28)
+    pixels = (data.channels or 1) * size[0] * size[-1]
+    objective = _filled(objective, reconstruction_weight=1.0 if family == "vae" else 1 / pixels, per=PER[0])
+    return _filled(objective, shape=1.0) if objective.loss == "log-cosh" else objective
 
 
 def _filled(part: D, **values: Any) -> D:
@@ -208,10 +245,12 @@ def _check(config: TrainConfig) -> None:
         make_loss(config.objective.loss, config.objective.a)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"objective: {error}") from None
+    _check_likelihood(config.objective)
     model, weight, rate = config.model, config.objective.reconstruction_weight, config.optimizer.learning_rate
     for key, given, network in (("hidden", model.hidden, "mlp"), ("width", model.width, "conv")):
         if given is not None and model.network != network:
             raise ConfigError(f"model.{key} applies to model.network={network!r} only; this one is {model.network!r}")
+    warmup, free_bits = config.objective.warmup, config.objective.free_bits
     data = config.data
     if data.name in FIXED_SIZE and (data.size, data.channels) != (None, None):
         raise ConfigError(f"data.size and data.channels cannot be set for {data.name}, whose images have a fixed size")
@@ -243,6 +282,9 @@ def _check(config: TrainConfig) -> None:
             weight is not None and 0 < weight < float("inf"),
             "positive and finite",
         ),
+        ("objective.warmup", warmup, warmup is None or 0 < warmup < float("inf"), "a positive number of epochs"),
+        ("objective.free_bits", free_bits, free_bits is None or 0 < free_bits < float("inf"), "positive and finite"),
+        ("objective.free_bits", free_bits, free_bits is None or model.family == "vae", "left out for a WAE"),
         ("optimizer.learning_rate", rate, 0 < rate < float("inf"), "positive and finite"),
         ("optimizer.eps", config.optimizer.eps, 0 < config.optimizer.eps < float("inf"), "positive and finite"),
         (
@@ -270,3 +312,26 @@ def _check(config: TrainConfig) -> None:
     for key, value, holds, expected in rules:
         if not holds:
             raise ConfigError(f"{key} must be {expected}; got {value}")
+
+
+def _check_likelihood(objective: ObjectiveConfig) -> None:
+    """Raise `ConfigError` if the settings of a learned likelihood contradict each other."""
+    if objective.likelihood is None:
+        for key, value in (("shape", objective.shape), ("per", objective.per)):
+            if value is not None:
+                raise ConfigError(f"objective.{key} applies to a learned likelihood only; set objective.likelihood")
+        return
+    validate_choice("objective.likelihood", objective.likelihood, (FIXED, *LEARNED))
+    validate_choice("objective.per", required(objective.per, "objective.per"), PER)
+    kind = LOSSES[objective.loss].likelihood
+    if kind is None:
+        raise ConfigError(f"the loss {objective.loss} has no likelihood: set objective.likelihood=fixed")
+    if objective.likelihood not in LEARNED[: 2 if kind.takes_shape else 1]:
+        raise ConfigError(f"the likelihood of {objective.loss} has no shape to learn: set objective.likelihood=scale")
+    if objective.a is not None:
+        raise ConfigError("objective.a is the inverse of the scale, which is learned: leave a out")
+    if objective.shape is not None and not kind.takes_shape:
+        raise ConfigError(f"objective.shape: the likelihood of {objective.loss} has none; leave it out")
+    if objective.shape is not None and not SHAPE_RANGE[0] < objective.shape < SHAPE_RANGE[1]:
+        low, high = SHAPE_RANGE
+        raise ConfigError(f"objective.shape must be between {low:g} and {high:g}; got {objective.shape:g}")

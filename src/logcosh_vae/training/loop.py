@@ -70,6 +70,7 @@ class Schedule:
         seed: seed of shuffling and noise. Each epoch has its own generators, so resuming needs no generator state.
         log_every: number of steps between evaluations of the losses.
         learning_rate: maps the fraction of training done, in (0, 1], to a factor on the optimizer's learning rates.
+        prepare: called with the same fraction before each step, for whatever else changes during training.
     """
 
     epochs: int
@@ -77,6 +78,7 @@ class Schedule:
     seed: int = 0
     log_every: int = 50
     learning_rate: Callable[[float], float] = constant
+    prepare: Callable[[float], None] = lambda _: None
 
 
 def make_generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
@@ -152,6 +154,7 @@ def fit(
             for index, batch in enumerate(batches(make_generator(schedule.seed, "shuffle", epoch)), start=1):
                 position = Position(epoch, schedule.epochs, index, schedule.steps)
                 rates.scale(schedule.learning_rate(position.fraction))
+                schedule.prepare(position.fraction)
                 if index % schedule.log_every and index < schedule.steps:
                     fast_update(batch, noise)
                 else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..losses import Loss
+from ..losses import Likelihood, Loss
 from ..models.autoencoder import AutoencoderOutput
 from ..models.distributions import MMD_SCALES, NoiseSource, mmd, standard_normal
 
@@ -35,14 +35,19 @@ class Objective:
     """Weighted reconstruction loss plus latent divergence.
 
     Args:
-        loss: elementwise reconstruction loss, from `make_loss`.
+        loss: elementwise reconstruction loss, from `make_loss`, or a likelihood with learned parameters, whose negative
+            logarithm is the loss.
         reconstruction_weight: `lambda` of Eq. 8; 1 for a VAE.
         mmd_scales: scales of the MMD's kernels, used when the encoder is deterministic (WAE).
+        free_bits: smallest KL divergence that counts for a latent variable, in nats; see `DiagonalGaussian.kl`.
+        divergence_weight: factor on the latent divergence, a scalar tensor that warm-up changes in place; None for 1.
     """
 
-    loss: Loss
+    loss: Loss | Likelihood
     reconstruction_weight: float = 1.0
     mmd_scales: tuple[float, ...] = MMD_SCALES
+    free_bits: float = 0.0
+    divergence_weight: Tensor | None = None
 
     def divergence(self, output: AutoencoderOutput, generator: NoiseSource = None) -> tuple[str, Tensor]:
         """Return name and value of the latent divergence, a scalar.
@@ -51,9 +56,13 @@ class Objective:
         codes and a sample of the prior that is drawn with `generator`.
         """
         if output.posterior is not None:
-            return "kl", output.posterior.kl().mean()
+            return "kl", output.posterior.kl(self.free_bits).mean()
         prior = standard_normal(output.z.shape, like=output.z, generator=generator)
         return "mmd", mmd(output.z, prior, self.mmd_scales)
+
+    def likelihood(self) -> Likelihood | None:
+        """Return the likelihood of the pixels that the weighted loss stands for; None if the loss has none."""
+        return self.loss if isinstance(self.loss, Likelihood) else self.loss.likelihood(self.reconstruction_weight)
 
     def __call__(self, output: AutoencoderOutput, target: Tensor, generator: NoiseSource = None) -> Losses:
         """Compute all losses, averaged over the batch.
@@ -64,17 +73,17 @@ class Objective:
             generator: draws the prior sample of the MMD.
 
         Returns:
-            `loss` (the one to minimise), `reconstruction` (summed over pixels, unweighted), `kl` or `mmd`, and
-            `squared_l2`, which is tracked for every reconstruction loss (paper, Fig. 6a).
+            `loss` (the one to minimise), `reconstruction` (summed over pixels, unweighted), `kl` (without free bits) or
+            `mmd`, both unweighted, and `squared_l2`, which is tracked for every reconstruction loss (paper, Fig. 6a).
         """
         name, divergence = self.divergence(output, generator)
         reconstruction = per_image(self.loss.value(output.x_hat, target))
         with torch.no_grad():
             squared_l2 = per_image((output.x_hat - target).square())
         return {
-            "loss": self.reconstruction_weight * reconstruction + divergence,
+            "loss": self.reconstruction_weight * reconstruction + self._weighted(divergence),
             "reconstruction": reconstruction,
-            name: divergence,
+            name: divergence if self.free_bits == 0.0 or output.posterior is None else output.posterior.kl().mean(),
             "squared_l2": squared_l2,
         }
 
@@ -85,7 +94,8 @@ class Objective:
 
         Training needs the gradient at every step, but the value only at logged steps. Without `compute_loss`, the
         backward pass starts from the gradients with respect to `x_hat` and the posterior's parameters, which have
-        closed forms; the loss and the KL divergence are not evaluated (paper, Sec. 3.2). The gradient is the same.
+        closed forms; the loss and the KL divergence are not evaluated (paper, Sec. 3.2). The gradient is the same. A
+        likelihood is always evaluated, because its parameters need a gradient as well.
 
         Args:
             output: as for `__call__`.
@@ -108,14 +118,24 @@ class Objective:
             losses["loss"].backward()
             return detached(losses)
         count = target.shape[0]
-        x_hat_grad = self.loss.grad(output.x_hat, target, self.reconstruction_weight / count)
+        start, start_grad = self._reconstruction_start(output.x_hat, target)
         if output.posterior is None:
             _, divergence = self.divergence(output, generator)
-            _backward((output.x_hat, divergence), (x_hat_grad, None))
+            _backward((start, self._weighted(divergence)), (start_grad, None))
         else:
-            posterior_grads = (grad / count for grad in output.posterior.kl_grads())
-            _backward((output.x_hat, *output.posterior), (x_hat_grad, *posterior_grads))
+            posterior_grads = (self._weighted(grad / count) for grad in output.posterior.kl_grads(self.free_bits))
+            _backward((start, *output.posterior), (start_grad, *posterior_grads))
         return {}
+
+    def _weighted(self, value: Tensor) -> Tensor:
+        """Return a value of the latent divergence, or its gradient, times its weight."""
+        return value if self.divergence_weight is None else self.divergence_weight * value
+
+    def _reconstruction_start(self, x_hat: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return where the backward pass of the reconstruction starts, and the gradient there; None stands for 1."""
+        if isinstance(self.loss, Loss):
+            return x_hat, self.loss.grad(x_hat, target, self.reconstruction_weight / len(target))
+        return self.reconstruction_weight / len(target) * self.loss.nll_total(x_hat, target), None
 
 
 def _backward(outputs: Sequence[Tensor], output_grads: Sequence[Tensor | None]) -> None:

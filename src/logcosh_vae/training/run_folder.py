@@ -44,7 +44,10 @@ __all__ = ["DERIVED_FILES", "STATE_SECONDS", "RunFolder", "RunIdentity", "digest
 MEASURED_FILES = ("evaluation.json", "measures.json")
 """Measurements of the final weights, with the digest of the weights."""
 
-DERIVED_FILES = (*MEASURED_FILES, "samples.png", "reconstructions.png", "interpolation.png")
+DENSITY_FILE = "densities.safetensors"
+"""Densities that were fitted to the codes of the final model."""
+
+DERIVED_FILES = (*MEASURED_FILES, DENSITY_FILE, "samples.png", "reconstructions.png", "interpolation.png")
 """Files that were computed from the final weights."""
 
 _STARTED = ("metrics.jsonl", "weights.safetensors")

@@ -1,0 +1,188 @@
+"""Samples from densities that are fitted to the codes of a run, and how much better they are than those of the prior.
+
+`densities_for` fits the densities of a run and keeps them in its folder. `measure_priors` compares where the codes come
+from: the prior, the fitted densities, and images themselves, which bounds what any density can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..base.errors import RunError
+from ..data import ImageSet
+from ..data.batches import to_unit
+from ..metrics.classifier import feature_statistics
+from ..metrics.frechet import frechet_distance
+from ..models.autoencoder import VAE, WAE
+from ..models.density import PRIORS, CodeDensity, fit_gaussian
+from ..training.autoencoder import config_of, split
+from ..training.loop import make_generator
+from ..training.run_folder import DENSITY_FILE, RunFolder
+from ..training.weights_file import digest_of
+from .densities import fit_mixture, load_densities, save_densities
+from .evaluate import choose_images, generate, real_statistics, reconstruct
+from .features import Extractor
+from .latents import codes_of, nearest_distances
+from .records import EvaluationConfig
+
+FITTED_IMAGES = 20_000
+"""Number of training images whose codes the densities are fitted to, and among which neighbours are searched."""
+
+
+def densities_for(
+    folder: Path, model: VAE | WAE, train: ImageSet, names: Sequence[str], seed: int = 0
+) -> dict[str, CodeDensity]:
+    """Return fitted densities of a run's codes: from its folder, or fitted now and written there.
+
+    Args:
+        folder: the run folder.
+        model: the run's model, in evaluation mode.
+        train: its training images; the codes of `FITTED_IMAGES` of them are used.
+        names: `gaussian`, `mixture`.
+        seed: of the choice of images, the draws from the posterior and the mixture.
+
+    Raises:
+        ValueError: there are too few images.
+    """
+    path, origin = folder / DENSITY_FILE, _origin(model, train, seed)
+    known: dict[str, CodeDensity] = {}
+    if path.is_file():
+        try:
+            known, written = load_densities(path)
+        except RunError:
+            written = {}  # damaged: fit again
+        if written != origin:
+            known = {}
+    missing = [name for name in names if name not in known]
+    if missing:
+        codes = codes_of(model, _chosen(train, seed), seed)
+        known |= {name: fit_gaussian(codes) if name == "gaussian" else fit_mixture(codes, seed) for name in missing}
+        save_densities(known, path, **origin)
+    return {name: known[name] for name in names}
+
+
+def _origin(model: VAE | WAE, train: ImageSet, seed: int) -> dict[str, str]:
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    return {"weights": digest_of(weights), "images": train.fingerprint, "seed": str(seed)}
+
+
+def _chosen(train: ImageSet, seed: int) -> Tensor:
+    """Return the training images whose codes are used, `(N, C, H, W)`, uint8."""
+    order = torch.randperm(len(train.images), generator=make_generator(seed, "density images"))[:FITTED_IMAGES]
+    return train.images[order.sort().values]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The images that a model is measured with.
+
+    Attributes:
+        train: those it was trained on.
+        test: test images, at least two.
+        validation: images to choose settings with, which are in neither of the others; None for none.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    validation: ImageSet | None = None
+
+
+def measure_priors(
+    folder: Path, model: VAE | WAE, splits: Splits, extractor: Extractor, config: EvaluationConfig
+) -> dict[str, float]:
+    """Measure samples by where their codes come from.
+
+    Args:
+        folder: the run folder, which keeps the fitted densities.
+        model: the run's model, in evaluation mode.
+        splits: the images.
+        extractor: features of the FID, on the model's device.
+        config: `priors` names the densities; numbers of images and the seed.
+
+    Returns:
+        `fid_gaussian` and `fid_mixture`, as far as `priors` names them; `fid_codes`, of decoded codes of training
+        images; `fid_reconstructed`, of reconstructed test images. With validation images, `validation_fid` and the like
+        compare the same samples with them. `nearest_generated` and `nearest_test` are the mean distances of samples
+        (from the last of the densities) and of test images to the nearest training image; samples that are much nearer
+        than test images would be memorised.
+    """
+    names = [name for name in config.priors or () if name != PRIORS[0]]
+    densities = densities_for(folder, model, splits.train, names, config.seed)
+    real = {"": real_statistics(splits.test, extractor)}
+    if splits.validation is not None:
+        real["validation_"] = real_statistics(splits.validation, extractor)
+    metrics: dict[str, float] = {}
+    samples = torch.empty(0)
+    for name in (PRIORS[0], *names):
+        samples = generate(model, config.fid_images, config.seed, densities.get(name))
+        statistics = feature_statistics(extractor.features, samples)
+        suffix = "" if name == PRIORS[0] else f"_{name}"
+        metrics |= {f"{split}fid{suffix}": frechet_distance(statistics, those) for split, those in real.items()}
+    chosen = _chosen(splits.train, config.seed)
+    decoded = _decoded(model, codes_of(model, chosen[: config.fid_images], config.seed))
+    metrics["fid_codes"] = frechet_distance(feature_statistics(extractor.features, decoded), real[""])
+    reconstructed = reconstruct(model, to_unit(splits.test.images[: config.fid_images]))
+    metrics["fid_reconstructed"] = frechet_distance(feature_statistics(extractor.features, reconstructed), real[""])
+    some = choose_images(splits.test.images, config.sharpness_images, config.seed, "neighbours")
+    metrics["nearest_generated"] = float(nearest_distances(samples[: config.sharpness_images], chosen).mean())
+    metrics["nearest_test"] = float(nearest_distances(some, chosen).mean())
+    return metrics
+
+
+def density_of_run(run: Path, model: VAE | WAE, prior: str, root: Path | None = None) -> CodeDensity | None:
+    """Return the density of a run that `prior` names, fitted if need be; None for the prior itself.
+
+    Args:
+        run: the run folder.
+        model: the run's model, in evaluation mode.
+        prior: one of `PRIORS`.
+        root: data root.
+
+    Raises:
+        RunError: the densities do not fit the run.
+        DataError: the training images cannot be loaded.
+    """
+    if prior == PRIORS[0]:
+        return None
+    folder = RunFolder(run)
+    config, _ = config_of(folder)
+    train = split(config, "train", root)
+    try:
+        return densities_for(run, model, train, [prior])[prior]
+    except ValueError as error:
+        raise RunError(f"{run}: no density can be fitted: {error}") from None
+
+
+def drawn_interpolations(
+    model: VAE | WAE, pairs: int, steps: int, seed: int, density: CodeDensity | None = None
+) -> Tensor:
+    """Interpolate between codes drawn from the prior or from a density.
+
+    Args:
+        model: in evaluation mode.
+        pairs: number of pairs.
+        steps: images per pair, both ends included.
+        seed: of the draws.
+        density: to draw from instead of the prior.
+
+    Returns:
+        `(pairs * steps, C, H, W)` in [0, 1], on the CPU, pair after pair.
+    """
+    generator = make_generator(seed, "interpolate")
+    if density is None:
+        codes = torch.randn(2 * pairs, model.latent_size, generator=generator)
+    else:
+        codes = density.sample(2 * pairs, generator).float()
+    fraction = torch.linspace(0.0, 1.0, steps)[None, :, None]
+    return _decoded(model, torch.lerp(codes[:pairs, None], codes[pairs:, None], fraction).flatten(0, 1))
+
+
+@torch.inference_mode()
+def _decoded(model: VAE | WAE, codes: Tensor) -> Tensor:
+    device = next(model.parameters()).device
+    return torch.cat([model.decode(batch.to(device)).cpu() for batch in codes.split(100)])
