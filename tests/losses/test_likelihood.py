@@ -32,7 +32,8 @@ PROBABILITIES = torch.tensor([1e-300, 1e-9, 0.01, 0.3, 0.5, 0.9, 0.999], **DOUBL
 
 
 def standard(shape: float, scale: float = 1.0) -> LogCoshDistribution:
-    return LogCoshDistribution(torch.tensor(0.0, **DOUBLE), scale, shape)
+    # explicit, because torch's compiler switches the validation of all distributions off
+    return LogCoshDistribution(torch.tensor(0.0, **DOUBLE), scale, shape, validate_args=True)
 
 
 def exact_nll(t: float, scale: float, shape: float) -> mpmath.mpf:
@@ -231,7 +232,7 @@ def test_initial_values_are_kept_and_saved(learn: str, per: str) -> None:
         (lambda: GaussianLikelihood(1e-4, learn="scale"), "must be above min_std"),
         (lambda: GaussianLikelihood(min_std=0.0), "min_std must be positive"),
         (lambda: LogCoshLikelihood(1.0, 2 * SHAPE_RANGE[1], learn="scale+shape"), "a learned shape must start between"),
-        (lambda: LogCoshDistribution(0.0, -1.0, 1.0), "scale"),
+        (lambda: LogCoshDistribution(0.0, -1.0, 1.0, validate_args=True), "scale"),
         (lambda: standard(1.0).icdf(torch.tensor(1.5)), "probabilities"),
     ],
 )

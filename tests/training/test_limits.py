@@ -74,7 +74,7 @@ def test_settings_that_cannot_fit_are_refused_without_taking_memory(
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tracemalloc.start()
     try:
-        with pytest.raises(ConfigError, match=r"needs at least [\d,]+ bytes|2\^63 bytes|at most") as caught:
+        with pytest.raises(ConfigError, match=r"needs at least [\d,]+ bytes|2\^63|at most") as caught:
             function(*settings)
         assert tracemalloc.get_traced_memory()[1] < 100_000_000
     finally:
@@ -138,7 +138,7 @@ def test_a_run_with_a_config_of_a_larger_network_takes_no_memory(
     shutil.copytree(small_run, tmp_path / "run")
     _tamper(tmp_path / "run", change)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(RunError, match=r"(weights\.safetensors|config\.json) .*(bytes|at most)"):
+    with pytest.raises(RunError, match=r"(weights\.safetensors|config\.json) .*(bytes|at most|2\^63)"):
         load(tmp_path / "run")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
 
@@ -164,7 +164,7 @@ def test_a_restoration_run_with_a_config_of_a_larger_network_takes_no_memory(tmp
     for key, value in (("widths", [4_000, 4_000]), ("blocks", 10**9), ("widths", [10**30])):
         content = (tmp_path / "run" / "config.json").read_text()
         _tamper(tmp_path / "run", lambda values, k=key, v=value: values["train"].update({k: v}))  # type: ignore[misc]
-        with pytest.raises(RunError, match=r"bytes|at most"):
+        with pytest.raises(RunError, match=r"bytes|at most|2\^63"):
             load_restoration(tmp_path / "run")
         (tmp_path / "run" / "config.json").write_text(content)
 
