@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from logcosh_vae.restoration import photographs
 
@@ -104,3 +105,13 @@ def test_notes_say_what_is_not_kept(tmp_path: Path) -> None:
     ]:
         notes = photographs.read(tmp_path / name).notes
         assert (len(notes), words in "".join(notes)) == (bool(words), True)
+
+
+def test_notes_show_what_a_file_quotes_without_control_characters(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("\x1b[31mtitle\x9b", "text")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    photograph = photographs.read(tmp_path / "a.png")
+    notes = photographs.write(photograph, photograph.pixels, tmp_path / "a.bmp")
+    assert any(r"\x1b[31mtitle" in note for note in notes), notes
+    assert all(note.isprintable() for note in notes)

@@ -52,6 +52,14 @@ def test_a_setting_that_is_no_usable_number_is_refused(setting: str, reason: str
         resolve(override(TrainConfig(), [setting]))
 
 
+def test_a_missing_key_and_numbers_that_count_as_zero_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"^data is missing$"):
+        from_dict(RestorationConfig, {})
+    for setting in ("objective.a=1e-310", "optimizer.learning_rate=5e-324"):
+        with pytest.raises(ConfigError, match="must be a number; got"):
+            override(TrainConfig(), [setting])
+
+
 @pytest.mark.parametrize("size", ["[]", "[64, 64, 64]", "[2]", "[64, 0]"])
 def test_a_size_has_one_or_two_numbers(size: str) -> None:
     with pytest.raises(ConfigError, match=r"data\.size must be one or two numbers of at least 3"):

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import reprlib
+import sys
 import types
 import typing
 import warnings
@@ -100,7 +101,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
         path: dotted prefix of the keys in error messages.
 
     Raises:
-        ConfigError: a key is unknown or a value has the wrong type.
+        ConfigError: a key is unknown or missing, or a value has the wrong type.
 
     Example:
         >>> from logcosh_vae.training.config import TrainConfig
@@ -115,6 +116,10 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
         key = former.get(given, given)
         validate_choice(f"config key in {path.rstrip('.') or 'the top level'}", key, names)
         arguments[key] = _convert(hints[key], value, f"{path}{key}")
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if field.name not in arguments and not has_default:
+            raise ConfigError(f"{path}{field.name} is missing")
     return cls(**arguments)
 
 
@@ -136,7 +141,9 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
             return tuple(_convert(parts[0], item, path) for item in value)
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         with suppress(OverflowError):
-            return float(value)
+            number = float(value)
+            if not 0 < abs(number) < sys.float_info.min:  # smaller numbers count as 0 while training runs
+                return number
     elif kind is int and isinstance(value, int) and not isinstance(value, bool):
         if abs(value) >= 2**63:  # nothing needs more, and it could not be converted to a float or a tensor
             raise ConfigError(f"{path} must be a number below 2^63; got {_bounded_repr(value)}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..base.text import visible
 from ..data.orientation import ORIENTATION, with_exif_orientation, with_xmp_orientation
 from . import containers
 from .colour import matrix_profile
@@ -91,7 +92,7 @@ def prepare(metadata: Metadata, target: str, orientation: int, mode: str) -> Sto
     else:
         storage = _options(metadata, target)
     sentence = [f"{FILE_NAMES.get(target, f'a {target} file')} does not keep {_listed(lost)}"] if lost else []
-    return replace(storage, notes=(*sentence, *storage.notes))
+    return replace(storage, notes=tuple(map(visible, (*sentence, *storage.notes))))  # they quote text of the file
 
 
 def _listed(names: list[str]) -> str:
