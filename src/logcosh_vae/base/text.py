@@ -12,7 +12,7 @@ MAX_MESSAGE = 3000
 
 _CONTROL = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff"
 """Control characters, line separators and lone surrogates."""
-_INVISIBLE = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\udc80-\udcff"
+_INVISIBLE = "\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\udc80-\udcff"
 """Characters without width or that change the direction of the text, and bytes of a file name that are not UTF-8."""
 _OBEYED = re.compile(f"[{_CONTROL}]")
 _NOT_SHOWN = re.compile(f"[{_CONTROL}{_INVISIBLE}]")
