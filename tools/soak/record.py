@@ -111,6 +111,6 @@ def markdown(results: SoakResults) -> str:
         "",
         f"Last trial on {results.date}, {several}{results.commits[-1]}, seed {results.seed}; {environment.machine}, "
         f"{environment.cores} cores; torch {environment.versions['torch']}, Python {environment.versions['python']}; "
-        f"at most {peak:.1f} GiB of memory in a worker process.",
+        f"at most {peak:.1f} GiB of memory in a worker process.\n",
     ]
     return "\n".join(lines)
