@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from logcosh_vae import load
-from logcosh_vae.base.errors import ConfigError
+from logcosh_vae.base.errors import ConfigError, RunError
 from logcosh_vae.base.settings import override
 from logcosh_vae.cli import main
 from logcosh_vae.evaluation.evaluate import evaluate, evaluation_for
@@ -79,6 +79,13 @@ def test_densities_are_fitted_once_for_the_same_weights(trained: Path, data_root
 def test_a_run_without_validation_images_is_refused(trained: Path, data_root: Path) -> None:
     with pytest.raises(ConfigError, match="60000 validation images are asked for, but training left out 59500"):
         evaluate(trained, replace(EVALUATION, validation=60_000), root=data_root)
+
+
+def test_too_few_codes_for_a_mixture_are_named(tmp_path: Path, data_root: Path) -> None:
+    few = ["data.limit=12", "batch_size=6", "model.hidden=[8]", "log_every=1", "track_images=0"]
+    train(override(TrainConfig(epochs=1), few), tmp_path / "run", root=data_root)
+    with pytest.raises(RunError, match="run: no density can be fitted: a mixture needs at least 20 codes; got 12"):
+        evaluate(tmp_path / "run", replace(EVALUATION, validation=None), root=data_root)
 
 
 @pytest.mark.parametrize("command", ["sample", "interpolate"])

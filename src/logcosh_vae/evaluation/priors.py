@@ -47,7 +47,7 @@ def densities_for(
         seed: of the choice of images, the draws from the posterior and the mixture.
 
     Raises:
-        ValueError: there are too few images.
+        RunError: no density can be fitted, because there are too few images or codes that are not finite.
     """
     path, origin = folder / DENSITY_FILE, _origin(model, train, seed)
     known: dict[str, CodeDensity] = {}
@@ -61,7 +61,10 @@ def densities_for(
     missing = [name for name in names if name not in known]
     if missing:
         codes = codes_of(model, _chosen(train, seed), seed)
-        known |= {name: fit_gaussian(codes) if name == "gaussian" else fit_mixture(codes, seed) for name in missing}
+        try:
+            known |= {name: fit_gaussian(codes) if name == "gaussian" else fit_mixture(codes, seed) for name in missing}
+        except ValueError as error:
+            raise RunError(f"{folder}: no density can be fitted: {error}") from None
         save_densities(known, path, **origin)
     return {name: known[name] for name in names}
 
@@ -144,18 +147,13 @@ def density_of_run(run: Path, model: VAE | WAE, prior: str, root: Path | None = 
         root: data root.
 
     Raises:
-        RunError: the densities do not fit the run.
+        RunError: no density can be fitted.
         DataError: the training images cannot be loaded.
     """
     if prior == PRIORS[0]:
         return None
-    folder = RunFolder(run)
-    config, _ = config_of(folder)
-    train = split(config, "train", root)
-    try:
-        return densities_for(run, model, train, [prior])[prior]
-    except ValueError as error:
-        raise RunError(f"{run}: no density can be fitted: {error}") from None
+    config, _ = config_of(RunFolder(run))
+    return densities_for(run, model, split(config, "train", root), [prior])[prior]
 
 
 def drawn_interpolations(
