@@ -38,7 +38,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
 def test_samples_of_every_prior_are_measured(trained: Path, data_root: Path) -> None:
     result = evaluate(trained, EVALUATION, root=data_root)
     fids = {"fid", "fid_gaussian", "fid_mixture"}
-    expected = fids | {f"validation_{name}" for name in fids}
+    sharpnesses = {"sharpness_reconstructed", "sharpness_generated"}
+    expected = fids | sharpnesses | {f"validation_{name}" for name in fids}
     assert set(result.metrics) >= expected | {"fid_codes", "fid_reconstructed", "nearest_generated", "nearest_test"}
     assert all(value > 0 for value in result.metrics.values())
     assert result.metrics["fid_mixture"] != result.metrics["fid"]

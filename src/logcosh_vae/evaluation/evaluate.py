@@ -2,14 +2,14 @@
 
 `evaluate` measures a run folder and writes `evaluation.json` and three PNG files into it. All runs are measured on the
 same real images, with the same latent codes `z`, so the rows of a table differ only in their models.
-`generate`, `reconstruct` and `interpolations` give the images of a model as tensors.
+`images` has the images of a model as tensors, and its functions can be imported from here as well.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, reduce
 from operator import add
@@ -24,32 +24,55 @@ from ..base.devices import available_device, exact_float32, find_device, float64
 from ..base.environment import describe
 from ..base.errors import ConfigError, DataError, RunError
 from ..base.files import one_line
-from ..base.memory import check_memory
 from ..base.records import write_record
 from ..base.versions import EVALUATION
 from ..data import DATASETS, ImageSet
-from ..data.batches import check_unit_range, evaluation_batches, to_unit
+from ..data.batches import check_unit_range, to_unit
 from ..metrics.classifier import feature_statistics
 from ..metrics.frechet import FeatureStatistics, frechet_distance
 from ..metrics.sharpness import sharpness
 from ..models.autoencoder import VAE, WAE
-from ..models.density import CodeDensity
-from ..models.distributions import standard_normal
 from ..training.autoencoder import config_of, load_with_weights, split, validate
 from ..training.builders import build_objective
 from ..training.config import TrainConfig
-from ..training.loop import make_generator
 from ..training.run_folder import RunFolder
 from ..training.session import on_threads
 from .features import Extractor, load_extractor
+from .images import (
+    BATCH_SIZE,
+    choose_images,
+    choose_rows,
+    generate,
+    generated_batches,
+    interpolations,
+    paired_reconstructions,
+    real_statistics,
+    reconstruct,
+)
 from .latents import density_statistics
+from .priors import Splits, measure_priors
 from .records import EvaluationConfig, FidFloor, RealImages, RunEvaluation
 
 if TYPE_CHECKING:
     from PIL import Image
 
-BATCH_SIZE = 100
-"""Images per forward pass. The activations of larger batches do not fit the cache of a CPU."""
+__all__ = [
+    "BATCH_SIZE",
+    "choose_images",
+    "draw_pictures",
+    "evaluate",
+    "evaluation_for",
+    "extractor_for",
+    "fid_floor",
+    "generate",
+    "interpolations",
+    "measure",
+    "paired_reconstructions",
+    "random_test_images",
+    "real_statistics",
+    "reconstruct",
+    "validation_split",
+]
 
 CUSTOM_FID_IMAGES = 2_000
 """Images generated for the FID of a data set of the user, whose features are slower to compute than a classifier's."""
@@ -71,91 +94,6 @@ def extractor_for(data: str, shape: tuple[int, ...], config: EvaluationConfig, r
     channels, height, width = shape
     trusted = bool(config.trust_features)
     return load_extractor(data, (channels, height, width), root, config.features, trusted=trusted)
-
-
-def choose_images(images: Tensor, count: int, seed: int, name: str) -> Tensor:
-    """Draw images without replacement.
-
-    Args:
-        images: `(N, C, H, W)`, uint8.
-        count: number of images to draw; all `N` are taken if there are fewer.
-        seed: of the draw.
-        name: purpose of the draw; draws for different purposes are independent.
-
-    Returns:
-        `(min(count, N), C, H, W)`, float32 in [0, 1].
-    """
-    return to_unit(images[_choose_rows(images, count, seed, name)])
-
-
-def _choose_rows(images: Tensor, count: int, seed: int, name: str) -> Tensor:
-    """Draw the indices of `choose_images`."""
-    return torch.randperm(len(images), generator=make_generator(seed, name))[:count]
-
-
-@torch.inference_mode()
-def generate(model: VAE | WAE, count: int, seed: int, density: CodeDensity | None = None) -> Tensor:
-    """Decode `count` latent codes drawn from the prior or from a density that was fitted to the codes of images.
-
-    Codes from the prior depend only on the seed and the latent size, so models of the same latent size decode the same.
-
-    Args:
-        model: in evaluation mode.
-        count: number of images.
-        seed: of the draws.
-        density: to draw from instead of the prior `N(0, I)`.
-
-    Returns:
-        Images `(count, C, H, W)` in [0, 1], on the CPU.
-    """
-    return _concatenated(_generated(model, count, seed, density), count)
-
-
-def _generated(model: VAE | WAE, count: int, seed: int, density: CodeDensity | None = None) -> Iterator[Tensor]:
-    """Yield the images of `generate` in batches."""
-    like = next(model.parameters())
-    generator = make_generator(seed, "generate")
-    if density is None:
-        codes = standard_normal((count, model.latent_size), like=like, generator=generator)
-    else:
-        codes = density.sample(count, generator).to(like)
-    for batch in codes.split(BATCH_SIZE):
-        yield model.decode(batch).cpu()
-
-
-@torch.inference_mode()
-def reconstruct(model: VAE | WAE, images: Tensor) -> Tensor:
-    """Reconstruct images `(N, C, H, W)` in [0, 1]; the input and the result are on the CPU."""
-    device = next(model.parameters()).device
-    return _concatenated((model.reconstruct(batch.to(device)).cpu() for batch in images.split(BATCH_SIZE)), len(images))
-
-
-def _concatenated(batches: Iterable[Tensor], count: int) -> Tensor:
-    """Concatenate batches of `count` images, after checking that the memory suffices.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    parts: list[Tensor] = []
-    for batch in batches:
-        if not parts:
-            needed = 2 * count * batch[0].nbytes  # the parts and their concatenation
-            check_memory(needed, f"computing {count:,} images of shape {tuple(batch.shape[1:])}", "choose fewer images")
-        parts.append(batch)
-    return torch.cat(parts)
-
-
-_REAL_STATISTICS: dict[tuple[str, str], FeatureStatistics] = {}
-"""Cache by fingerprint of the features and of the images, for a process that evaluates several runs."""
-
-
-def real_statistics(images: ImageSet, extractor: Extractor) -> FeatureStatistics:
-    """Return the feature statistics of all images of a split, computed once per process."""
-    key = (extractor.fingerprint, images.fingerprint)
-    if key not in _REAL_STATISTICS:
-        batches = evaluation_batches(images.images, BATCH_SIZE)
-        _REAL_STATISTICS[key] = reduce(add, (feature_statistics(extractor.features, batch.images) for batch in batches))
-    return _REAL_STATISTICS[key]
 
 
 def validation_split(train_config: TrainConfig, config: EvaluationConfig, root: Path | None) -> ImageSet | None:
@@ -195,13 +133,13 @@ def measure(
     Raises:
         RunError: images that the model computes, or their features, are not finite.
     """
-    real = _choose_rows(test.images, config.sharpness_images, config.seed, "sharpness").split(BATCH_SIZE)
+    real = choose_rows(test.images, config.sharpness_images, config.seed, "sharpness").split(BATCH_SIZE)
     reconstructed = torch.cat(
         [sharpness(_usable(reconstruct(model, to_unit(test.images[rows])), "reconstructions")) for rows in real]
     )
     generated: list[Tensor] = []
     statistics: list[FeatureStatistics] = []
-    for batch in _generated(model, config.fid_images, config.seed):
+    for batch in generated_batches(model, config.fid_images, config.seed):
         _usable(batch, "samples")
         if BATCH_SIZE * len(generated) < config.sharpness_images:
             generated.append(sharpness(batch))
@@ -258,40 +196,6 @@ def _test_images(folder: RunFolder, root: Path | None) -> ImageSet:
             f"{tuple(test.images.shape[1:])}; restore the images, or train again"
         )
     return test
-
-
-def paired_reconstructions(model: VAE | WAE, real: Tensor, columns: int) -> Tensor:
-    """Arrange images and their reconstructions for a grid: a row of images, then the row of their reconstructions.
-
-    Args:
-        model: in evaluation mode.
-        real: `(N, C, H, W)` in [0, 1].
-        columns: images per row of the grid; grey images fill the last two rows.
-
-    Returns:
-        `(2 * ceil(N / columns) * columns, C, H, W)` in [0, 1].
-    """
-    reconstructed = reconstruct(model, real)
-    blank = torch.full((-len(real) % columns, *real.shape[1:]), 0.5)
-    rows = [torch.cat([images, blank]).unflatten(0, (-1, columns)) for images in (real, reconstructed)]
-    return torch.stack(rows, dim=1).flatten(0, 2)
-
-
-@torch.inference_mode()
-def interpolations(model: VAE | WAE, real: Tensor, steps: int) -> Tensor:
-    """Interpolate in the latent space from image `i` to image `i + n`, for `2 n` images.
-
-    Args:
-        model: in evaluation mode.
-        real: `(2 n, C, H, W)` in [0, 1].
-        steps: images per pair, both ends included.
-
-    Returns:
-        `(n * steps, C, H, W)` in [0, 1], on the CPU, pair after pair.
-    """
-    half = len(real) // 2
-    real = real.to(next(model.parameters()).device)
-    return model.interpolate(real[:half], real[half : 2 * half], steps).flatten(0, 1).cpu()
 
 
 @torch.inference_mode()
@@ -366,8 +270,6 @@ def _measure_run(
     with on_threads(train_config.threads), exact_float32():
         metrics = measure(model, test, extractor, config)
         if config.priors and extractor is not None and len(test.images) > 1:
-            from .priors import Splits, measure_priors
-
             splits = Splits(split(train_config, "train", root), test, validation_split(train_config, config, root))
             metrics |= measure_priors(folder.path, model, splits, extractor, config)
         losses = validate(model, build_objective(train_config, model), test.images.to(used), train_config)
@@ -408,7 +310,7 @@ def fid_floor(train_config: TrainConfig, config: EvaluationConfig, *, root: Path
     if extractor is not None:
         extractor = extractor.to(available_device(train_config.device))
     real = choose_images(test.images, config.sharpness_images, config.seed, "sharpness")
-    chosen = _choose_rows(train.images, config.fid_images, config.seed, "floor")
+    chosen = choose_rows(train.images, config.fid_images, config.seed, "floor")
     fid = None
     if extractor is not None and len(test.images) > 1:
         batches = (to_unit(train.images[rows]) for rows in chosen.split(BATCH_SIZE))

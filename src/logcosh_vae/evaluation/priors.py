@@ -25,8 +25,8 @@ from ..training.loop import make_generator
 from ..training.run_folder import DENSITY_FILE, RunFolder
 from ..training.weights_file import digest_of
 from .densities import fit_mixture, load_densities, save_densities
-from .evaluate import choose_images, generate, real_statistics, reconstruct
 from .features import Extractor
+from .images import BATCH_SIZE, choose_images, generate, real_statistics, reconstruct
 from .latents import codes_of, nearest_distances
 from .records import EvaluationConfig
 
@@ -183,4 +183,4 @@ def drawn_interpolations(
 @torch.inference_mode()
 def _decoded(model: VAE | WAE, codes: Tensor) -> Tensor:
     device = next(model.parameters()).device
-    return torch.cat([model.decode(batch.to(device)).cpu() for batch in codes.split(100)])
+    return torch.cat([model.decode(batch.to(device)).cpu() for batch in codes.split(BATCH_SIZE)])
