@@ -6,6 +6,8 @@ seconds of start-up. `Run.fresh` starts a new interpreter instead, as a user doe
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import importlib
 import io
 import os
@@ -30,6 +32,9 @@ INTERRUPT_SECONDS = 10.0
 
 ORPHAN_SECONDS = 10.0
 """Processes that a command started have to end within this time after it."""
+
+PIPE_BYTES = 1 << 20
+"""Size of the pipes for what a command prints: the largest that any user may set."""
 
 Setup = Callable[[], None]
 
@@ -86,26 +91,23 @@ class Run:
 
     def outcome(self) -> Outcome:
         """Run the command to its end."""
-        # beside the folder, where no limit or fault of the trial applies and no command takes them for inputs
-        logs = [self.folder.parent / f"{self.folder.name}.{name}" for name in ("out", "err")]
-        handles = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) for path in logs]
+        # pipes, because the trial's limits and faults apply to files
+        readers, writers = zip(*(_wide_pipe() for _ in range(2)), strict=True)
         start = time.monotonic()
         try:
-            pid = self._start(handles)
+            pid = self._start(writers, readers)
             status, used, late, hung = self._wait(pid, start)
             orphans = _end_group(pid, ORPHAN_SECONDS)
+            output, errors = map(_read_available, readers)
         finally:
-            for handle in handles:
+            for handle in (*readers, *writers):
                 os.close(handle)
-        output, errors = (path.read_text(encoding="utf-8", errors="surrogateescape") for path in logs)
-        for path in logs:
-            path.unlink()
         code = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - start
         peak = used.ru_maxrss * 1024
         return Outcome(code, output, errors, peak, seconds, hung, late, orphans, self.can_print)
 
-    def _start(self, handles: Sequence[int]) -> int:
+    def _start(self, handles: Sequence[int], readers: Sequence[int]) -> int:
         if self.fresh:
             process = subprocess.Popen(
                 [sys.executable, "-m", "logcosh_vae", *self.arguments],
@@ -118,9 +120,12 @@ class Run:
             )
             process.returncode = 0  # it is waited for here, not by `Popen`
             return process.pid
+        gc.collect()  # a decoder whose threads do not exist in the new process would wait for them when it is freed
         pid = os.fork()
         if pid == 0:
             try:
+                for reader in readers:
+                    os.close(reader)
                 self._prepare_process()
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.chdir(self.folder)
@@ -187,6 +192,23 @@ def _run_program(arguments: Sequence[str], handles: Sequence[int], setup: Setup 
     except (OSError, ValueError):
         os._exit(120)  # as an interpreter that cannot flush its output
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _wide_pipe() -> tuple[int, int]:
+    """Return the ends of a pipe that holds all that a command prints, so that nobody has to read meanwhile."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return reader, writer
+
+
+def _read_available(handle: int) -> str:
+    """Return the text in a pipe."""
+    content = b""
+    with suppress(BlockingIOError):
+        while block := os.read(handle, PIPE_BYTES):
+            content += block
+    return content.decode("utf-8", "surrogateescape")
 
 
 def _standard_stream(handle: int) -> io.TextIOWrapper | None:
