@@ -6,13 +6,14 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from logcosh_vae.base.errors import DataError
+from logcosh_vae.base.errors import ConfigError, DataError
 from logcosh_vae.data import ImageSet, load_images, load_tiles
 from logcosh_vae.data.build import HEADER_BYTES, npy_header
 from logcosh_vae.data.celeba import ATTRIBUTES, PARTITION
@@ -267,6 +268,33 @@ def test_large_images_are_shrunk_before_they_are_cut(tmp_path: Path, monkeypatch
     assert train.images.shape == (3 * 6 * 3, 3, 256, 256)
     assert test.images.shape == (6 * 3, 3, 256, 256)
     assert len({int(image[0, 0, 0]) for image in train.images} & {int(image[0, 0, 0]) for image in test.images}) == 0
+
+
+def test_images_of_a_set_can_be_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 256, (20, 33, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    tiles = load_images(str(folder), "train", size=(16,), channels=1, tiles=True)
+    assert tiles.images.shape == (3 * 2 * 3, 1, 16, 16)
+    assert tiles.fingerprint == load_tiles(folder, "train", tile_size=16, channels=1).fingerprint
+    assert tiles.fingerprint != load_images(str(folder), "train", size=(16,), channels=1).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mnist", {"tiles": True}, "mnist has a fixed image size"),
+        ("celeba", {"tiles": True}, "celeba cannot be cut into tiles"),
+        ("text-removal", {}, "add --tiles"),
+        ("text-removal", {"tiles": True, "size": (32, 16)}, "tiles are square; got the size 32x16"),
+    ],
+)
+def test_sets_that_cannot_be_tiles_or_have_to_be(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((DataError, ConfigError), match=message):
+        load_images(name, "train", **options)
 
 
 def test_cache_keys_are_those_of_earlier_versions() -> None:

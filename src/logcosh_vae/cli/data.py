@@ -12,7 +12,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.text import visible
-from .options import DataRoot, Overwrite, Size, app, image_set, parse_size
+from .options import DataRoot, Overwrite, Size, Tiles, app, image_set, parse_size
 from .pictures import check_png_path, save_grid
 from .streams import say
 
@@ -86,6 +86,7 @@ def data_fetch(
 def data_info(
     name: Annotated[str, typer.Argument(help="Image set: mnist | fashion-mnist | celeba | PATH", show_default=False)],
     size: Size = None,
+    tiles: Tiles = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on files that cannot be used; do not skip them.")] = (
         False
     ),
@@ -118,7 +119,7 @@ def data_info(
     wanted = parse_size(size) if size else None
     with FetchDisplay() as display:
         train, test = (
-            load_images(name, split, size=wanted, strict=strict, root=data_root, progress=display)
+            load_images(name, split, size=wanted, tiles=tiles, strict=strict, root=data_root, progress=display)
             for split in ("train", "test")
         )
     summary = summarise(train)

@@ -83,6 +83,10 @@ Size = Annotated[
         show_default=False,
     ),
 ]
+Tiles = Annotated[
+    bool,
+    typer.Option("--tiles", help="Cut photographs into squares of --size at their own resolution; do not resize them."),
+]
 Model = Annotated[str, typer.Option("--model", help="vae-mlp | vae-conv | wae-mlp | wae-conv")]
 A = Annotated[
     float | None,
@@ -180,10 +184,10 @@ def image_set(name: str) -> str:
     The path is absolute because it goes into the configuration of a run, which can be resumed from any folder.
     """
     from ..base.settings import validate_choice
-    from ..data import DATASETS, is_path
+    from ..data import DATASETS, TEXT_REMOVAL, is_path
 
-    if is_path(name):
-        return str(Path(name).resolve())
+    if is_path(name) or name == TEXT_REMOVAL:
+        return name if name == TEXT_REMOVAL else str(Path(name).resolve())
     return validate_choice("--data", name, (*DATASETS, "a folder or zip file"))
 
 
@@ -234,6 +238,7 @@ def train_config(
     *,
     likelihood: str = "fixed",
     size: str | None = None,
+    tiles: bool = False,
     device: str | None = None,
     **values: Any,
 ) -> TrainConfig:
@@ -256,7 +261,7 @@ def train_config(
     check_a([loss], a)
     family, _, network = model.partition("-")
     return TrainConfig(
-        data=DataConfig(image_set(data), size=parse_size(size) if size else None),
+        data=DataConfig(image_set(data), size=parse_size(size) if size else None, tiles=tiles or None),
         model=ModelConfig(family, network),
         objective=ObjectiveConfig(loss, a, likelihood=None if likelihood == FIXED else likelihood),
         device="cpu" if device is None else device,

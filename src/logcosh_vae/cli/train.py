@@ -21,6 +21,7 @@ from .options import (
     Seed,
     Settings,
     Size,
+    Tiles,
     app,
     parse_size,
     shell_word,
@@ -40,6 +41,7 @@ def train(
     epochs: Epochs = None,
     seed: Seed = 0,
     size: Size = None,
+    tiles: Tiles = False,
     device: Device = None,
     resume: Resume = False,
     settings: Settings = None,
@@ -55,7 +57,7 @@ def train(
     from .terminal import FetchDisplay, TrainingDisplay
 
     config = train_config(
-        data, model, loss, a, likelihood=likelihood, size=size, device=device, epochs=epochs, seed=seed
+        data, model, loss, a, likelihood=likelihood, size=size, tiles=tiles, device=device, epochs=epochs, seed=seed
     )
     config = override(config, settings or [])
     with FetchDisplay() as fetching, TrainingDisplay(out) as display:

@@ -127,6 +127,7 @@ def load_images(
     *,
     size: tuple[int, ...] | None = None,
     channels: int | None = None,
+    tiles: bool = False,
     strict: bool = False,
     root: Path | None = None,
     fetch: bool = True,
@@ -135,11 +136,14 @@ def load_images(
     """Load a split of an image set.
 
     Args:
-        name: one of `DATASETS`, or the path of a folder or zip file of images.
+        name: one of `DATASETS`, the path of a folder or zip file of images, or, with `tiles`, `text-removal` for the
+            paper's training photographs.
         split: `train` or `test`.
         size: `(height, width)` to which image files are resized, or `(side,)`; 64 by 64 by default. MNIST and
             Fashion-MNIST have a fixed size.
         channels: 3 (the default), or 1 for grey. MNIST and Fashion-MNIST have 1.
+        tiles: cut image files into squares of this size at their own resolution, instead of resizing them; see
+            `load_tiles`.
         strict: raise an error if an image file cannot be used, instead of listing it in `left_out`.
         root: data root, see `data_root`.
         fetch: download MNIST or Fashion-MNIST if it is missing.
@@ -159,16 +163,23 @@ def load_images(
     if split not in ("train", "test"):
         raise DataError(f"{name} has the splits train and test; got {split!r}")
     if name in IDX_SETS:
-        if size is not None or channels is not None:
-            raise DataError(f"{name} has a fixed image size; size and channels apply to image files only")
+        if size is not None or channels is not None or tiles:
+            raise DataError(f"{name} has a fixed image size; size, channels and tiles apply to image files only")
         return IDX_SETS[name](split, data_root(root), fetch, progress)
     height, width = (size[0], size[-1]) if size else PICTURE_SIZE
     if channels not in (None, 1, 3):
         raise ConfigError(f"channels must be 1 or 3; got {channels}")
+    if tiles:
+        _check_tiles(name, height, width)
+        return load_tiles(
+            name, split, tile_size=height, channels=channels or 3, strict=strict, root=root, progress=progress
+        )
     preparation = Preparation(height, width, channels or 3)
     _check_size(f"size {height}x{width}: each image", min(height, width), preparation)
     if name == "celeba":
         return load_celeba(data_root(root), split, preparation, cache_root(), strict=strict, progress=progress)
+    if name == TEXT_REMOVAL:
+        raise DataError(f"{name} has photographs of different sizes, which are used as tiles only: add --tiles")
     if not is_path(name):
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -176,6 +187,19 @@ def load_images(
             f"unknown image set {name!r}{hint} Known: {', '.join(DATASETS)}, or the path of a folder or zip file"
         )
     return load_folder(Path(name), split, preparation, cache_root(), strict=strict, progress=progress)
+
+
+def _check_tiles(name: str, height: int, width: int) -> None:
+    """Check that a set can be cut into tiles of a size.
+
+    Raises:
+        DataError: the set is neither a folder, nor a zip file, nor `text-removal`.
+        ConfigError: the size is not square.
+    """
+    if name != TEXT_REMOVAL and not is_path(name):
+        raise DataError(f"{name} cannot be cut into tiles; use a folder or zip file of images, or {TEXT_REMOVAL}")
+    if height != width:
+        raise ConfigError(f"tiles are square; got the size {height}x{width}")
 
 
 def text_removal(part: str, root: Path | None = None) -> Path:
@@ -198,6 +222,7 @@ def load_tiles(
     split: str,
     *,
     tile_size: int,
+    channels: int = 3,
     strict: bool = False,
     root: Path | None = None,
     progress: Progress | None = None,
@@ -208,6 +233,7 @@ def load_tiles(
         path: the folder or zip file, or `text-removal` for the paper's training photographs.
         split: `train` or `test`; all tiles of an image are in the same split.
         tile_size: side of a tile, in pixels. Images of more than 2^20 pixels are first shrunk to that number.
+        channels: 3, or 1 for grey.
         strict: raise an error if an image file cannot be used, instead of listing it in `left_out`.
         root: data root, see `data_root`.
         progress: called while images are prepared.
@@ -219,7 +245,7 @@ def load_tiles(
     Example:
         load_tiles("~/pictures", "train", tile_size=128).images  # (N, 3, 128, 128), uint8
     """
-    tiling = Tiling(tile_size)
+    tiling = Tiling(tile_size, channels=channels)
     _check_size(f"tile_size {tile_size}: each tile", tile_size, tiling)
     folder = text_removal("train", root) if path == TEXT_REMOVAL else Path(path).expanduser()
     return load_folder(folder, split, tiling, cache_root(), strict=strict, progress=progress)

@@ -20,7 +20,7 @@ from ..experiments.results import ExperimentResults, RowResult, Summary
 from ..reporting.html import COLOURS
 from ..reporting.narrative import NARRATIVE
 from ..reporting.tables import LOSS_NAMES, format_value
-from ..training.config import ObjectiveConfig, TrainConfig
+from ..training.config import DataConfig, ObjectiveConfig, TrainConfig
 from .drawing import figure_image, plot
 from .profiles import PROFILES
 from .tables import configuration
@@ -50,37 +50,50 @@ class Study:
 
     Attributes:
         title: title in reports.
-        data: name of the image set.
+        data: the image set.
         model: family and network.
         train_images: number of training images; the following ones are for validation.
         validation_images: number of validation images.
         weights: weights of the reconstruction loss in the grid, `lambda` of Eq. 8; the paper's first.
         a_values: values of `a` in the grid of log-cosh; the paper's first.
         options: whether options of the KL divergence are compared as well.
+        batch_size: number of images in a batch; None for the profile's.
     """
 
     title: str
-    data: str
+    data: DataConfig
     model: str
     train_images: int
     validation_images: int
     weights: tuple[float, ...] = (1.0, 5.0, 15.0, 40.0)
     a_values: tuple[float, ...] = (100.0, 20.0)
     options: bool = False
+    batch_size: int | None = None
 
 
 STUDIES = {
-    "likelihood": Study("Learned likelihoods on MNIST", "mnist", "vae-mlp", 50_000, 10_000, options=True),
+    "likelihood": Study("Learned likelihoods on MNIST", DataConfig("mnist"), "vae-mlp", 50_000, 10_000, options=True),
     "likelihood-conv": Study(
         "Learned likelihoods on MNIST, convolutional network",
-        "mnist",
+        DataConfig("mnist"),
         "vae-conv",
         50_000,
         10_000,
         (1.0, 15.0),
         (100.0,),
     ),
-    "likelihood-faces": Study("Learned likelihoods on CelebA", "celeba", "vae-conv", 5_600, 800, (1.0, 5.0, 20.0)),
+    "likelihood-faces": Study(
+        "Learned likelihoods on CelebA", DataConfig("celeba"), "vae-conv", 5_600, 800, (1.0, 5.0, 20.0)
+    ),
+    "likelihood-patches": Study(
+        "Learned likelihoods on patches of photographs",
+        DataConfig("text-removal", size=(32, 32), tiles=True),
+        "vae-conv",
+        33_000,
+        4_000,
+        (1.0, 5.0, 20.0),
+        batch_size=50,
+    ),
 }
 
 
@@ -97,10 +110,12 @@ def objectives(study: Study) -> list[ObjectiveConfig]:
 def experiment(name: str, profile: str) -> AutoencoderExperiment:
     """Return a study as an experiment at a profile."""
     study, scale = STUDIES[name], PROFILES[profile]
-    base = configuration(study.data, study.model, "l2")
+    base = configuration(study.data.name, study.model, "l2")
+    if study.batch_size is not None:
+        base = replace(base, batch_size=study.batch_size)
 
     def row(objective: ObjectiveConfig) -> Row:
-        config: TrainConfig = replace(base, objective=objective, data=replace(base.data, limit=study.train_images))
+        config: TrainConfig = replace(base, objective=objective, data=replace(study.data, limit=study.train_images))
         return Row(scale.autoencoder(config))
 
     evaluation: EvaluationConfig = replace(

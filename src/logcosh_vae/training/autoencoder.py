@@ -64,7 +64,14 @@ def split(config: TrainConfig, name: str, root: Path | None = None, **options: A
     """
     data = config.data
     images = load_images(
-        data.name, name, size=data.size, channels=data.channels, strict=bool(data.strict), root=root, **options
+        data.name,
+        name,
+        size=data.size,
+        channels=data.channels,
+        tiles=bool(data.tiles),
+        strict=bool(data.strict),
+        root=root,
+        **options,
     )
     return images if data.limit is None else images.first(data.limit)
 

@@ -45,6 +45,7 @@ class DataConfig:
         size: height and width to which images are resized, or one number for both. Not for data sets with a fixed size.
         channels: 3 for colour, 1 for grey. Not for data sets with a fixed size.
         strict: whether an unusable image is an error; otherwise it is left out.
+        tiles: whether images are cut into squares of `size` at their own resolution, instead of being resized.
     """
 
     name: str = "mnist"
@@ -52,6 +53,7 @@ class DataConfig:
     size: tuple[int, ...] | None = None
     channels: int | None = None
     strict: bool | None = None
+    tiles: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -252,8 +254,10 @@ def _check(config: TrainConfig) -> None:
             raise ConfigError(f"model.{key} applies to model.network={network!r} only; this one is {model.network!r}")
     warmup, free_bits = config.objective.warmup, config.objective.free_bits
     data = config.data
-    if data.name in FIXED_SIZE and (data.size, data.channels) != (None, None):
-        raise ConfigError(f"data.size and data.channels cannot be set for {data.name}, whose images have a fixed size")
+    if data.name in FIXED_SIZE and (data.size, data.channels, data.tiles) != (None, None, None):
+        raise ConfigError(
+            f"data.size, data.channels and data.tiles cannot be set for {data.name}, whose images have a fixed size"
+        )
     on_gpu = config.device.startswith("cuda")
     rules: list[tuple[str, object, bool, str]] = [
         ("epochs", config.epochs, required(config.epochs, "epochs") >= 1, "at least 1"),
