@@ -9,7 +9,7 @@ from typing import Any
 
 from ..experiments.experiment import Experiment
 from ..reporting.narrative import NARRATIVE, Narrative
-from . import likelihood, restoration
+from . import likelihood, likelihood_figure, likelihood_report, restoration
 from .figures import FIGURES, Draw, figure
 from .tables import TABLES, table
 
@@ -48,8 +48,8 @@ EXPERIMENTS: dict[str, ExperimentEntry] = {
     **{
         name: ExperimentEntry(
             partial(likelihood.experiment, name),
-            likelihood.LIKELIHOOD_NARRATIVE,
-            likelihood.draw,
+            likelihood_report.NARRATIVE_OF_STUDIES,
+            likelihood_figure.draw,
             table=False,
             in_paper=False,
         )
