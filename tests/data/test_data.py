@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from logcosh_vae.base.errors import DataError
-from logcosh_vae.data import DATASETS, data_root, load_images, memmap
+from logcosh_vae.data import DATASETS, data_root, load_images, memmap, mnist
 from logcosh_vae.data.batches import check_unit_range, evaluation_batches, to_unit, training_batches
 from logcosh_vae.data.idx import idx_bytes, idx_md5, read_idx
-from logcosh_vae.data.mnist import FILES, MNIST, load_idx_set
+from logcosh_vae.data.mnist import FILES, MNIST, find_file, load_idx_set
 from logcosh_vae.data.package_source import idx_contents, unpickle_arrays
 from logcosh_vae.training.loop import make_generator
 
@@ -201,7 +201,25 @@ def test_other_content_in_the_fashion_mnist_folder_is_rejected(tmp_path: Path) -
         load_images("fashion-mnist", "test", root=tmp_path)
 
 
-def test_unknown_set_or_split_and_missing_set_are_errors(tmp_path: Path) -> None:
+def test_a_set_of_the_system_is_used_after_the_data_root_and_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnist, "SYSTEM_FOLDER", tmp_path / "system")
+    name, own, system = FILES["test", "images"], tmp_path / "own", tmp_path / "system" / "fashion-mnist"
+    for folder in (own, system):
+        folder.mkdir(parents=True)
+    (system / name).write_bytes(idx_bytes(np.zeros((1, 28, 28), np.uint8)))
+    assert find_file(mnist.FASHION_MNIST, name, own) == system / name
+    (system / FILES["test", "labels"]).write_bytes(idx_bytes(np.zeros(1, np.uint8)))
+    with pytest.raises(DataError, match=rf"{system / name}: its content is not that of fashion-mnist"):
+        load_images("fashion-mnist", "test", root=own)
+    (own / "fashion-mnist").mkdir()
+    (own / "fashion-mnist" / name).touch()
+    assert find_file(mnist.FASHION_MNIST, name, own) == own / "fashion-mnist" / name
+
+
+def test_unknown_set_or_split_and_missing_set_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist, "SYSTEM_FOLDER", tmp_path / "system")
     with pytest.raises(DataError, match="did you mean 'mnist'"):
         load_images("mnits", "train", root=tmp_path)
     with pytest.raises(DataError, match="train and test"):

@@ -31,6 +31,9 @@ FILES = {
 }
 """Official file names (without `.gz`) by split and content."""
 
+SYSTEM_FOLDER = Path("/usr/share/datasets")
+"""Where Debian's packages put image sets, for example `dataset-fashion-mnist`."""
+
 
 @dataclass(frozen=True)
 class IdxSet:
@@ -84,7 +87,7 @@ FASHION_MNIST = IdxSet(
 
 
 def find_file(files: IdxSet, name: str, root: Path) -> Path | None:
-    """Find a file in the data root, gzipped or not.
+    """Find a file in the data root or in a folder of the system, gzipped or not.
 
     Args:
         files: the image set.
@@ -99,9 +102,10 @@ def find_file(files: IdxSet, name: str, root: Path) -> Path | None:
     """
     dotted = name.replace("-idx", ".idx")
     variants = (f"{name}.gz", name, f"{dotted}.gz", dotted)
-    for folder in (files.name, *files.other_folders):
+    folders = [root / folder for folder in (files.name, *files.other_folders)]
+    for folder in (*folders, SYSTEM_FOLDER / files.name):
         for variant in variants:
-            path = root / folder / variant
+            path = folder / variant
             try:
                 if path.is_file():
                     return path
