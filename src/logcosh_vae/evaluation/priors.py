@@ -6,8 +6,10 @@ from: the prior, the fitted densities, and images themselves, which bounds what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import torch
@@ -17,7 +19,7 @@ from ..base.errors import RunError
 from ..data import ImageSet
 from ..data.batches import to_unit
 from ..metrics.classifier import feature_statistics
-from ..metrics.frechet import frechet_distance
+from ..metrics.frechet import FeatureStatistics, frechet_distance
 from ..models.autoencoder import VAE, WAE
 from ..models.density import PRIORS, CodeDensity, fit_gaussian
 from ..training.autoencoder import config_of, split
@@ -26,7 +28,7 @@ from ..training.run_folder import DENSITY_FILE, RunFolder
 from ..training.weights_file import digest_of
 from .densities import fit_mixture, load_densities, save_densities
 from .features import Extractor
-from .images import BATCH_SIZE, choose_images, generate, real_statistics, reconstruct
+from .images import BATCH_SIZE, choose_images, generated_batches, real_statistics, reconstruct
 from .latents import codes_of, nearest_distances
 from .records import EvaluationConfig
 
@@ -95,6 +97,7 @@ class Splits:
     validation: ImageSet | None = None
 
 
+@torch.inference_mode()
 def measure_priors(
     folder: Path, model: VAE | WAE, splits: Splits, extractor: Extractor, config: EvaluationConfig
 ) -> dict[str, float]:
@@ -119,22 +122,39 @@ def measure_priors(
     real = {"": real_statistics(splits.test, extractor)}
     if splits.validation is not None:
         real["validation_"] = real_statistics(splits.validation, extractor)
-    metrics: dict[str, float] = {}
-    samples = torch.empty(0)
-    for name in (PRIORS[0], *names):
-        samples = generate(model, config.fid_images, config.seed, densities.get(name))
-        statistics = feature_statistics(extractor.features, samples)
-        suffix = "" if name == PRIORS[0] else f"_{name}"
-        metrics |= {f"{split}fid{suffix}": frechet_distance(statistics, those) for split, those in real.items()}
     chosen = _chosen(splits.train, config.seed)
+    metrics: dict[str, float] = {}
+    for name in (PRIORS[0], *names):
+        samples = generated_batches(model, config.fid_images, config.seed, densities.get(name))
+        suffix = "" if name == PRIORS[0] else f"_{name}"
+        some: list[Tensor] = []
+        statistics = _statistics(_kept(samples, config.sharpness_images, some), extractor)
+        metrics |= {f"{split}fid{suffix}": frechet_distance(statistics, those) for split, those in real.items()}
+        metrics["nearest_generated"] = _distance(torch.cat(some)[: config.sharpness_images], chosen)
     decoded = _decoded(model, codes_of(model, chosen[: config.fid_images], config.seed))
-    metrics["fid_codes"] = frechet_distance(feature_statistics(extractor.features, decoded), real[""])
-    reconstructed = reconstruct(model, to_unit(splits.test.images[: config.fid_images]))
-    metrics["fid_reconstructed"] = frechet_distance(feature_statistics(extractor.features, reconstructed), real[""])
-    some = choose_images(splits.test.images, config.sharpness_images, config.seed, "neighbours")
-    metrics["nearest_generated"] = float(nearest_distances(samples[: config.sharpness_images], chosen).mean())
-    metrics["nearest_test"] = float(nearest_distances(some, chosen).mean())
-    return metrics
+    metrics["fid_codes"] = frechet_distance(_statistics(decoded, extractor), real[""])
+    batches = splits.test.images[: config.fid_images].split(BATCH_SIZE)
+    reconstructions = (reconstruct(model, to_unit(batch)) for batch in batches)
+    metrics["fid_reconstructed"] = frechet_distance(_statistics(reconstructions, extractor), real[""])
+    unseen = choose_images(splits.test.images, config.sharpness_images, config.seed, "neighbours")
+    return metrics | {"nearest_test": _distance(unseen, chosen)}
+
+
+def _kept(batches: Iterable[Tensor], count: int, kept: list[Tensor]) -> Iterator[Tensor]:
+    """Pass batches on, and add the first ones to `kept` until they have `count` images."""
+    for batch in batches:
+        if sum(map(len, kept)) < count:
+            kept.append(batch)
+        yield batch
+
+
+def _statistics(batches: Iterable[Tensor], extractor: Extractor) -> FeatureStatistics:
+    """Return the feature statistics of images that are computed batch by batch, so that memory holds only one."""
+    return reduce(add, (feature_statistics(extractor.features, batch) for batch in batches))
+
+
+def _distance(images: Tensor, training: Tensor) -> float:
+    return float(nearest_distances(images, training).mean())
 
 
 def density_of_run(run: Path, model: VAE | WAE, prior: str, root: Path | None = None) -> CodeDensity | None:
@@ -156,6 +176,7 @@ def density_of_run(run: Path, model: VAE | WAE, prior: str, root: Path | None = 
     return densities_for(run, model, split(config, "train", root), [prior])[prior]
 
 
+@torch.inference_mode()
 def drawn_interpolations(
     model: VAE | WAE, pairs: int, steps: int, seed: int, density: CodeDensity | None = None
 ) -> Tensor:
@@ -177,10 +198,12 @@ def drawn_interpolations(
     else:
         codes = density.sample(2 * pairs, generator).float()
     fraction = torch.linspace(0.0, 1.0, steps)[None, :, None]
-    return _decoded(model, torch.lerp(codes[:pairs, None], codes[pairs:, None], fraction).flatten(0, 1))
+    path = torch.lerp(codes[:pairs, None], codes[pairs:, None], fraction)
+    return torch.cat(list(_decoded(model, path.flatten(0, 1))))
 
 
-@torch.inference_mode()
-def _decoded(model: VAE | WAE, codes: Tensor) -> Tensor:
+def _decoded(model: VAE | WAE, codes: Tensor) -> Iterator[Tensor]:
+    """Yield the images of codes in batches, on the CPU."""
     device = next(model.parameters()).device
-    return torch.cat([model.decode(batch.to(device)).cpu() for batch in codes.split(BATCH_SIZE)])
+    for batch in codes.split(BATCH_SIZE):
+        yield model.decode(batch.to(device)).cpu()

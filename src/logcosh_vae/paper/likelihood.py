@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..evaluation.records import EvaluationConfig
+from ..evaluation.evaluate import evaluation_for
 from ..experiments.autoencoders import AutoencoderExperiment, Row
 from ..training.config import DataConfig, ObjectiveConfig, TrainConfig
 from .profiles import PROFILES
@@ -92,8 +92,8 @@ def experiment(name: str, profile: str) -> AutoencoderExperiment:
         config: TrainConfig = replace(base, objective=objective, data=replace(study.data, limit=study.train_images))
         return Row(scale.autoencoder(config))
 
-    evaluation: EvaluationConfig = replace(
-        scale.evaluation, priors=PRIORS, validation=None if profile == "smoke" else study.validation_images
-    )
+    count = min(scale.evaluation.fid_images, evaluation_for(study.data.name).fid_images)
+    validation = None if profile == "smoke" else study.validation_images
+    evaluation = replace(scale.evaluation, fid_images=count, priors=PRIORS, validation=validation)
     rows = tuple(map(row, objectives(study)))
     return AutoencoderExperiment(name, study.title, profile, rows, evaluation, features=scale.features)
