@@ -14,16 +14,18 @@ from logcosh_vae.base.errors import MissingFeaturesError, RunError
 from logcosh_vae.base.files import write_json
 from logcosh_vae.base.records import read_record
 from logcosh_vae.base.settings import override
+from logcosh_vae.cli import command
+from logcosh_vae.cli.entry import Signals
 from logcosh_vae.evaluation import evaluate as evaluation
 from logcosh_vae.evaluation.evaluate import evaluate
 from logcosh_vae.evaluation.feature_installation import install_classifier
 from logcosh_vae.evaluation.feature_training import FeatureConfig, train_features
 from logcosh_vae.evaluation.features import load_classifier
 from logcosh_vae.evaluation.records import EvaluationConfig, RunEvaluation
-from logcosh_vae.training.autoencoder import train
+from logcosh_vae.training.autoencoder import load, train
 from logcosh_vae.training.config import TrainConfig
 from logcosh_vae.training.run_folder import RunFolder
-from logcosh_vae.training.weights_file import read_weights
+from logcosh_vae.training.weights_file import read_weights, write_weights
 
 FEW = EvaluationConfig(sharpness_images=4, fid_images=8)
 SHAPE = (1, 28, 28)
@@ -70,6 +72,26 @@ def test_results_that_cannot_be_stored_are_returned_with_a_message(
     assert "Read-only file system" in notes[0]
     with pytest.raises(RunError, match="the results are not stored"):
         evaluate(run.path, FEW, root=data_root)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "sample", "reconstruct", "interpolate"])
+def test_weights_with_infinite_results_are_named_and_leave_no_picture(
+    run: RunFolder, data_root: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    model = load(run.path)
+    with torch.no_grad():
+        list(model.encoder.parameters())[-1].fill_(10.0)  # codes of real images
+        first, _, last, _ = model.decoder.parameters()
+        first.copy_(torch.tensor([[3e38], [-3e38]]).repeat(2, first.shape[1]))  # overflows
+        last.zero_()  # infinity times 0
+    write_weights(run.weights_path, model, epochs=1)
+    before = sorted(path.name for path in run.path.iterdir())
+    code = command.run([verb, str(run.path), "--data-root", str(data_root)], Signals(), debug=False)
+    assert code == 1
+    output = capsys.readouterr()
+    assert len(output.err.splitlines()) == 1
+    assert f"{run.weights_path}: the " in output.err
+    assert sorted(path.name for path in run.path.iterdir()) == before
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from logcosh_vae.restoration.pipeline import load_network
+from logcosh_vae.training.weights_file import write_weights
 
 SMALL = [
     "epochs=1",
@@ -132,3 +136,21 @@ def test_training_starts_from_a_run_or_from_the_pretrained_network(studio: Path)
         failed = restore(*arguments, cwd=studio)
         assert (failed.returncode, message in failed.stderr) == (code, True), failed.stderr
     assert not (studio / "new").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--careful"], ["--box", "10,10,5,5"]])
+def test_weights_with_infinite_results_are_named_and_leave_no_picture(
+    studio: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    network, _ = load_network(studio / "run")
+    with torch.no_grad():
+        network.last.weight.fill_(3e38)
+    shutil.copytree(studio / "run", tmp_path / "huge")
+    write_weights(tmp_path / "huge" / "weights.safetensors", network, epochs=1)
+    shutil.copy(studio / "pictures" / "a.jpg", tmp_path)
+    result = restore("a.jpg", "-o", "new.png", "--model", "huge", *arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "huge/weights.safetensors: the network computes numbers that are not finite" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "huge"]

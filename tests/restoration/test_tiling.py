@@ -5,7 +5,7 @@ import pytest
 import torch
 from tests.restoration.networks import random_network
 
-from logcosh_vae.base.errors import RegionError
+from logcosh_vae.base.errors import ImageValuesError, RegionError
 from logcosh_vae.restoration.augmentation import FLIPS, FlipEnsemble
 from logcosh_vae.restoration.blending import restore_changed
 from logcosh_vae.restoration.region import Region, restore_region
@@ -38,6 +38,37 @@ def test_tiled_result_equals_untiled_result(
     assert whole.shape == picture.shape
     assert np.abs(whole - tiled).max() <= max(1, max_level // 10_000)
     assert np.abs(whole - picture.astype(np.int64)).max() > max_level // 20
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e38])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("careful", [False, True])
+def test_numbers_that_are_not_finite_never_become_pixels(
+    value: float, dtype: type[np.unsignedinteger], careful: bool
+) -> None:
+    network = random_network((6, 8), 1)
+    with torch.no_grad():
+        network.first.weight.fill_(value)
+        if value == 1e38:  # finite weights whose sums are not
+            network.last.weight.fill_(-value)
+    model = FlipEnsemble(network) if careful else network
+    picture = np.full((40, 50, 3), np.iinfo(dtype).max // 2, dtype)
+    for bfloat16 in (False, True):
+        with pytest.raises(ImageValuesError, match=r"not finite \([\d,]+ of 6,000\)"):
+            restore(model, picture, bfloat16=bfloat16)
+    with pytest.raises(ImageValuesError, match="not finite"):
+        restore_changed(model, picture, 0.5)
+
+
+def test_one_infinite_pixel_in_a_tile_is_refused() -> None:
+    class Spot(Painter):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            changed = images.clone()
+            changed[0, 1, 3, 4] = float("inf")
+            return changed
+
+    with pytest.raises(ImageValuesError, match=r"\(1 of 6,000\)"):
+        restore(Spot(), np.zeros((40, 50, 3), np.uint8))
 
 
 @pytest.mark.parametrize("size", [(16, 24), (15, 22)])

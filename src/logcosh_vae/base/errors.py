@@ -49,6 +49,10 @@ class RunError(UserError):
     """A run folder, its weights or its features cannot be used; the message names the path."""
 
 
+class ImageValuesError(RunError):
+    """A network computes images that are not finite or not in [0, 1]; the message names its weights where known."""
+
+
 class MissingFeaturesError(RunError):
     """No feature network has been trained for an image set; the message says how to train one."""
 

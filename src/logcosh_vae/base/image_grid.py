@@ -9,28 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import DataError, RunError
+from .errors import DataError
 from .extras import require
 from .files import atomic_write
+from .levels import to_levels
 from .memory import check_memory
 from .own_outputs import mark_picture
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-def to_bytes(images: Tensor) -> Tensor:
-    """Convert float images in [0, 1] to uint8 on the CPU: scaled to 255, rounded to nearest, clamped; same shape.
-
-    Raises:
-        RunError: a value is not finite; it would become a black pixel.
-    """
-    if not bool(images.isfinite().all()):
-        raise RunError(
-            "images cannot be drawn: they hold numbers that are not finite; the weights of the network are damaged, or "
-            "its training has diverged"
-        )
-    return images.detach().mul(255.0).round_().clamp_(0, 255).to("cpu", torch.uint8)
 
 
 def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, background: int = 128) -> Image.Image:
@@ -47,7 +34,7 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
         A grey or RGB image; unused cells of the last row are filled with the background.
 
     Raises:
-        RunError: a value is not finite.
+        ImageValuesError: a value is not finite.
         ConfigError: the memory does not suffice.
     """
     require("drawing pictures", "PIL")
@@ -56,7 +43,7 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
     per_image = (scale * images.shape[2] + gap) * (scale * images.shape[3] + gap) * images.shape[1]
     check_memory(2 * len(images) * per_image, f"a picture of {len(images):,} images", "draw fewer images")
     if images.is_floating_point():
-        images = to_bytes(images)
+        images = to_levels(images).to("cpu", torch.uint8)
     pixels = images.cpu().numpy().transpose(0, 2, 3, 1).repeat(scale, axis=1).repeat(scale, axis=2)
     count, height, width, channels = pixels.shape
     rows = -(-count // columns)

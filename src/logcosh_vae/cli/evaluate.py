@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import UsageError
+from ..base.levels import naming_weights
 from .options import DataRoot, Overwrite, PngOut, Prior, Run, Seed, app
 from .pictures import check_png_path, save_grid
 from .streams import say, tell
@@ -126,13 +127,15 @@ def sample(
     from ..evaluation.priors import density_of_run
     from ..models.density import PRIORS
     from ..training.autoencoder import load
+    from ..training.run_folder import RunFolder
 
     validate_choice("--prior", prior, PRIORS)
     path = out or run / f"sample-{'' if prior == PRIORS[0] else f'{prior}-'}seed{seed}-{count}.png"
     check_png_path(path, overwrite)
     model = load(run)
     density = density_of_run(run, model, prior, data_root)
-    save_grid(generate(model, count, seed, density), path, columns=round(count**0.5) or 1)
+    with naming_weights(RunFolder(run).weights_path):
+        save_grid(generate(model, count, seed, density), path, columns=round(count**0.5) or 1)
 
 
 @app.command()
@@ -151,11 +154,13 @@ def reconstruct(
     """
     from ..evaluation.evaluate import paired_reconstructions, random_test_images
     from ..training.autoencoder import load
+    from ..training.run_folder import RunFolder
 
     path = out or run / f"reconstruct-seed{seed}-{count}.png"
     check_png_path(path, overwrite)
     real = random_test_images(run, count, seed, data_root)
-    save_grid(paired_reconstructions(load(run), real, columns=10), path, columns=10)
+    with naming_weights(RunFolder(run).weights_path):
+        save_grid(paired_reconstructions(load(run), real, columns=10), path, columns=10)
 
 
 @app.command()
@@ -186,6 +191,7 @@ def interpolate(
     from ..evaluation.priors import density_of_run, drawn_interpolations
     from ..models.density import PRIORS
     from ..training.autoencoder import load
+    from ..training.run_folder import RunFolder
 
     if prior is not None:
         validate_choice("--prior", prior, PRIORS)
@@ -196,4 +202,5 @@ def interpolate(
         images = interpolations(model, random_test_images(run, 2 * pairs, seed, data_root), steps)
     else:
         images = drawn_interpolations(model, pairs, steps, seed, density_of_run(run, model, prior, data_root))
-    save_grid(images, path, columns=steps)
+    with naming_weights(RunFolder(run).weights_path):
+        save_grid(images, path, columns=steps)

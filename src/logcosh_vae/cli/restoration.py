@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import UsageError
+from ..base.levels import naming_weights
 from .options import (
     LOSS_CHOICE,
     Device,
@@ -177,7 +178,17 @@ def restore(
         restore_picture, network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful
     )
     digest = method_digest(network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful)
-    _restore_files(pairs, _NotesCutBoxes(method, boxes), overwrite, digest, left_out)
+    with naming_weights(_weights_name(model, trained_for)):
+        _restore_files(pairs, _NotesCutBoxes(method, boxes), overwrite, digest, left_out)
+
+
+def _weights_name(model: Path | None, trained_for: str) -> str:
+    """Return how messages name the weights of a network: the file of a run, or the name of a network of the package."""
+    from ..training.run_folder import RunFolder
+
+    if model is not None and model.is_dir():
+        return str(RunFolder(model).weights_path)
+    return f"network {model or trained_for}"
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
@@ -225,21 +236,22 @@ def _restore_files(
 
     for path, reason in left_out:
         tell(f"left out: {path}: {reason}")
-    display, failed = PicturesDisplay(len(pairs)), len(left_out)
-    results = restore_files(
-        pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name), method=digest
-    )
-    for result in results:
-        display.close()
-        if result.error is not None:
-            if len(pairs) == 1 and not left_out:
-                raise result.error
-            tell(f"left out: {result.error}")
-            failed += 1
-            continue
-        for note in (*result.notes, *method.notes):
-            tell(f"note: {result.source}: {note}")
-        say(result.target)
+    failed = len(left_out)
+    with PicturesDisplay(len(pairs)) as display:
+        results = restore_files(
+            pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name), method=digest
+        )
+        for result in results:
+            display.close()
+            if result.error is not None:
+                if len(pairs) == 1 and not left_out:
+                    raise result.error
+                tell(f"left out: {result.error}")
+                failed += 1
+                continue
+            for note in (*result.notes, *method.notes):
+                tell(f"note: {result.source}: {note}")
+            say(result.target)
     if failed:
         total = len(pairs) + len(left_out)
         raise typer.Exit(fail(f"{failed} of {total} pictures could not be restored", 1))

@@ -22,8 +22,9 @@ from torch import Tensor
 from ..base import image_grid
 from ..base.devices import available_device, exact_float32, find_device, float64_device
 from ..base.environment import describe
-from ..base.errors import ConfigError, DataError, RunError
+from ..base.errors import ConfigError, DataError, ImageValuesError, RunError
 from ..base.files import one_line
+from ..base.levels import naming_weights
 from ..base.records import write_record
 from ..base.versions import EVALUATION
 from ..data import DATASETS, ImageSet
@@ -159,12 +160,13 @@ def _usable(images: Tensor, name: str) -> Tensor:
     """Return `images` after `check_unit_range`.
 
     Raises:
-        RunError: they are not in [0, 1].
+        ImageValuesError: they are not in [0, 1].
     """
     try:
         return check_unit_range(images, name)
     except ValueError as error:
-        raise RunError(f"the model cannot be measured: {error}; its weights are damaged or training diverged") from None
+        message = f"the model cannot be measured: {error}; its weights are damaged or its training diverged"
+        raise ImageValuesError(message) from None
 
 
 def random_test_images(path: Path, count: int, seed: int, root: Path | None = None) -> Tensor:
@@ -267,7 +269,7 @@ def _measure_run(
     extractor = extractor_for(train_config.data.name, test.images.shape[1:], config, root)
     if extractor is not None:
         extractor = extractor.to(used)
-    with on_threads(train_config.threads), exact_float32():
+    with on_threads(train_config.threads), exact_float32(), naming_weights(folder.weights_path):
         metrics = measure(model, test, extractor, config)
         if config.priors and extractor is not None and len(test.images) > 1:
             splits = Splits(split(train_config, "train", root), test, validation_split(train_config, config, root))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ..base.errors import ConfigError, MissingFeaturesError, RunError
 from ..base.files import one_line, read_json, read_regular
+from ..base.levels import to_levels
 from ..data import DATASETS, cache_root, data_root
 from ..data.sizes import FIXED_SIZE
 from ..metrics.classifier import FeatureClassifier
@@ -248,7 +249,7 @@ def scripted_extractor(path: Path, *, trusted: bool = False) -> Extractor:
         raise RunError(f"{path} cannot be used as features: {one_line(error)}") from None
 
     def features(images: Tensor) -> Tensor:
-        pixels = (_to_rgb(images) * 255.0).round().to(torch.uint8)
+        pixels = to_levels(_to_rgb(images)).to(torch.uint8)
         values: Tensor = network(pixels, return_features=True)
         return values
 

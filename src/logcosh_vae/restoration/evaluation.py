@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..base.errors import DamagedJsonError, DataError, RecordError, RunError
+from ..base.levels import naming_weights
 from ..base.records import SCHEMA_VERSION, optional, read_record, write_record
 from ..base.versions import RESTORATION
 from ..data.batches import to_unit
@@ -225,7 +226,7 @@ class RestorationJob(Job):
         with folder.lock():
             network, config, weights = load_with_weights(folder)
             records = folder.metrics()
-            with on_threads(config.threads):
+            with on_threads(config.threads), naming_weights(folder.weights_path):
                 metrics = measure(network, self.test, CORRUPTIONS[config.task], self.center_crop)
             result = RestorationMeasures(
                 **vars(metrics),

@@ -112,6 +112,7 @@ def restore_picture(
     Raises:
         ValueError: the pixels have another shape or type.
         ConfigError: the task is unknown, the scale is not in (0, 1], or an option does not suit the task.
+        ImageValuesError: the network computes numbers that are not finite.
         RegionError: the boxes and the mask hold no pixel of the picture, or the mask has another size.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype not in (np.uint8, np.uint16):

@@ -101,9 +101,10 @@ def validate(network: RestorationNetwork, corruption: Corruption, tiles: Tensor)
     for index, tile in enumerate(tiles):
         clean = to_unit(tile)
         corrupted = corruption.evaluation(clean, index)
-        restored = network(corrupted[None].to(device))[0].clamp(0.0, 1.0).cpu()
+        restored = network(corrupted[None].to(device))[0].cpu()
         if not bool(restored.isfinite().all()):
             raise TrainingError("training diverged: the network computes NaN or infinity; lower the learning rates")
+        restored = restored.clamp(0.0, 1.0)
         sums["psnr"] += psnr(restored, clean)
         sums["ssim"] += ssim(restored, clean)
     return {name: value / len(tiles) for name, value in sums.items()}
@@ -116,7 +117,7 @@ def save_samples(network: RestorationNetwork, corruption: Corruption, tiles: Ten
     clean = to_unit(tiles)
     corrupted = torch.stack([corruption.evaluation(image, index) for index, image in enumerate(clean)])
     with torch.inference_mode():
-        restored = network(corrupted.to(device)).clamp(0.0, 1.0).cpu()
+        restored = network(corrupted.to(device)).cpu()
     image_grid.save(image_grid.grid(torch.cat([clean, corrupted, restored]), columns=len(tiles), scale=1), path)
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..base.devices import takes_bfloat16
+from ..base.levels import to_levels
 from . import scratch
 from .augmentation import FlipEnsemble
 from .network import RestorationNetwork
@@ -56,6 +57,9 @@ def restore(
 
     Returns:
         The shape and type of `picture`.
+
+    Raises:
+        ImageValuesError: the network computes numbers that are not finite.
     """
     height, width, _ = picture.shape
     factor = network.downsample_factor
@@ -69,13 +73,13 @@ def restore(
     for done, (rows, columns, out_rows, out_columns) in enumerate(tiles, start=1):
         tile = torch.from_numpy(picture[rows, columns].astype(np.float32, order="C") / max_level).permute(2, 0, 1)[None]
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            restored = network(tile.to(device, memory_format=torch.channels_last))[0].float().clamp(0.0, 1.0)
+            restored = network(tile.to(device, memory_format=torch.channels_last))[0].float()
         inner = restored[
             :,
             out_rows.start - rows.start : out_rows.stop - rows.start,
             out_columns.start - columns.start : out_columns.stop - columns.start,
         ]
-        result[out_rows, out_columns] = inner.permute(1, 2, 0).mul(max_level).round().cpu().numpy()
+        result[out_rows, out_columns] = to_levels(inner.permute(1, 2, 0), max_level).cpu().numpy()
         scratch.release(picture, result)
         if progress is not None:
             progress(done, len(tiles))
