@@ -93,6 +93,15 @@ def test_run_name_depends_on_training_and_data_version(
     assert run_name(config, images) != before
 
 
+def test_run_name_fits_into_a_file_system() -> None:
+    names = set()
+    for letter in "xy":
+        config = resolve(TrainConfig(DataConfig("é" * 120 + letter, size=(8, 8), channels=1)))
+        names.add(run_name(config, {"train": "t", "test": "t"}))
+    assert len(names) == 2
+    assert max(len(name.encode()) for name in names) <= 255
+
+
 def test_restoration_is_evaluated_again_if_test_images_change(
     image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,24 @@ def test_long_names_are_shortened(tmp_path: Path, name: str) -> None:
     assert len({target for _, target in plan_outputs([tmp_path], tmp_path / "out")}) == 2
 
 
+def test_shortened_names_differ_also_if_each_picture_is_named_alone(tmp_path: Path) -> None:
+    names = ["x" * 249 + f"{number}.png" for number in range(3)]
+    targets = {plan_outputs([tmp_path / name])[0][1].name for name in names if not save(tmp_path / name)}
+    assert len(targets) == len(names)
+
+
+def test_what_follows_the_last_dot_of_a_long_name_is_no_suffix(tmp_path: Path) -> None:
+    source = tmp_path / ("a." + "b" * 250)
+    save(tmp_path / "a.png")
+    shutil.copy(tmp_path / "a.png", source)
+    for out in (None, tmp_path / "out"):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        ((_, target),) = plan_outputs([source], out)
+        assert target.name.startswith("a.bbb")
+        assert target.suffix == ".png"
+        assert len(os.fsencode(target.name)) <= 255
+
+
 @pytest.mark.parametrize("pattern", ["a**b.png", "**.png", "[.png", "missing/*.png"])
 def test_patterns_without_a_match_are_named(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(DataError, match="does not exist"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import UsageError
+from ..base.file_names import fitting_name, longest_name
 from ..base.text import visible
 from .options import DataRoot, Overwrite, Size, Tiles, app, image_set, parse_size
 from .pictures import check_png_path, save_grid
@@ -26,8 +26,6 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
-MAX_NAME = 255
-"""Bytes of the longest name of a file."""
 SHOWN = 10
 """Number of sizes, of colour modes, and of names of ignored files that are printed."""
 
@@ -138,12 +136,8 @@ def data_info(
 
 
 def contact_sheet(name: str) -> Path:
-    """The file for the contact sheet of an image set, in the current folder; a very long name is cut."""
-    ending = "-contact-sheet.png"
-    stem = Path(name).stem
-    while len(os.fsencode(stem + ending)) > MAX_NAME:
-        stem = stem[:-1]
-    return Path(stem + ending)
+    """The file for the contact sheet of an image set, in the current folder; a very long name is shortened."""
+    return Path(fitting_name(Path(name).stem, "-contact-sheet.png", longest_name(Path())))
 
 
 def _print_files(images: ImageSet) -> None:

@@ -9,6 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from ..base.errors import ConfigError, DataError, UserError
+from ..base.file_names import fitting_name, longest_name
 from ..base.own_outputs import RUN_CONFIG, is_run_config, own_output_in
 from ..data.collection import SUFFIXES, is_hidden
 from ..data.listing import CONFIG_BYTES, UNREAD
@@ -21,8 +22,8 @@ RESULT_SUFFIX = "-restored"
 REPLACE_HINT = "pass --overwrite (in Python overwrite=True) to replace it"
 CONTINUE_HINT = "pass --overwrite (in Python overwrite=True) to go on, which keeps the results of the same command"
 
-MAX_NAME_BYTES = 255
-"""Largest length of a file's name on common file systems."""
+_LONGEST_SUFFIX = 16
+"""Largest length of a suffix in bytes; after the last dot of a longer one is no name of a format."""
 
 
 def find_pictures(
@@ -154,9 +155,10 @@ def _unique(pairs: list[tuple[Path, Path]], out: Path | None) -> list[tuple[Path
     # results with the name of their picture first, so that other pictures do not take it
     for index in sorted(range(len(pairs)), key=lambda index: not kept[index]):
         source, wanted = pairs[index]
-        choices = [wanted]
+        choices = [wanted if wanted == out else _renamed(wanted, wanted.stem, wanted.suffix)]
         if not kept[index]:
-            choices = [_renamed(wanted, wanted.stem, ".png"), _renamed(wanted, wanted.stem, wanted.suffix + ".png")]
+            stem, suffix = _stem_and_suffix(wanted)
+            choices = [_renamed(wanted, stem, ".png"), _renamed(wanted, stem, suffix + ".png")]
         first = choices[0]
         numbered = (_renamed(first, first.stem, f"-{number}{first.suffix}") for number in count(2))
         target = next(choice for choice in chain(choices, numbered) if not _is_taken(choice, source, taken))
@@ -180,14 +182,22 @@ def _beside_inputs(inputs: Sequence[Path], left_out: list[tuple[Path, str]] | No
     pictures = list(find_pictures(inputs, left_out))
     present = {file for file, _ in pictures}
     files = [file for file, _ in pictures if file in inputs or not _is_unmarked_result(file, present)]
-    return [(file, _renamed(file, file.stem, RESULT_SUFFIX + file.suffix)) for file in files]
+    names = [_stem_and_suffix(file) for file in files]
+    return [
+        (file, _renamed(file, stem, RESULT_SUFFIX + (suffix or ".png")))
+        for file, (stem, suffix) in zip(files, names, strict=True)
+    ]
 
 
 def _renamed(path: Path, stem: str, end: str) -> Path:
-    """Return the path with another name, whose stem is shortened if systems would not accept the name's length."""
-    while len(os.fsencode(stem + end)) > MAX_NAME_BYTES:
-        stem = stem[:-1]
-    return path.with_name(stem + end)
+    """Return the path with another name, whose stem is shortened if the system would not accept the name's length."""
+    return path.with_name(fitting_name(stem, end, longest_name(path.parent)))
+
+
+def _stem_and_suffix(path: Path) -> tuple[str, str]:
+    """Split the name of a file; what follows its last dot is no suffix if it is very long."""
+    is_suffix = len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX
+    return (path.stem, path.suffix) if is_suffix else (path.name, "")
 
 
 def _is_unmarked_result(file: Path, present: set[Path]) -> bool:

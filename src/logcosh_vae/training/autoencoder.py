@@ -19,6 +19,7 @@ from ..base import image_grid
 from ..base.devices import find_device
 from ..base.errors import ConfigError, RunError
 from ..base.extras import require
+from ..base.file_names import fitting_name
 from ..base.files import one_line
 from ..base.settings import digest, from_dict, renamed_keys, to_dict
 from ..base.versions import DATA, TRAINING
@@ -100,9 +101,10 @@ def run_name(config: TrainConfig, images: Mapping[str, str]) -> str:
     objective = config.objective
     loss = objective.loss if objective.a is None else f"{objective.loss}-a{objective.a:g}"
     loss = loss if objective.likelihood is None else f"{loss}-{objective.likelihood}"
-    parts = (Path(config.data.name).stem, config.model_name, loss, f"e{config.epochs}", f"s{config.seed}")
+    parts = ("", config.model_name, loss, f"e{config.epochs}", f"s{config.seed}")
     contents = [images[name] for name in ("train", "test")]
-    return "_".join([*parts, digest(config, f"training {TRAINING}, data {DATA}", *contents, torch.__version__)])
+    ending = "_".join([*parts, digest(config, f"training {TRAINING}, data {DATA}", *contents, torch.__version__)])
+    return fitting_name(Path(config.data.name).stem, ending)
 
 
 def fingerprints(config: TrainConfig, root: Path | None = None) -> dict[str, str]:
