@@ -63,7 +63,7 @@ def with_exif_orientation(exif: bytes, orientation: int) -> bytes:
     return exif[:offset] + value + exif[offset + len(value) :]
 
 
-def _xmp_text(xmp: bytes) -> tuple[str, str]:
+def xmp_text(xmp: bytes) -> tuple[str, str]:
     """Return the text of an XMP packet and its encoding: UTF-8, or UTF-16 as the specification allows."""
     encoding = "latin-1"  # every byte is one character, so that damaged UTF-8 survives; the names are ASCII
     if b"\0" in xmp[:64]:
@@ -81,7 +81,7 @@ def _xmp_pattern(text: str) -> re.Pattern[str]:
 def xmp_orientation(xmp: bytes) -> int | None:
     """Return the orientation in an XMP packet; None if it has none from 1 to 8."""
     try:
-        text, _ = _xmp_text(xmp)
+        text, _ = xmp_text(xmp)
     except UnicodeDecodeError:
         return None
     found = _xmp_pattern(text).search(text)
@@ -92,7 +92,7 @@ def with_xmp_orientation(xmp: bytes, orientation: int) -> bytes:
     """Return an XMP packet in which the orientation, if it has one, is replaced; its length stays."""
     if xmp_orientation(xmp) in (None, orientation):
         return xmp
-    text, encoding = _xmp_text(xmp)
+    text, encoding = xmp_text(xmp)
     return _xmp_pattern(text).sub(rf"\g<1>{orientation}", text).encode(encoding, "surrogatepass")
 
 

@@ -19,7 +19,7 @@ from .network import RestorationNetwork
 from .opening import file_kind
 from .region import Box
 
-VERSION = 1
+VERSION = 2
 """Raised when the same picture and method give another file."""
 
 

@@ -23,6 +23,7 @@ from .finished import mark_result
 from .jpeg import JpegEncoding
 from .metadata import FORMATS, Metadata, complete_info, read_metadata
 from .opening import WRITER_BYTES, check_bytes, check_memory, file_notes, open_picture, quiet
+from .previews import renew_previews
 from .scratch import STRIP_ROWS
 from .storage import prepare
 from .targets import replacing
@@ -207,7 +208,10 @@ def write(photograph: Photograph, pixels: Pixels, path: Path, digest: str = "") 
                 image, buffer = encoding.eight_bit_image(stored, alpha, photograph.grey)
             if jpeg is not None:
                 jpeg = encoding.jpeg_for(jpeg, image.size, notes)
-            storage = prepare(photograph.metadata, target, orientation, image.mode)
+            metadata, left_out = renew_previews(photograph.metadata, target, image, orientation)
+            notes += [left_out] if left_out else []
+            scratch.release(buffer)
+            storage = prepare(metadata, target, orientation, image.mode)
             encoding.save(image, target, temporary, storage, options, jpeg, buffer)
             mark_result(temporary, digest)
     except Exception as error:  # encoders raise arbitrary exceptions, for example on a full disk
