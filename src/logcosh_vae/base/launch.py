@@ -27,3 +27,9 @@ def rank_and_world_size() -> tuple[int, int]:
         raise ConfigError(
             f"RANK={rank} and WORLD_SIZE={world_size} must be whole numbers where MASTER_ADDR is set"
         ) from None
+
+
+def local_world_size() -> int:
+    """Return how many processes `torchrun` started on this machine; 1 without `torchrun` or if it does not say."""
+    value = os.environ.get("LOCAL_WORLD_SIZE", "") if is_distributed() else ""
+    return max(1, int(value)) if value.isascii() and value.isdigit() else 1

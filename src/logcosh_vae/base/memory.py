@@ -42,8 +42,13 @@ def keep_freed_memory() -> bool:
     return bool(kept and mallopt(_TRIM_THRESHOLD, _LARGEST) and mallopt(_TOP_PAD, 1 << 26))
 
 
-def available_bytes(device: torch.device | None = None) -> int | None:
+def available_bytes(device: torch.device | None = None, *, shared: bool = False) -> int | None:
     """Return how much memory this process can take, in bytes; None if the system does not say.
+
+    Args:
+        device: None for the CPU.
+        shared: return what several processes can take together: without the limit on the address space, which each of
+            them has for itself, and of a GPU all its memory, because asking what is free takes some of it.
 
     On a CPU it is the smallest of what the machine has left (with swap), what the control group leaves on Linux, and
     the limit on the address space (`ulimit -v`). Half of the memory of the machine or the group counts as available
@@ -52,12 +57,17 @@ def available_bytes(device: torch.device | None = None) -> int | None:
     if device is not None and device.type == "cuda":
         import torch
 
+        if shared:
+            return int(torch.cuda.get_device_properties(device).total_memory)
         return int(torch.cuda.mem_get_info(device)[0])
-    known = [limit for limit in (_left_on_machine(), _left_in_group(), _left_of_address_space()) if limit is not None]
+    limits = [_left_on_machine(), _left_in_group(), None if shared else _left_of_address_space()]
+    known = [limit for limit in limits if limit is not None]
     return max(0, min(known)) if known else None
 
 
-def check_memory(needed: int, purpose: str, advice: str, device: torch.device | None = None) -> None:
+def check_memory(
+    needed: int, purpose: str, advice: str, device: torch.device | None = None, *, shared: bool = False
+) -> None:
     """Check that memory suffices before it is taken.
 
     Args:
@@ -65,11 +75,12 @@ def check_memory(needed: int, purpose: str, advice: str, device: torch.device | 
         purpose: what needs it; the subject of the message.
         advice: what to change.
         device: where it is needed; None for the CPU.
+        shared: several processes need it together, see `available_bytes`.
 
     Raises:
         ConfigError: less is available; the message has both numbers.
     """
-    available = available_bytes(device)
+    available = available_bytes(device, shared=True) if shared else available_bytes(device)
     if available is not None and needed > available:
         large = "2^63 bytes" if needed >= 1 << 63 else f"{needed:,} bytes ({needed / _GIB:,.1f} GiB)"
         left = f"{available:,} ({available / _GIB:,.1f} GiB)"

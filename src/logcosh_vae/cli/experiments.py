@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .streams import say, stopped
+from .streams import say, stopped, tell
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
+    from ..experiments.job import Job
     from ..experiments.results import ExperimentResults
-    from ..experiments.scheduler import Workers
+    from ..experiments.workers import Workers
     from ..training.session import Callbacks
 
 
@@ -35,11 +36,20 @@ def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Exper
 
 
 @contextmanager
-def _workers(jobs: int | None, scheduler: str | None, job_count: int, store: Path) -> Iterator[Workers]:
+def _workers(count: int | None, scheduler: str | None, jobs: Sequence[Job], store: Path) -> Iterator[Workers]:
     """The workers that train; they stop at once on an error or Ctrl-C, and finish their work otherwise."""
-    from ..experiments.scheduler import Workers, default_jobs
+    from ..experiments.job_memory import fitting_count
+    from ..experiments.workers import Workers, default_jobs
 
-    workers = Workers.cluster(scheduler) if scheduler else Workers.local(min(jobs or default_jobs(), max(1, job_count)))
+    if scheduler:
+        workers = Workers.cluster(scheduler)
+    elif count is not None:
+        workers = Workers.local(min(count, max(1, len(jobs))))
+    else:
+        wanted = min(default_jobs(), max(1, len(jobs)))
+        workers = Workers.local(fitting_count(jobs, wanted))
+        if workers.count < wanted:
+            tell(f"note: {workers.count} runs at the same time instead of {wanted}, because of the memory they need")
     try:
         yield workers
     except BaseException as error:
@@ -66,7 +76,7 @@ def run_all(
     Args:
         seeds: number of runs of each row.
         store: folder of the run folders.
-        jobs: number of runs at the same time; None for one per core.
+        jobs: number of runs at the same time; None for one per core, or fewer if the memory does not suffice.
         scheduler: address of a Dask scheduler whose workers train instead of processes of this machine.
     """
     from ..data import data_root as find_root
@@ -78,7 +88,7 @@ def run_all(
     store, data_root = store.resolve(), find_root(data_root).resolve()
     prepared = [_prepare(experiment, store, data_root) for experiment in experiments]
     all_jobs = [job for experiment in prepared for job in jobs_of(experiment, seeds, store, data_root)]
-    with _workers(jobs, scheduler, len(all_jobs), store) as workers, ExperimentDisplay() as display:
+    with _workers(jobs, scheduler, all_jobs, store) as workers, ExperimentDisplay() as display:
         if len(prepared) > 1:
             run_jobs(all_jobs, workers, display)
         for experiment in prepared:

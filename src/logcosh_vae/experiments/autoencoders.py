@@ -29,7 +29,7 @@ from ..models.networks import ImageShape
 from ..training.autoencoder import check_images, config_of, fingerprints, run_name, split, train
 from ..training.builders import build_model
 from ..training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
-from ..training.limits import check_training_memory, shape_of
+from ..training.limits import check_training_memory, shape_of, training_memory
 from ..training.run_folder import RunFolder
 from ..training.weights_file import read_weights
 from .experiment import Experiment, Outcomes, PrepareCallbacks
@@ -75,6 +75,12 @@ def _flops_per_image(model: ModelConfig, image_shape: ImageShape) -> int:
     return count_flops(TrainConfig(model=model), image_shape)
 
 
+@cache
+def _training_memory(config: TrainConfig, image_shape: ImageShape) -> int:
+    """Cache `training_memory` by config, since all seeds share it."""
+    return training_memory(config, image_shape)
+
+
 @dataclass(frozen=True)
 class AutoencoderJob(Job):
     """A row with a seed: one training and its evaluation.
@@ -100,6 +106,16 @@ class AutoencoderJob(Job):
         """Return the floating-point operations of the forward passes of the whole training."""
         count, image_shape = _train_size(self.config.data, self.root)
         return float(_flops_per_image(self.config.model, image_shape) * count * required(self.config.epochs, "epochs"))
+
+    @property
+    def device(self) -> str:
+        """The device of the training."""
+        return self.config.device
+
+    def memory(self) -> int:
+        """Return a lower bound of the memory of the training, in bytes."""
+        _, image_shape = _train_size(self.config.data, self.root)
+        return _training_memory(replace(self.config, seed=0), image_shape)
 
     def cached_result(self) -> RunEvaluation | None:
         """Return the evaluation in the run folder if it is undamaged and belongs to this run, else None.

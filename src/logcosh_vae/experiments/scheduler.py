@@ -1,216 +1,27 @@
 """Scheduler of experiments: runs jobs on several workers, with progress, reuse of results and replacement of workers.
 
-`run_jobs` runs `Job`s on `Workers`, which are processes of this machine or of a Dask cluster. Any
-`concurrent.futures.Executor` can be used if its workers see the same files. A run that is already finished, by another
-experiment or an interrupted command, is not trained again.
+`run_jobs` runs `Job`s on `Workers`. A run that is already finished, by another experiment or an interrupted command, is
+not trained again.
 """
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
-import os
-import signal
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from pathlib import Path
 from typing import Any
 
-from ..base.devices import usable_cores
 from ..base.errors import RunError
-from ..base.memory import keep_freed_memory
-from ..training.loop import Position
 from ..training.run_folder import RunFolder
-from .cluster import Cluster
+from .job import Job, JobState, ProgressCallback
+from .job_memory import check_jobs_memory
+from .workers import Workers, default_jobs
+
+__all__ = ["WORKER_DEATHS", "Job", "JobState", "ProgressCallback", "Workers", "default_jobs", "run_jobs"]
 
 POLL_SECONDS = 0.5
 WORKER_DEATHS = 3
 """Number of times that workers may die within one call of `run_jobs` before it fails."""
-
-
-class Job(ABC):
-    """A run in its own folder; it is pickled and sent to a worker process.
-
-    Attributes:
-        path: run folder. Its name contains a digest of everything that decides the weights.
-    """
-
-    path: Path
-
-    @property
-    @abstractmethod
-    def label(self) -> str:
-        """Name of the job, as shown to the user."""
-
-    @abstractmethod
-    def cost(self) -> float:
-        """Return an estimate of the computation, to weight the progress of several jobs; the unit does not matter."""
-
-    @abstractmethod
-    def cached_result(self) -> Any:
-        """Return the result in the run folder if it is complete and still valid, else None."""
-
-    @abstractmethod
-    def run(self) -> Any:
-        """Train and evaluate, as far as this has not been done yet, and return the result; runs in a worker process."""
-
-
-@dataclass
-class JobState:
-    """State of a job, as passed to the progress callback.
-
-    Attributes:
-        job: the job.
-        cost: see `Job.cost`.
-        position: epoch and step that the training has reached; None before it starts.
-        finished: whether there is a result.
-        reused: whether the result was there before.
-    """
-
-    job: Job
-    cost: float = 1.0
-    position: Position | None = None
-    finished: bool = False
-    reused: bool = False
-
-
-ProgressCallback = Callable[[Sequence[JobState]], None]
-"""Called with the state of all jobs."""
-
-
-def _run(job: Job) -> Any:
-    keep_freed_memory()  # set here and not at the start of a process, because workers of a cluster start differently
-    return job.run()
-
-
-def _initialize_worker(parent: Connection) -> None:
-    """Ignore Ctrl-C, which the parent handles, and exit as soon as the parent closes its end of the pipe or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def exit_with_parent() -> None:
-        with suppress(EOFError, OSError):
-            parent.recv()
-        os._exit(1)
-
-    threading.Thread(target=exit_with_parent, daemon=True).start()
-
-
-def _start_processes(count: int) -> tuple[Executor, Callable[[], None]]:
-    """Start worker processes on this machine; return the executor, and a function that ends the processes at once.
-
-    The processes are spawned, because torch's threads do not survive a fork.
-    """
-    context = multiprocessing.get_context("spawn")
-    worker_end, own_end = context.Pipe(duplex=False)
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_initialize_worker, initargs=(worker_end,))
-
-    def end() -> None:
-        own_end.close()
-        executor.shutdown(wait=True)
-        worker_end.close()
-
-    return executor, end
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back inside the `with` block; processes that are started in it never receive it.
-
-    A worker ignores Ctrl-C once it runs our code. Before that it imports for seconds, and would print a traceback.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class Workers:
-    """Executor for jobs, started on first use and again after `restart` or `stop`.
-
-    Args:
-        start: starts an executor; returns it with a function that ends its workers at once.
-        count: number of jobs that run at the same time.
-        check: called regularly while jobs run; raises `RunError` if they cannot be finished any more.
-        lost: returns the error about jobs that were dropped.
-
-    Attributes:
-        count, check, lost: the arguments.
-    """
-
-    def __init__(
-        self,
-        start: Callable[[], tuple[Executor, Callable[[], None]]],
-        count: int,
-        *,
-        check: Callable[[], None] = lambda: None,
-        lost: Callable[[], RunError] = lambda: RunError("the workers have dropped a run; start the command again"),
-    ) -> None:
-        self.count, self.check, self.lost = count, check, lost
-        self._start = start
-        self._running: tuple[Executor, Callable[[], None]] | None = None
-
-    @classmethod
-    def local(cls, count: int) -> Workers:
-        """Return workers that are `count` processes on this machine."""
-        return cls(lambda: _start_processes(count), count)
-
-    @classmethod
-    def cluster(cls, scheduler: str) -> Workers:
-        """Return the workers of a Dask cluster. They must see the same files under the same paths.
-
-        Args:
-            scheduler: address of the scheduler, such as `tcp://HOST:8786`.
-
-        Raises:
-            RunError: Dask is not installed, no scheduler answers at that address, or it has no workers.
-        """
-        cluster = Cluster(scheduler)
-        return cls(cluster.start, cluster.count, check=cluster.check, lost=cluster.lost)
-
-    def submit(self, job: Job) -> Future[Any]:
-        """Submit a job; starts the executor if necessary."""
-        if self._running is None:
-            self._running = self._start()
-        with _interrupts_blocked():
-            return self._running[0].submit(_run, job)
-
-    def restart(self) -> None:
-        """End the remaining workers; the next submitted job starts new ones."""
-        self.stop()
-
-    def stop(self, *, wait: bool = False) -> None:
-        """End the workers: at once, or after their current jobs if `wait`."""
-        if self._running is None:
-            return
-        executor, end = self._running
-        if wait:
-            executor.shutdown(wait=True)
-        end()
-        self._running = None
-        del executor, end
-        gc.collect()  # releases semaphores now: a process that exits with os._exit would leave them behind
-
-
-def default_jobs(threads: int = 1) -> int:
-    """Return the number of runs with `threads` threads each that the usable cores can run at the same time."""
-    return max(1, usable_cores() // threads)
 
 
 class _Queue:
@@ -235,6 +46,8 @@ class _Queue:
             else:
                 self._finish(job, result)
                 self.states[job.path].reused = True
+        if workers.on_this_machine:
+            check_jobs_memory(self._waiting, workers.count)
 
     def __bool__(self) -> bool:
         """Whether any job is unfinished."""
@@ -306,6 +119,7 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, on_progress: ProgressCallbac
         The result of each job, by its run folder.
 
     Raises:
+        ConfigError: this machine lacks the memory for as many runs at the same time.
         RunError: workers died more than `WORKER_DEATHS` times. Errors of a run are raised as they are.
     """
     queue = _Queue(jobs, workers)

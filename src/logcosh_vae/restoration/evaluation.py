@@ -19,7 +19,7 @@ from ..base.levels import naming_weights
 from ..base.records import SCHEMA_VERSION, optional, read_record, write_record
 from ..base.versions import RESTORATION
 from ..data.batches import to_unit
-from ..experiments.scheduler import Job
+from ..experiments.job import Job
 from ..metrics.image_quality import WINDOW, psnr, ssim
 from ..training.run_folder import RunFolder
 from ..training.session import on_threads
@@ -30,7 +30,7 @@ from .network import RestorationNetwork
 from .photographs import read
 from .picture_files import find_pictures
 from .tiling import restore
-from .training import load_with_weights, restoration_config, train_restoration
+from .training import load_with_weights, restoration_config, restoration_memory, train_restoration
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,15 @@ class RestorationJob(Job):
         config = self.config
         crops = config.batch_size * config.steps * config.epochs
         return float(_flops_per_crop(config.widths, config.blocks, config.crop_size) * crops)
+
+    @property
+    def device(self) -> str:
+        """Return the device of the training."""
+        return self.config.device
+
+    def memory(self) -> int:
+        """Return a lower bound of the memory of the training, in bytes."""
+        return restoration_memory(self.config)
 
     def cached_result(self) -> RestorationMeasures | None:
         """Return the stored result if it has this version and was computed on the present test images, else None."""

@@ -54,18 +54,23 @@ def load_splits(config: RestorationConfig, root: Path | None, progress: Progress
     return train, held_out
 
 
+def restoration_memory(config: RestorationConfig) -> int:
+    """Return a lower bound of the memory of training a resolved config, in bytes."""
+    weights = FLOAT_BYTES * parameter_count(config.widths, config.blocks)
+    pixels = config.batch_size * config.crop_size**2
+    stored = sum(2 * config.blocks * width * pixels // 4**level for level, width in enumerate(config.widths))
+    activations = (2 if config.bfloat16 else FLOAT_BYTES) * stored + 3 * 3 * FLOAT_BYTES * pixels
+    return training_bytes(weights, activations, averages=1) + 3 * config.batch_size * config.tile_size**2
+
+
 def check_restoration_memory(config: RestorationConfig, device: torch.device | None = None) -> None:
     """Check that the memory suffices to train a resolved config.
 
     Raises:
         ConfigError: it does not.
     """
-    weights = FLOAT_BYTES * parameter_count(config.widths, config.blocks)
-    pixels = config.batch_size * config.crop_size**2
-    stored = sum(2 * config.blocks * width * pixels // 4**level for level, width in enumerate(config.widths))
-    activations = (2 if config.bfloat16 else FLOAT_BYTES) * stored + 3 * 3 * FLOAT_BYTES * pixels
     check_memory(
-        training_bytes(weights, activations, averages=1) + 3 * config.batch_size * config.tile_size**2,
+        restoration_memory(config),
         f"training with batch_size {config.batch_size}, crop_size {config.crop_size} and widths {list(config.widths)}",
         "choose smaller ones",
         device if device is not None and device.type == "cuda" else None,

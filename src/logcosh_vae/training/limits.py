@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..base.errors import ConfigError, RunError
-from ..base.launch import rank_and_world_size
+from ..base.launch import local_world_size, rank_and_world_size
 from ..base.memory import check_memory
 from ..data.sizes import FIXED_SIZE
 from ..models.autoencoder import VAE, WAE
@@ -41,11 +41,13 @@ def check_network(config: TrainConfig, image_shape: ImageShape) -> VAE | WAE:
         raise ConfigError(str(error)) from None
 
 
-def check_training_memory(config: TrainConfig, image_shape: ImageShape, device: torch.device | None = None) -> None:
-    """Check that the memory suffices to train a resolved config, with the weights, Adam's averages and one batch.
+def training_memory(config: TrainConfig, image_shape: ImageShape) -> int:
+    """Return a lower bound of the memory of training a resolved config, in bytes: weights, Adam's averages, one batch.
+
+    Of several processes of `torchrun` it is the memory of this one.
 
     Raises:
-        ConfigError: it does not, or the network cannot process the images.
+        ConfigError: the network cannot process the images.
     """
     model = check_network(config, image_shape)
     encoder, decoder = list(model.encoder.children()), list(model.decoder.children())
@@ -53,13 +55,25 @@ def check_training_memory(config: TrainConfig, image_shape: ImageShape, device: 
     activations = rows * (activation_bytes(encoder, image_shape) + activation_bytes(decoder, (model.latent_size,)))
     if config.model.family == "wae":  # the kernels of the MMD, for every pair of codes of the whole batch
         activations += FLOAT_BYTES * config.batch_size**2 * (2 * len(config.objective.mmd_scales) + 2)
+    return training_bytes(state_bytes(model), activations)
+
+
+def check_training_memory(config: TrainConfig, image_shape: ImageShape, device: torch.device | None = None) -> None:
+    """Check that the memory suffices to train a resolved config; on a CPU for all processes of `torchrun` there.
+
+    Raises:
+        ConfigError: it does not, or the network cannot process the images.
+    """
     channels, height, width = image_shape
-    check_memory(
-        training_bytes(state_bytes(model), activations),
-        f"training {config.model_name} on images of {height}x{width}x{channels} with batch_size {config.batch_size}",
-        "choose a smaller --size, batch_size or network",
-        device if device is not None and device.type == "cuda" else None,
-    )
+    purpose = f"training {config.model_name} on images of {height}x{width}x{channels}"
+    purpose += f" with batch_size {config.batch_size}"
+    advice = "choose a smaller --size, batch_size or network"
+    needed, on_gpu = training_memory(config, image_shape), device is not None and device.type == "cuda"
+    check_memory(needed, purpose, advice, device if on_gpu else None)
+    processes = local_world_size()
+    if processes > 1 and not on_gpu:
+        purpose += f" in {processes} processes"
+        check_memory(processes * needed, purpose, f"{advice}, or fewer processes", shared=True)
 
 
 def check_holds(weights: Path, needed: int) -> None:
