@@ -18,6 +18,7 @@ from logcosh_vae.models.autoencoder import VAE, WAE
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.builders import build_model, build_objective, build_optimizer, pixel_std
 from logcosh_vae.training.config import ObjectiveConfig, TrainConfig, resolve
+from logcosh_vae.training.defaults import RECOMMENDED
 from logcosh_vae.training.loop import make_generator
 from logcosh_vae.training.run_folder import RunFolder
 
@@ -36,6 +37,13 @@ def test_the_papers_settings_are_the_default_and_named_fixed() -> None:
     assert fixed == paper
     assert digest(fixed) == digest(paper)
     assert paper.objective == ObjectiveConfig("log-cosh", 100.0, 1.0)
+
+
+def test_auto_resolves_to_the_recommended_setting_and_keeps_other_options() -> None:
+    auto = resolve(TrainConfig(objective=ObjectiveConfig("auto", warmup=2.0)))
+    named = ObjectiveConfig(RECOMMENDED.loss, likelihood=RECOMMENDED.likelihood, warmup=2.0)
+    assert auto == resolve(TrainConfig(objective=named))
+    assert resolve(auto) == auto
 
 
 def test_a_learned_likelihood_has_nothing_to_tune() -> None:
@@ -62,6 +70,11 @@ def test_a_learned_likelihood_has_nothing_to_tune() -> None:
         (["objective.likelihood=scale", "objective.per=row"], "objective.per: unknown 'row'"),
         (["objective.per=pixel"], "objective.per applies to a learned likelihood only"),
         (["objective.shape=2"], "objective.shape applies to a learned likelihood only"),
+        (
+            ["objective.loss=auto", "objective.likelihood=scale"],
+            "objective.likelihood is part of what objective.loss=auto",
+        ),
+        (["objective.loss=auto", "objective.a=3"], "objective.a is part of what objective.loss=auto chooses"),
     ],
 )
 def test_contradictions_are_named(settings: list[str], message: str) -> None:
@@ -129,6 +142,10 @@ def test_runs_are_trained_resumed_and_loaded(tmp_path: Path, data_root: Path, fa
     assert isinstance(initial, LogCoshLikelihood)
     assert model.likelihood.shape.item() != pytest.approx(initial.shape.item(), rel=1e-3)
     assert 0.03 < model.likelihood.variance.sqrt().item() < 0.5
+    recorded = whole.metrics()[-1]["validation"]
+    assert recorded["scale"] == pytest.approx(model.likelihood.scale.item(), rel=1e-6)
+    assert recorded["shape"] == pytest.approx(model.likelihood.shape.item(), rel=1e-6)
+    assert whole.metrics()[0]["validation"]["shape"] != recorded["shape"]
 
 
 def test_two_processes_learn_the_scale_of_one(tmp_path: Path, data_root: Path) -> None:

@@ -24,6 +24,27 @@ HELD_OUT = 0.1
 """Fraction of the codes that the number of components is chosen on."""
 
 
+MIN_CODES = {"gaussian": 2, "mixture": 20}
+"""Smallest number of codes that each density can be fitted to."""
+
+
+def check_enough_codes(name: str, count: int) -> None:
+    """Check that a density can be fitted to `count` codes.
+
+    Args:
+        name: `gaussian` or `mixture`.
+        count: number of codes.
+
+    Raises:
+        ValueError: there are too few.
+        MissingPackageError: scikit-learn is not installed, and a mixture needs it.
+    """
+    if name == "mixture":
+        require("fitting a mixture", "sklearn")
+    if count < MIN_CODES[name]:
+        raise ValueError(f"a {name} needs at least {MIN_CODES[name]} codes; got {count}")
+
+
 def fit_mixture(codes: Tensor, seed: int = 0) -> CodeDensity:
     """Fit a mixture of Gaussians with full covariances by expectation maximisation (scikit-learn).
 
@@ -38,12 +59,10 @@ def fit_mixture(codes: Tensor, seed: int = 0) -> CodeDensity:
         MissingPackageError: scikit-learn is not installed.
         ValueError: there are fewer than 20 codes, or codes that are not finite.
     """
-    require("fitting a mixture", "sklearn")
+    codes = checked_codes(codes)
+    check_enough_codes("mixture", len(codes))
     from sklearn.mixture import GaussianMixture
 
-    codes = checked_codes(codes)
-    if len(codes) < 20:
-        raise ValueError(f"a mixture needs at least 20 codes; got {len(codes)}")
     order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))
     count = max(2, int(HELD_OUT * len(codes)))
     held, fitted = codes[order[:count]].numpy(), codes[order[count:]].numpy()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..base.records import optional
 from ..data.batches import evaluation_batches
-from ..losses import Likelihood, LogCoshLikelihood
+from ..losses import Likelihood
 from ..models.autoencoder import VAE, WAE
 from ..models.distributions import DiagonalGaussian
 from ..training.loop import make_generator
@@ -75,15 +75,15 @@ def density_statistics(
     elbo_per_dimension = None
     if nll_per_dimension is not None and is_vae:
         elbo_per_dimension = nll_per_dimension + float(kl.sum()) / dimensions
-    learned = model.likelihood
+    learned = {} if model.likelihood is None else model.likelihood.averages()
     return DensityStatistics(
         nll_per_dimension=nll_per_dimension,
         elbo_per_dimension=elbo_per_dimension,
         kl=tuple(kl.tolist()) if is_vae else None,
         active_units=int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum()),
         latent_size=model.latent_size,
-        scale=float(learned.scale.mean()) if learned is not None else None,
-        shape=float(learned.shape.mean()) if isinstance(learned, LogCoshLikelihood) else None,
+        scale=learned.get("scale"),
+        shape=learned.get("shape"),
     )
 
 

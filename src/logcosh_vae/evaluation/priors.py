@@ -6,7 +6,8 @@ from: the prior, the fitted densities, and images themselves, which bounds what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..base.errors import RunError
+from ..base.errors import ConfigError, RunError
 from ..data import ImageSet
 from ..data.batches import to_unit
 from ..metrics.classifier import feature_statistics
@@ -26,7 +27,7 @@ from ..training.autoencoder import config_of, split
 from ..training.loop import make_generator
 from ..training.run_folder import DENSITY_FILE, RunFolder
 from ..training.weights_file import digest_of
-from .densities import fit_mixture, load_densities, save_densities
+from .densities import MIN_CODES, check_enough_codes, fit_mixture, load_densities, save_densities
 from .features import Extractor
 from .images import BATCH_SIZE, choose_images, generated_batches, real_statistics, reconstruct
 from .latents import codes_of, nearest_distances
@@ -67,7 +68,8 @@ def densities_for(
             known |= {name: fit_gaussian(codes) if name == "gaussian" else fit_mixture(codes, seed) for name in missing}
         except ValueError as error:
             raise RunError(f"{folder}: no density can be fitted: {error}") from None
-        save_densities(known, path, **origin)
+        with suppress(OSError):  # a run folder that cannot be written to: fit again the next time
+            save_densities(known, path, **origin)
     return {name: known[name] for name in names}
 
 
@@ -80,6 +82,28 @@ def _chosen(train: ImageSet, seed: int) -> Tensor:
     """Return the training images whose codes are used, `(N, C, H, W)`, uint8."""
     order = torch.randperm(len(train.images), generator=make_generator(seed, "density images"))[:FITTED_IMAGES]
     return train.images[order.sort().values]
+
+
+def check_fitted_priors(data: str, count: int, priors: Sequence[str]) -> None:
+    """Check, before anything is trained, that densities can be fitted to the codes of the training images.
+
+    Args:
+        data: name of the data set, for the message.
+        count: number of its training images.
+        priors: the densities.
+
+    Raises:
+        ConfigError: there are too few images.
+        MissingPackageError: a mixture is asked for, and scikit-learn is not installed.
+    """
+    for name in priors:
+        try:
+            check_enough_codes(name, count)
+        except ValueError:
+            raise ConfigError(
+                f"{data} has {count} training images, but a {name} can only be fitted to the codes of at least "
+                f"{MIN_CODES[name]}: add images, or choose --prior standard"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -99,32 +123,35 @@ class Splits:
 
 @torch.inference_mode()
 def measure_priors(
-    folder: Path, model: VAE | WAE, splits: Splits, extractor: Extractor, config: EvaluationConfig
+    model: VAE | WAE,
+    splits: Splits,
+    densities: Mapping[str, CodeDensity],
+    extractor: Extractor,
+    config: EvaluationConfig,
 ) -> dict[str, float]:
     """Measure samples by where their codes come from.
 
     Args:
-        folder: the run folder, which keeps the fitted densities.
         model: the run's model, in evaluation mode.
         splits: the images.
+        densities: as returned by `densities_for`.
         extractor: features of the FID, on the model's device.
-        config: `priors` names the densities; numbers of images and the seed.
+        config: numbers of images and the seed.
 
     Returns:
-        `fid_gaussian` and `fid_mixture`, as far as `priors` names them; `fid_codes`, of decoded codes of training
+        `fid_gaussian` and `fid_mixture`, as far as there are these densities; `fid_codes`, of decoded codes of training
         images; `fid_reconstructed`, of reconstructed test images. With validation images, `validation_fid` and the like
         compare the same samples with them. `nearest_generated` and `nearest_test` are the mean distances of samples
         (from the last of the densities) and of test images to the nearest training image; samples that are much nearer
         than test images would be memorised.
     """
-    names = [name for name in config.priors or () if name != PRIORS[0]]
-    densities = densities_for(folder, model, splits.train, names, config.seed)
     real = {"": real_statistics(splits.test, extractor)}
     if splits.validation is not None:
         real["validation_"] = real_statistics(splits.validation, extractor)
     chosen = _chosen(splits.train, config.seed)
     metrics: dict[str, float] = {}
-    for name in (PRIORS[0], *names):
+    standard = [PRIORS[0]] if splits.validation is not None or not densities else []  # else `measure` has its FID
+    for name in (*standard, *densities):
         samples = generated_batches(model, config.fid_images, config.seed, densities.get(name))
         suffix = "" if name == PRIORS[0] else f"_{name}"
         some: list[Tensor] = []

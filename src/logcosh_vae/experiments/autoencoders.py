@@ -24,6 +24,7 @@ from ..evaluation.evaluate import evaluate, extractor_for, fid_floor
 from ..evaluation.feature_installation import train_missing_features
 from ..evaluation.feature_training import feature_config
 from ..evaluation.latents import DensityStatistics
+from ..evaluation.priors import check_fitted_priors
 from ..evaluation.records import EvaluationConfig, RunEvaluation
 from ..models.networks import ImageShape
 from ..training.autoencoder import check_images, config_of, fingerprints, run_name, split, train
@@ -99,8 +100,10 @@ class AutoencoderJob(Job):
 
     @property
     def label(self) -> str:
-        """Model, loss and seed, as shown to the user."""
-        return f"{self.config.model_name} {self.config.objective.loss} seed {self.config.seed}"
+        """Model, loss, what is learned of its likelihood, and seed, as shown to the user."""
+        objective = self.config.objective
+        loss = objective.loss if objective.likelihood is None else f"{objective.loss} {objective.likelihood}"
+        return f"{self.config.model_name} {loss} seed {self.config.seed}"
 
     def cost(self) -> float:
         """Return the floating-point operations of the forward passes of the whole training."""
@@ -140,7 +143,7 @@ class AutoencoderJob(Job):
         features = extractor.describe() if extractor is not None else None
         expected = {"sharpness_reconstructed", "sharpness_generated"}
         if features is not None and result.real.count > 1:
-            expected.add("fid")
+            expected |= {"fid", *(f"fid_{name}" for name in self.evaluation.priors or ())}
         is_complete = set(result.metrics) >= expected and len(result.test) > 0
         return result if is_complete and result.features == features else None
 
@@ -241,6 +244,7 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
             for config in configs:
                 if config.data == data:
                     check_images(config, *images)
+            check_fitted_priors(data.name, len(images[0].images), self.evaluation.priors or ())
             if images[0].complaint is not None:
                 callbacks.on_message(images[0].complaint)
             if data.name in DATASETS:

@@ -93,6 +93,12 @@ class RowResult:
     validation: Mapping[str, tuple[tuple[float, ...], ...]] | None = optional()
     more: Mapping[str, Any] = free()
 
+    @property
+    def likelihood(self) -> str | None:
+        """What was learned of the likelihood, `scale` or `scale+shape`; None for a fixed loss."""
+        learned: str | None = self.config.get("objective", {}).get("likelihood")
+        return learned
+
 
 @dataclass(frozen=True)
 class RunCounts:

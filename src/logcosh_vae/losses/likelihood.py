@@ -112,6 +112,10 @@ class LogCoshLikelihood(Likelihood):
     def equivalent(self) -> dict[str, Tensor]:
         return {"a": 1 / self.scale, "reconstruction_weight": self.shape / self.scale}
 
+    @torch.no_grad()
+    def averages(self) -> dict[str, float]:
+        return {**super().averages(), "shape": float(self.shape.mean())}
+
     @classmethod
     def of_loss(cls, reconstruction_weight: float, a: float | None = None) -> Self:
         a = 1.0 if a is None else a

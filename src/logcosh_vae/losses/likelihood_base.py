@@ -149,6 +149,11 @@ class Likelihood(nn.Module, ABC):
         """Return the pixel values for which `cdf` is `probability`."""
         return self.distribution(prediction).icdf(probability)
 
+    @torch.no_grad()
+    def averages(self) -> dict[str, float]:
+        """Return the current `scale`, and `shape` if there is one, averaged where there are several."""
+        return {"scale": float(self.scale.mean())}
+
     def extra_repr(self) -> str:
         return f"learn={self.learn!r}, per={self.per!r}"
 

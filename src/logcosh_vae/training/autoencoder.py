@@ -138,6 +138,11 @@ def validate(model: VAE | WAE, objective: Objective, images: Tensor, config: Tra
     return {name: float(value) for name, value in means.items()}
 
 
+def _learned_values(model: VAE | WAE) -> dict[str, float]:
+    """Return scale and shape of a learned likelihood, for the record of an epoch; empty for a fixed loss."""
+    return {} if model.likelihood is None else model.likelihood.averages()
+
+
 @torch.no_grad()
 def save_samples(model: VAE | WAE, path: Path, seed: int) -> None:
     """Write a PNG picture with samples; a seed always gives the same codes, so that epochs can be compared."""
@@ -200,7 +205,7 @@ def _make_setup(
         autoencoding_step(processes.data_parallel(model), objective, processes),
         lambda generator: training_batches(images, config.batch_size, generator, rows=rows),
         build_schedule(config, len(images) // config.batch_size, objective),
-        validate=lambda: validate(model, objective, test, config),
+        validate=lambda: validate(model, objective, test, config) | _learned_values(model),
         track=(lambda: validate(model, objective, tracked, config)) if len(tracked) > 0 else None,
         draw=lambda target: save_samples(model, target, config.seed),
         draw_every=config.picture_every,

@@ -21,7 +21,7 @@ from ..losses.likelihood_base import LEARN, PER
 from ..models.autoencoder import MODELS
 from ..models.distributions import MMD_SCALES
 from ..models.networks import HIDDEN, NETWORKS
-from .defaults import BETAS, defaults_for
+from .defaults import AUTO, BETAS, RECOMMENDED, defaults_for
 
 MAX_THREADS = 1024
 """More than the cores of any machine; a much larger number of threads would crash the process."""
@@ -80,7 +80,8 @@ class ObjectiveConfig:
     """The training objective (paper, Eq. 8).
 
     Attributes:
-        loss: name of the reconstruction loss: `l2`, `l1` or `log-cosh`.
+        loss: name of the reconstruction loss: `l2`, `l1` or `log-cosh`; or `auto` for the loss and the likelihood of
+            `defaults.RECOMMENDED`, by which `resolve` replaces it.
         a: parameter of the log-cosh loss; None for other losses, and if it is learned.
         reconstruction_weight: `lambda` of Eq. 8. Formerly `weight`. If the likelihood is learned, it multiplies the
             negative log-likelihood.
@@ -224,6 +225,8 @@ def _resolved_objective(objective: ObjectiveConfig, family: str, data: DataConfi
     MMD of a WAE is no probability, so nothing determines the weight between them; by default the negative
     log-likelihood is averaged over the pixels, which is close to the weights that the paper uses.
     """
+    if objective.loss == AUTO:
+        objective = _recommended(objective)
     if objective.likelihood == FIXED:
         objective = dataclasses.replace(objective, likelihood=None)  # as in runs that are older than the option
     if objective.likelihood is None:
@@ -234,6 +237,20 @@ def _resolved_objective(objective: ObjectiveConfig, family: str, data: DataConfi
     pixels = (data.channels or 1) * size[0] * size[-1]
     objective = _filled(objective, reconstruction_weight=1.0 if family == "vae" else 1 / pixels, per=PER[0])
     return _filled(objective, shape=1.0) if objective.loss == "log-cosh" else objective
+
+
+def _recommended(objective: ObjectiveConfig) -> ObjectiveConfig:
+    """Return the recommended objective; other options of `objective` stay.
+
+    Raises:
+        ConfigError: `objective` has a likelihood or `a` of its own.
+    """
+    for key, value in (("likelihood", objective.likelihood), ("a", objective.a)):
+        if value is not None:
+            raise ConfigError(
+                f"objective.{key} is part of what objective.loss={AUTO} chooses: leave it out, or name the loss"
+            )
+    return dataclasses.replace(objective, loss=RECOMMENDED.loss, likelihood=RECOMMENDED.likelihood)
 
 
 def _filled(part: D, **values: Any) -> D:

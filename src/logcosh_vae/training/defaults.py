@@ -1,4 +1,7 @@
-"""Default values of configs: the paper's settings for each data set (A.2, A.3), and those of restoration."""
+"""Default values of configs: the paper's settings for each data set (A.2, A.3), and those of restoration.
+
+`RECOMMENDED` is the setting for unknown images, which `--loss auto` chooses.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,30 @@ _CELEBA = DataDefaults(
     reconstruction_weight={"vae": 1.0, "wae": 0.002},
     lr_milestones=((30, 0.5), (50, 0.2)),
 )
+
+AUTO = "auto"
+"""Name of the recommended setting, as `--loss` and `objective.loss` take it; `resolve` replaces it by the setting."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A setting for images for which nobody knows `a` and the weight.
+
+    Attributes:
+        loss: name of the loss.
+        likelihood: what is learned of its likelihood.
+        prior: where codes are drawn from, one of `models.density.PRIORS`.
+    """
+
+    loss: str
+    likelihood: str
+    prior: str
+
+
+# The study `reproduce likelihood` (paper/likelihood.py, docs/likelihood.md) compares this setting with every loss at
+# weights set by hand. Its results decide what stands here.
+RECOMMENDED = Recommendation("log-cosh", "scale+shape", "mixture")
+"""What `--loss auto` stands for; nothing else defines it."""
 
 DEFAULTS: dict[str, DataDefaults] = {"mnist": _MNIST, "fashion-mnist": _MNIST, "celeba": _CELEBA}
 

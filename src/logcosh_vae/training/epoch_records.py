@@ -16,7 +16,9 @@ from ..base.files import JSON_BYTES, parse_json, read_regular
 from ..base.records import SEAL, seal
 
 Record = dict[str, Any]
-"""`epoch`, `train` and `validation` (losses by name), `seconds`, and `tracked` (losses at logged steps)."""
+"""`epoch`, `train` and `validation` (losses by name), `seconds`, and `tracked` (losses at logged steps).
+
+If the likelihood is learned, `validation` has its `scale` and, if there is one, its `shape` at the end of the epoch."""
 
 
 def to_text(records: Iterable[Mapping[str, Any]]) -> str:

@@ -47,7 +47,10 @@ MEASURED_FILES = ("evaluation.json", "measures.json")
 DENSITY_FILE = "densities.safetensors"
 """Densities that were fitted to the codes of the final model."""
 
-DERIVED_FILES = (*MEASURED_FILES, DENSITY_FILE, "samples.png", "reconstructions.png", "interpolation.png")
+DERIVED_FILES = (
+    *(*MEASURED_FILES, DENSITY_FILE),
+    *("samples.png", "samples-gaussian.png", "samples-mixture.png", "reconstructions.png", "interpolation.png"),
+)
 """Files that were computed from the final weights."""
 
 _STARTED = ("metrics.jsonl", "weights.safetensors")
