@@ -10,12 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from ..base.text import visible
-from ..reporting.tables import METRIC_NAMES, duration, table_rows, time_text
+from ..reporting.tables import CONTEXT_METRICS, duration, metric_headings, table_rows, time_text
 from .streams import output
 
 if TYPE_CHECKING:
     from ..bench.records import BenchResults
     from ..experiments.results import ExperimentResults
+
+
+NARROW = 3
+"""With more metrics than this, changes are below the values, because 120 columns do not suffice for both."""
 
 
 def print_table(table: Table) -> None:
@@ -47,16 +51,18 @@ def bench_table(results: BenchResults) -> Table:
 def results_table(results: ExperimentResults) -> Table:
     """The rows of an experiment: metrics with their change against L2, and below each row the paper's values."""
     rows = table_rows(results)
-    metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
+    metrics = metric_headings(rows, CONTEXT_METRICS | {"fid_reconstructed"})
     table = _table(results.title)
-    table.add_column("", no_wrap=True)
-    for name in metrics:
-        table.add_column(METRIC_NAMES[name].replace(", ", "\n"), justify="right", no_wrap=True)
+    table.add_column("")
+    for heading in metrics.values():
+        table.add_column(heading.replace(", ", "\n"), justify="right", no_wrap=True)
     table.add_column("training", justify="right", no_wrap=True)
-    show_a = len({(row.model_text, row.loss) for row in rows}) < len(rows)  # only a distinguishes some of the rows
+    # whether only a distinguishes some of the rows
+    show_a = len({(row.model_text, row.short_loss_text) for row in rows}) < len(rows)
+    separator = "\n" if len(metrics) > NARROW else " "
     for row in rows:
         cells = [row.cells[name] for name in metrics]
-        changes = [f" ({cell.change_text})" if cell.change_text else "" for cell in cells]
+        changes = [f"{separator}({cell.change_text})" if cell.change_text else "" for cell in cells]
         values = [cell.value_text + change for cell, change in zip(cells, changes, strict=True)]
         has_reported = any(cell.reported_text for cell in cells)
         label = f"{row.model_text} {row.loss_text if show_a else row.short_loss_text}"

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, Self
 
 from ..experiments.results import ExperimentResults, RowResult, Summary
+from ..reporting.labels import learned_text
 
 SELECTION = "validation_fid_mixture"
 """Metric by which the best setting of a grid is chosen."""
@@ -43,7 +44,7 @@ def setting_text(row: RowResult) -> str:
     if learned is None:
         a = "" if row.a is None else f"a = {row.a:g}, "
         return f"{a}weight {row.weight:g}"
-    text = f"learned {learned.replace('+', ' and ')}"
+    text = learned_text(learned)
     if _objective(row, "warmup") is not None:
         text += f", warm-up of {_objective(row, 'warmup'):g} epochs"
     if _objective(row, "free_bits") is not None:

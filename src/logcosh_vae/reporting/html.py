@@ -6,7 +6,6 @@ curves and configurations; `write_markdown` writes tables, figures and findings 
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -17,41 +16,26 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from ..base.extras import require
 from ..base.files import write_text
-from ..base.records import to_json
+from ..base.records import read_record, to_json
 from ..base.text import markdown, visible
+from ..evaluation.records import RunEvaluation
 from ..experiments.results import ExperimentResults
 from ..training.run_folder import RunFolder
+from .latents import LEGEND, latent_markdown, latent_table
 from .narrative import NARRATIVE, Narrative
-from .tables import METRIC_NAMES, TableRow, markdown_table, table_rows
+from .plots import COLOURS as COLOURS
+from .plots import Figure, data_url, kl_bars, training_curves
+from .tables import TableRow, markdown_table, metric_headings, table_rows
 
 PICTURES = {
     "samples": "Samples: the same latent codes z from the prior, decoded by each model",
+    "samples-gaussian": "Samples: codes from a Gaussian that is fitted to the codes of the training images",
+    "samples-mixture": "Samples: codes from a mixture of Gaussians that is fitted to the codes of the training images",
     "reconstructions": "Reconstructions: pairs of rows, real test images above their reconstructions",
     "interpolation": "Interpolation between two test images in the latent space, one pair per row",
 }
-"""Caption of each picture of a run, by the name of its file."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Colours of plots: the palette of Okabe and Ito, which is safe for colour blindness, on white and on black."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture in a report.
-
-    Attributes:
-        url: the picture as a data URL.
-        caption: caption, also the alternative text.
-    """
-
-    url: str
-    caption: str
-
-
-def data_url(content: bytes, kind: str) -> str:
-    """Encode `content` of MIME type `kind` as a data URL."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+"""Caption of each picture of a run, by the name of its file. Samples of fitted densities are there if asked for."""
 
 
 def png(image: Image.Image) -> bytes:
@@ -59,52 +43,6 @@ def png(image: Image.Image) -> bytes:
     content = io.BytesIO()
     image.save(content, format="PNG")
     return content.getvalue()
-
-
-def _apply_style(axes: Any) -> None:
-    """Make lines and text of a plot grey, so that they are legible on a light and on a dark page."""
-    for spine in axes.spines.values():
-        spine.set_color("#888888")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors="#888888", labelsize=9)
-    axes.grid(visible=True, color="#888888", alpha=0.25, linewidth=0.6)
-    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
-        text.set_color("#888888")
-
-
-def training_curves(runs: Sequence[tuple[str, RunFolder]], title: str) -> Figure:
-    """Plot the squared L2 error and the latent divergence on the test split against the epoch, one line per run.
-
-    Args:
-        runs: label and folder of each run; all of the same model.
-        title: caption of the figure.
-    """
-    require("plotting", "matplotlib")
-    import matplotlib.figure
-
-    records = [(label, folder.metrics()) for label, folder in runs]
-    divergence = "kl" if "kl" in records[0][1][0]["validation"] else "mmd"
-    figure = matplotlib.figure.Figure(figsize=(8.6, 3.0), layout="constrained")
-    figure.patch.set_alpha(0.0)
-    for axes, term, name in zip(
-        figure.subplots(1, 2),
-        ("squared_l2", divergence),
-        ("squared L2 test error", f"{divergence.upper()} on the test split"),
-        strict=True,
-    ):
-        axes.patch.set_alpha(0.0)
-        for index, (label, epochs) in enumerate(records):
-            values = [record["validation"][term] for record in epochs]
-            colour = COLOURS[index % len(COLOURS)]
-            axes.plot(range(1, len(values) + 1), values, label=label, color=colour, linewidth=1.8)
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_title(name, fontsize=10)
-        _apply_style(axes)
-        axes.legend(frameon=False, labelcolor="#888888", fontsize=9)
-    content = io.BytesIO()
-    figure.savefig(content, format="svg", metadata={"Date": None})
-    return Figure(data_url(content.getvalue(), "image/svg+xml"), title)
 
 
 def _rows_by_model(rows: Sequence[TableRow]) -> dict[str, list[int]]:
@@ -149,18 +87,37 @@ def _sections(rows: Sequence[TableRow], folders: Sequence[Path]) -> list[dict[st
     """Return the pictures and training curves of the runs of each model, for the template."""
     sections = []
     for model, members in _rows_by_model(rows).items():
+        runs = [(rows[i].loss_text, folders[i]) for i in members]
         figures = {
             caption: [
-                Figure(data_url((folders[i] / f"{name}.png").read_bytes(), "image/png"), rows[i].loss_text)
-                for i in members
+                Figure(data_url(path.read_bytes(), "image/png"), label)
+                for label, folder in runs
+                if (path := folder / f"{name}.png").is_file()
             ]
             for name, caption in PICTURES.items()
         }
-        lines = [(rows[i].loss_text, RunFolder(folders[i])) for i in members]
         sections.append(
-            {"model": model, "pictures": figures, "curves": training_curves(lines, f"{model}: training curves")}
+            {
+                "model": model,
+                "pictures": {caption: shown for caption, shown in figures.items() if shown},
+                "latents": _kl_figures(runs),
+                "curves": training_curves(
+                    [(label, RunFolder(path)) for label, path in runs], f"{model}: training curves"
+                ),
+            }
         )
     return sections
+
+
+def _kl_figures(runs: Sequence[tuple[str, Path]]) -> list[Figure]:
+    """Plot the KL divergence of each latent variable, for the runs of VAEs that were evaluated with it."""
+    evaluations = [(label, read_record(RunEvaluation, path / "evaluation.json").density) for label, path in runs]
+    known = [(label, density, density.kl) for label, density in evaluations if density is not None and density.kl]
+    top = max((value for _, _, kl in known for value in kl), default=0.0)
+    return [
+        kl_bars(kl, f"{label}: {density.active_units} of {density.latent_size} active, {sum(kl):.1f} nats", top)
+        for label, density, kl in known
+    ]
 
 
 def _template_values(part: Part) -> dict[str, Any]:
@@ -174,12 +131,14 @@ def _template_values(part: Part) -> dict[str, Any]:
         "picture": data_url(part.picture, "image/png") if part.picture else None,
         "findings": part.narrative.findings(results) if rows else [],
         "sections": [],
+        "latents": latent_table(results) if part.runs_folder is not None else None,
+        "latents_legend": LEGEND,
         "configuration": None,
     }
     if rows:
         values["introduction"] = part.narrative.introduction(results)
         values["legend"] = part.narrative.legend(results)
-        values["metrics"] = {k: v for k, v in METRIC_NAMES.items() if k in rows[0].cells}
+        values["metrics"] = metric_headings(rows)
         values["configuration"] = json.dumps(_merge_configs([row.config for row in results.rows]), indent=2)
     if part.runs_folder is not None and rows:
         values["sections"] = _sections(rows, [part.runs_folder / row.runs[0] for row in results.rows])
@@ -209,6 +168,9 @@ def write_markdown(parts: Sequence[Part], target: Path, title: str | None = None
             lines += [markdown_table(results)]
         if results.rows:
             lines += [part.narrative.provenance(results)]
+        if part.runs_folder is not None and (latents := latent_table(results)) is not None:
+            lines += [latent_markdown(latents)]
+        if results.rows:
             lines += [*(f"- {markdown(sentence)}" for sentence in part.narrative.findings(results)), ""]
     write_text(target, "\n".join(lines))
     return target

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from ..base.text import code_span
 from ..evaluation.records import FeaturesInfo, FidFloor, fid_caveat
 from ..experiments.results import ExperimentResults, Summary
-from .tables import LOSS_NAMES, METRIC_NAMES, TableRow, duration, format_change, format_value, model_text, table_rows
+from .labels import LOSS_NAMES, model_text
+from .latents import learned_findings, memorisation_findings
+from .tables import (
+    CONTEXT_METRICS,
+    TableRow,
+    baseline_text,
+    duration,
+    format_change,
+    format_value,
+    metric_headings,
+    table_rows,
+)
 
 
 def epochs_text(results: ExperimentResults) -> str:
@@ -73,7 +84,7 @@ def provenance(results: ExperimentResults) -> str:
     images = images_text(results)
     text = f"Profile `{results.profile}`: {epochs_text(results)}, {seeds_text(results)}. "
     text += f"{images[0].upper()}{images[1:]}. " if images else ""
-    text += "Changes are relative to squared L2 with the same model. "
+    text += f"Changes are relative to {baseline_text(results)} with the same model. "
     if features is not None:
         text += (
             f"FID with the features of {code_span(features.name)} ({_features_text(features)}), "
@@ -101,17 +112,27 @@ def introduction(results: ExperimentResults) -> str:
     )
 
 
-TABLE_LEGEND = (
-    "Each cell has the value obtained and its change relative to squared L2, and below them the paper's value if there "
-    "is one; ± is the standard deviation over seeds. "
+def table_legend(results: ExperimentResults) -> str:
+    """Return an explanation of the cells of the table."""
+    return (
+        f"Each cell has the value obtained and its change relative to {baseline_text(results)}, and below them the "
+        "paper's value if there is one; ± is the standard deviation over seeds. "
+    )
+
+
+FITTED_LEGEND = (
+    "The codes of the generated images come from the prior, or from a density that is fitted to the codes of the "
+    "training images. “Codes of images” decodes codes of training images themselves, which no density can be expected "
+    "to surpass; “reconstructions” are those of the test images. "
 )
+"""Explanation of FIDs of fitted densities."""
 
 
 def legend(results: ExperimentResults) -> str:
     """Return an explanation of the table and its metrics for readers who do not know them."""
     features = results.features
     evaluation, real, floor = results.measurement
-    text = TABLE_LEGEND + (
+    text = table_legend(results) + (
         f"Sharpness: larger is sharper; mean over up to {evaluation.sharpness_images} images; real test images have "
         f"{format_value('sharpness', floor.sharpness)}. "
     )
@@ -122,7 +143,7 @@ def legend(results: ExperimentResults) -> str:
     return text + (
         f"FID: smaller is better; {evaluation.fid_images} generated images against the {real.count} images of the "
         f"test split, with the features of “{features.name}” ({_features_text(features)}). {_floor_sentence(floor)}"
-        f"{_sentence(_caveat(results))}"
+        f"{FITTED_LEGEND if evaluation.priors else ''}{_sentence(_caveat(results))}"
         "FIDs with different features cannot be compared. The paper's come from another classifier, so compare the "
         "changes."
     )
@@ -136,32 +157,34 @@ def _sentence(text: str) -> str:
     return f"{text} " if text else ""
 
 
-def _comparison(row: TableRow, judges_fid: bool) -> str:
-    """Return a sentence that compares a row with squared L2, and the signs of its changes with the paper's.
+def _comparison(row: TableRow, baseline: str, judges_fid: bool) -> str:
+    """Return a sentence that compares a row with the baseline, and the signs of its changes with the paper's.
 
     Args:
         row: the row.
-        judges_fid: whether the FID counts in the verdict.
+        baseline: what it is compared with.
+        judges_fid: whether FIDs count in the verdict.
     """
     changes = []
     agreement = []
     better = judged = 0
-    compared = [cell for cell in row.cells.values() if cell.change is not None]
+    headings = metric_headings([row], CONTEXT_METRICS)
+    compared = [cell for name, cell in row.cells.items() if cell.change is not None and name in headings]
     for cell in compared:
         change = cell.change or 0.0
-        text = f"{METRIC_NAMES[cell.metric]} {format_change(change)}"
+        text = f"{headings[cell.metric]} {format_change(change)}"
         if cell.reported_change is not None:
             text += f" (paper {format_change(cell.reported_change)})"
         changes.append(text)
-        if cell.metric == "fid" and not judges_fid:
+        if "fid" in cell.metric and not judges_fid:
             continue
         judged += 1
         better += cell.better
         if cell.reported_change is not None:
             agreement.append((cell.reported_change > 0) == (change > 0))
     if not compared:
-        return f"{row.model_text}, {row.loss_text}: there is no squared L2 row to compare with."
-    verdict = f"better than squared L2 in {better} of {judged} metrics{'' if judges_fid else ' without the FID'}"
+        return f"{row.model_text}, {row.loss_text}: there is no {baseline} row to compare with."
+    verdict = f"better than {baseline} in {better} of {judged} metrics{'' if judges_fid else ' without the FID'}"
     if agreement:
         verdict += f"; {sum(agreement)} of {len(agreement)} changes have the same sign as in the paper"
     return f"{row.model_text}, {row.loss_text}: {', '.join(changes)}. {verdict[0].upper()}{verdict[1:]}."
@@ -185,7 +208,8 @@ def advice_findings(results: ExperimentResults) -> list[str]:
     The list is empty if the results have no advice, no model with both losses, or an FID that cannot be judged.
     """
     advice = None if _caveat(results) else results.advice
-    fid = {(row.model, row.loss): row.metrics["fid"] for row in results.rows if "fid" in row.metrics}
+    rows = [row for row in results.rows if "fid" in row.metrics and row.likelihood is None]
+    fid = {(row.model, row.loss): row.metrics["fid"] for row in rows}
     models = [m for m in dict.fromkeys(model for model, _ in fid) if {(m, "l1"), (m, "log-cosh")} <= fid.keys()]
     if advice is None or not models:
         return []
@@ -204,11 +228,21 @@ def advice_findings(results: ExperimentResults) -> list[str]:
 
 
 def findings(results: ExperimentResults) -> list[str]:
-    """Return a sentence per row that compares it with squared L2 and the paper, and one on the paper's advice."""
+    """Return sentences on each row.
+
+    They compare it with squared L2 and the paper, and say what was learned, what the paper advises, and how near
+    samples are to training images.
+    """
     rows = [row for row in table_rows(results) if any(cell.change is not None for cell in row.cells.values())]
-    caveat = _caveat(results) if any("fid" in row.cells for row in rows) else ""
-    comparisons = [_comparison(row, judges_fid=not caveat) for row in rows]
-    return [*comparisons, *advice_findings(results), *([caveat] if caveat else [])]
+    caveat = _caveat(results) if any("fid" in row.metrics for row in results.rows) else ""
+    comparisons = [_comparison(row, baseline_text(results), judges_fid=not caveat) for row in rows]
+    sentences = [
+        *comparisons,
+        *learned_findings(results, judges_fid=not caveat),
+        *advice_findings(results),
+        *memorisation_findings(results),
+    ]
+    return [*sentences, *([caveat] if caveat and sentences else [])]
 
 
 @dataclass(frozen=True)

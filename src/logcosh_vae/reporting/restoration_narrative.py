@@ -8,7 +8,7 @@ from typing import TypeVar
 from ..experiments.results import ExperimentResults, RowResult
 from ..metrics.image_quality import SIGMA, WINDOW
 from ..restoration.corruptions import CORRUPTIONS
-from .narrative import TABLE_LEGEND, Narrative, seeds_text
+from .narrative import Narrative, seeds_text, table_legend
 from .paired import outcome_sentence, paired
 from .tables import LOSS_NAMES, duration, format_value
 
@@ -77,9 +77,9 @@ def _corrupted_text(results: ExperimentResults) -> str:
 def legend(results: ExperimentResults) -> str:
     """Return an explanation of the table and its metrics."""
     return (
-        f"{TABLE_LEGEND}SSIM: structural similarity to the clean image, 1 for identical images; Gaussian window of "
-        f"{WINDOW} pixels, sigma {SIGMA}, on whole images in [0, 1]. PSNR: over all channels. Larger is better for "
-        f"both. Values of the corrupted images: {_corrupted_text(results)}."
+        f"{table_legend(results)}SSIM: structural similarity to the clean image, 1 for identical images; Gaussian "
+        f"window of {WINDOW} pixels, sigma {SIGMA}, on whole images in [0, 1]. PSNR: over all channels. Larger is "
+        f"better for both. Values of the corrupted images: {_corrupted_text(results)}."
     )
 
 

@@ -6,10 +6,14 @@ fix the number of digits of each metric.
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from ..base.text import markdown
-from ..experiments.results import ExperimentResults
+from ..experiments.results import ExperimentResults, RowResult
+from .labels import LOSS_NAMES as LOSS_NAMES
+from .labels import loss_text
+from .labels import model_text as model_text
 
 METRIC_NAMES = {
     "sharpness_reconstructed": "Sharpness, reconstructed",
@@ -31,16 +35,10 @@ METRIC_NAMES = {
 SMALLER_IS_BETTER = {name for name in METRIC_NAMES if "fid" in name}
 DIFFERENCES = {"ssim", "psnr"}
 """Metrics whose changes are shown as differences. Changes of other metrics are in percent."""
-
-
-class _LossNames(dict[str, str]):
-    """Names of losses for readers; a loss without an entry keeps its name in the registry."""
-
-    def __missing__(self, loss: str) -> str:
-        return loss
-
-
-LOSS_NAMES = _LossNames({"l2": "squared L2", "l1": "L1", "log-cosh": "log-cosh"})
+CONTEXT_METRICS = {"fid_codes", "nearest_generated", "nearest_test"}
+"""Metrics that help to read the others, and do not count in verdicts."""
+DISTANCES = {"nearest_generated", "nearest_test"}
+"""Metrics that a sentence states, instead of a column."""
 BASELINE = "l2"
 """Loss that the others are compared with."""
 
@@ -100,9 +98,10 @@ class TableRow:
     Attributes:
         model_text: name of the model or of the task, for readers.
         loss: name of the loss in the registry.
-        a: parameter of log-cosh; None for other losses.
+        a: parameter of log-cosh; None for other losses, and if it is learned.
         cells: cell of each metric, by the metric's name.
         seconds: training time in seconds, mean over seeds.
+        likelihood: what was learned of the likelihood; None for a fixed loss.
     """
 
     model_text: str
@@ -110,17 +109,18 @@ class TableRow:
     a: float | None
     cells: dict[str, Cell]
     seconds: float
+    likelihood: str | None = None
 
     @property
     def loss_text(self) -> str:
-        """The loss with its parameter, for readers: `log-cosh, a = 100`."""
-        name = LOSS_NAMES.get(self.loss, self.loss)
-        return name if self.a is None else f"{name}, a = {self.a:g}"
+        """The loss for readers: `log-cosh, a = 100`, or `log-cosh, learned scale and shape`."""
+        return loss_text(self.loss, self.a, self.likelihood)
 
     @property
     def short_loss_text(self) -> str:
         """The loss without its parameter, for narrow tables."""
-        return "L2" if self.loss == "l2" else LOSS_NAMES.get(self.loss, self.loss)
+        text = loss_text(self.loss, likelihood=self.likelihood)
+        return text.removeprefix("squared ") if self.loss == "l2" else text
 
 
 def time_text(seconds: float) -> str:
@@ -149,17 +149,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def model_text(model: str) -> str:
-    """Return the name of a model as in the paper.
-
-    Example:
-        >>> model_text("vae-mlp")
-        'VAE (MLP)'
-    """
-    family, _, network = model.partition("-")
-    return f"{family.upper()} ({'MLP' if network == 'mlp' else network.capitalize()})"
 
 
 def format_value(metric: str, value: float, like: float | None = None) -> str:
@@ -211,11 +200,12 @@ def _change(metric: str, value: float | None, base: float | None) -> float | Non
 
 def table_rows(results: ExperimentResults) -> list[TableRow]:
     """Return the rows of the table of an experiment."""
-    rows = results.rows
-    bases = {(row.data, row.model, row.task): row for row in rows if row.loss == BASELINE}
+    bases = _bases(results)
     table = []
-    for row in rows:
-        base = bases.get((row.data, row.model, row.task)) if row.loss != BASELINE else None
+    for row in results.rows:
+        base = bases.get((row.data, row.model, row.task))
+        if row is base or (row.loss == BASELINE and row.likelihood is None):
+            base = None
         cells = {}
         for metric, values in row.metrics.items():
             reported = row.reported.get(metric)
@@ -230,8 +220,32 @@ def table_rows(results: ExperimentResults) -> list[TableRow]:
                 _change(metric, reported, base_reported),
             )
         title = row.task_title or model_text(row.model)
-        table.append(TableRow(title, row.loss, row.a, cells, row.training_seconds.mean))
+        table.append(TableRow(title, row.loss, row.a, cells, row.training_seconds.mean, row.likelihood))
     return table
+
+
+def _bases(results: ExperimentResults) -> dict[tuple[str, str, str | None], RowResult]:
+    """Return the row that others are compared with, by data, model and task: with a fixed loss if there is one."""
+    rows = [row for row in results.rows if row.loss == BASELINE]
+    return {(row.data, row.model, row.task): row for row in sorted(rows, key=lambda row: row.likelihood is None)}
+
+
+def baseline_text(results: ExperimentResults) -> str:
+    """Return what the rows are compared with: `squared L2`, or `squared L2, learned scale` if that one is not fixed."""
+    bases = list(_bases(results).values())
+    return loss_text(BASELINE, likelihood=bases[0].likelihood if bases else None)
+
+
+def metric_headings(rows: Sequence[TableRow], left_out: Set[str] = DISTANCES) -> dict[str, str]:
+    """Return the metrics that a table shows, with their column headings.
+
+    Args:
+        rows: rows of the table, which have the same metrics.
+        left_out: metrics without a column.
+    """
+    names = [name for name in METRIC_NAMES if name in rows[0].cells and name not in left_out]
+    several = any(name.startswith("fid_") for name in names)
+    return {name: "FID, prior" if name == "fid" and several else METRIC_NAMES[name] for name in names}
 
 
 def markdown_table(results: ExperimentResults) -> str:
@@ -240,8 +254,8 @@ def markdown_table(results: ExperimentResults) -> str:
     Each cell has the obtained value with its change, and below it the paper's value.
     """
     rows = table_rows(results)
-    metrics = [name for name in METRIC_NAMES if name in rows[0].cells]
-    head = ["task" if results.rows[0].task else "model", "loss", *[METRIC_NAMES[name] for name in metrics]]
+    metrics = metric_headings(rows)
+    head = ["task" if results.rows[0].task else "model", "loss", *metrics.values()]
     lines = ["| " + " | ".join(head) + " |", "|---|---|" + "--:|" * len(metrics)]
     for row in rows:
         cells = [markdown(row.model_text), markdown(row.loss_text)]
