@@ -2,17 +2,77 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from logcosh_vae.cli.compare import _autoencoders, _Request
-from logcosh_vae.cli.options import LOSS_CHOICE, a_for, check_a, loss_names
+from logcosh_vae.base.errors import ConfigError, UsageError
+from logcosh_vae.cli.compare import _autoencoders, _comparison, _Request
+from logcosh_vae.cli.options import LOSS_CHOICE, a_for, check_a, loss_names, train_config
+from logcosh_vae.experiments.autoencoders import AutoencoderExperiment
 from logcosh_vae.losses import LOSSES, LossKind, l1
 from logcosh_vae.reporting.tables import LOSS_NAMES
+from logcosh_vae.training.config import resolve
+from logcosh_vae.training.defaults import RECOMMENDED
 
 
-def request(losses: list[str], epochs: int | None = None, settings: list[str] | None = None) -> _Request:
-    return _Request("mnist", "vae-mlp", losses, None, epochs, None, None, settings or [], None, None)
+def request(
+    losses: list[str], epochs: int | None = None, settings: list[str] | None = None, **options: str
+) -> _Request:
+    return _Request("mnist", "vae-mlp", losses, None, epochs, None, None, settings or [], None, None, **options)
+
+
+def learned(*losses: str, **options: str) -> tuple[AutoencoderExperiment, list[tuple[str, str | None]]]:
+    """The experiment of a comparison, and what each of its rows learns."""
+    experiment = _autoencoders(request(list(losses), **options)).experiment
+    assert isinstance(experiment, AutoencoderExperiment)
+    objectives = [row.config.objective for row in experiment.rows]
+    return experiment, [(objective.loss, objective.likelihood) for objective in objectives]
+
+
+def test_auto_is_the_recommended_setting_in_train_and_compare() -> None:
+    experiment, objectives = learned("l2", "log-cosh", "auto")
+    assert objectives == [("l2", None), ("log-cosh", None), (RECOMMENDED.loss, RECOMMENDED.likelihood)]
+    assert experiment.rows[2].config == resolve(train_config("mnist", "vae-mlp", "auto", None))
+    assert experiment.evaluation.priors == (RECOMMENDED.prior,)
+    assert experiment.title.endswith(": squared L2 against log-cosh against log-cosh, learned scale and shape")
+    assert [bool(row.reported) for row in experiment.rows] == [True, True, False]
+
+
+def test_a_likelihood_applies_to_every_loss_as_far_as_it_has_one() -> None:
+    experiment, objectives = learned("l2", "l1", "log-cosh", "auto", likelihood="scale+shape")
+    assert objectives == [("l2", "scale"), ("l1", "scale"), ("log-cosh", "scale+shape")]  # auto is the last of them
+    assert not any(row.reported for row in experiment.rows)
+    _, objectives = learned("log-cosh", "auto", likelihood="scale")
+    assert objectives == [("log-cosh", "scale"), ("log-cosh", "scale+shape")]
+
+
+def test_densities_are_fitted_if_something_is_learned_or_a_prior_is_named() -> None:
+    assert learned("l2", "log-cosh")[0].evaluation.priors is None
+    assert learned("l2", "log-cosh", prior="all")[0].evaluation.priors == ("gaussian", "mixture")
+    assert learned("l2", "auto", prior="standard")[0].evaluation.priors is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "a", "options", "message"),
+    [
+        (["atuo"], None, {}, "did you mean 'auto'"),
+        (["l2", "auto"], 3.0, {}, "--a belongs to log-cosh, but --loss is l2 and auto"),
+        (["l2"], None, {"likelihood": "shape"}, "--likelihood: unknown 'shape'"),
+        (["l2"], None, {"prior": "mixtrue"}, "did you mean 'mixture'"),
+        (["log-cosh"], 3.0, {"likelihood": "scale"}, "the inverse of the scale, which is learned"),
+        (["auto"], None, {"task": "denoise", "test": "."}, "--loss: unknown 'auto'"),
+        (["l2"], None, {"task": "denoise", "test": ".", "prior": "all"}, "cannot be used with --task"),
+    ],
+)
+def test_options_that_contradict_each_other_are_named(
+    losses: list[str], a: float | None, options: dict[str, str], message: str
+) -> None:
+    test = Path(options["test"]) if "test" in options else None
+    wanted = replace(request(losses), a=a, **{**options, "test": test})
+    with pytest.raises((ConfigError, UsageError), match=message):
+        _comparison(wanted)
 
 
 def test_compare_accepts_a_loss_without_a_display_name(monkeypatch: pytest.MonkeyPatch) -> None:

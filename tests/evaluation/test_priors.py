@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,12 @@ from logcosh_vae import load
 from logcosh_vae.base.errors import ConfigError, RunError
 from logcosh_vae.base.settings import override
 from logcosh_vae.cli import main
+from logcosh_vae.evaluation import priors
 from logcosh_vae.evaluation.evaluate import evaluate, evaluation_for
 from logcosh_vae.evaluation.latents import nearest_distances
 from logcosh_vae.evaluation.priors import density_of_run
+from logcosh_vae.experiments.autoencoders import AutoencoderExperiment, Row
+from logcosh_vae.experiments.experiment import PrepareCallbacks
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import ObjectiveConfig, TrainConfig
 from logcosh_vae.training.run_folder import DENSITY_FILE
@@ -52,6 +57,8 @@ def test_samples_of_every_prior_are_measured(trained: Path, data_root: Path) -> 
     assert sum(density.kl) == pytest.approx(result.test["kl"], rel=1e-3)
     again = evaluate(trained, EVALUATION, root=data_root)
     assert again.metrics == result.metrics
+    assert {f"samples{suffix}.png" for suffix in ("", "-gaussian", "-mixture")} <= {p.name for p in trained.iterdir()}
+    assert (trained / "samples-mixture.png").read_bytes() != (trained / "samples.png").read_bytes()
     plain = evaluate(trained, replace(EVALUATION, priors=None), root=data_root)
     assert plain.metrics["fid"] == pytest.approx(result.metrics["fid"], rel=1e-6)
 
@@ -87,6 +94,42 @@ def test_too_few_codes_for_a_mixture_are_named(tmp_path: Path, data_root: Path) 
     train(override(TrainConfig(epochs=1), few), tmp_path / "run", root=data_root)
     with pytest.raises(RunError, match="run: no density can be fitted: a mixture needs at least 20 codes; got 12"):
         evaluate(tmp_path / "run", replace(EVALUATION, validation=None), root=data_root)
+
+
+def test_too_few_images_for_a_mixture_are_refused_before_training(tmp_path: Path, data_root: Path) -> None:
+    config = override(TrainConfig(epochs=1), ["data.limit=12", "batch_size=6", "model.hidden=[8]"])
+    experiment = AutoencoderExperiment("compare", "few", "custom", (Row(config),), replace(EVALUATION, validation=None))
+    with pytest.raises(ConfigError, match=r"mnist has 12 training images, but a mixture .* at least 20"):
+        experiment.prepare(tmp_path, data_root, PrepareCallbacks())
+
+
+def test_a_run_that_cannot_be_written_to_is_sampled_from_a_fitted_density(
+    trained: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / DENSITY_FILE).unlink(missing_ok=True)
+
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(priors, "save_densities", lambda *_, **__: read_only())
+    assert density_of_run(tmp_path / "run", load(tmp_path / "run"), "gaussian", data_root) is not None
+
+
+def test_evaluate_prints_what_was_learned_in_the_papers_terms(
+    trained: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", trained, "--prior", "gaussian", "--data-root", data_root]
+    monkeypatch.setattr("sys.argv", ["logcosh-vae", *map(str, arguments)])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code in (None, 0)
+    output = capsys.readouterr().out
+    likelihood = load(trained).likelihood
+    assert likelihood is not None
+    weight = likelihood.equivalent()["reconstruction_weight"].item()
+    assert f"in the paper's terms a = {1 / likelihood.scale.item():.3g} and weight {weight:.3g}" in output
+    assert "samples.png, samples-gaussian.png, reconstructions.png" in output
 
 
 @pytest.mark.parametrize("command", ["sample", "interpolate"])

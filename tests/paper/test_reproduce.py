@@ -67,7 +67,7 @@ def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) 
 
     page = _Page()
     page.feed((tmp_path / "runs" / "table1-smoke.html").read_text())
-    assert len(page.addresses) == 2 * (3 * 3 + 1)
+    assert len(page.addresses) == 2 * (3 * 3 + 1) + 3  # pictures, curves, and KL divergences of the VAEs
     assert all(address.startswith("data:") for address in page.addresses)
     assert "VAE (MLP)" in page.words
 
@@ -158,6 +158,44 @@ def test_resumed_comparison_reuses_runs_and_gives_the_same_metrics(tmp_path: Pat
     second = json.loads((tmp_path / "c" / "results.json").read_text())
     assert second["runs"] == {"total": 2, "reused": 2}
     assert [row["metrics"] for row in second["rows"]] == [row["metrics"] for row in first["rows"]]
+
+
+def test_comparison_of_fixed_and_learned_likelihoods(tmp_path: Path, data_root: Path) -> None:
+    arguments = ["compare", "--out", "c", "--loss", "log-cosh", "--loss", "auto", "--epochs", "1"]
+    arguments += ["--set", "data.limit=1000", "--set", "model.hidden=[32]", "--data-root", str(data_root)]
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / "c" / "results.json").read_text())
+    assert [row["config"]["objective"]["likelihood"] for row in results["rows"]] == [None, "scale+shape"]
+    for row in results["rows"]:
+        assert {"fid", "fid_mixture", "fid_codes", "fid_reconstructed"} <= set(row["metrics"])
+        assert (tmp_path / "c" / "runs" / row["runs"][0] / "samples-mixture.png").is_file()
+
+    # two labels in every table, caption and sentence
+    label = "log-cosh, learned scale and shape"
+    page = _Page()
+    page.feed((tmp_path / "c" / "report.html").read_text())
+    text = (tmp_path / "c" / "report.md").read_text()
+    captions = [page.words.count(name) for name in ("log-cosh, a = 100", label)]
+    assert captions == [5, 5]  # the table and four pictures, of which one shows samples of the mixture
+    assert {"FID, prior", "FID, fitted mixture"} <= set(page.words)
+    assert f"| VAE (MLP) | {label} |" in text
+    console = " ".join(result.stdout.split())
+    assert f"{label} against a = 100, weight 1: FID, prior" in console
+    assert "VAE (MLP) log-cosh, learned scale" in console
+
+    # what was learned, in the paper's terms, per run
+    scale, shape = (results["rows"][1]["density"][name]["mean"] for name in ("scale", "shape"))
+    assert f"| VAE (MLP), {label} | 0 | {scale:.3g} | {shape:.3g} | {1 / scale:.3g} | {shape / scale:.3g} |" in text
+    assert f"s = {scale:.3g} and k = {shape:.3g}, in the paper's terms a = {1 / scale:.3g}" in console
+    assert f"{1 / scale:.3g}" in page.words
+    active = [row["density"]["active_units"]["mean"] for row in results["rows"]]
+    bars = [found[1] for word in page.words if (found := re.search(r": (\d) of 8 active, [\d.]+ nats", word))]
+    assert bars == [f"{count:.0f}" for count in active]
+
+    again = run(*arguments, "--resume", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "c" / "results.json").read_text())["runs"] == {"total": 2, "reused": 2}
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])

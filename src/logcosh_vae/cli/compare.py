@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 from ..base.errors import UsageError
 from .experiments import run_all
 from .options import (
+    AUTO_HELP,
     LOSS_CHOICE,
     A,
     Data,
@@ -20,6 +21,7 @@ from .options import (
     Device,
     Epochs,
     Jobs,
+    LikelihoodChoice,
     Model,
     Scheduler,
     Seeds,
@@ -28,6 +30,8 @@ from .options import (
     a_for,
     app,
     check_a,
+    fitted_priors,
+    likelihood_for,
     picture_set,
     train_config,
 )
@@ -37,9 +41,11 @@ from .streams import tell
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..experiments.autoencoders import Row
     from ..experiments.experiment import Experiment
     from ..experiments.results import ExperimentResults
     from ..reporting.narrative import Narrative
+    from ..training.config import TrainConfig
 
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the runs, results and report.", show_default=False)]
@@ -48,7 +54,16 @@ Losses = Annotated[
     typer.Option(
         "--loss",
         metavar="LOSS",
-        help=f"{LOSS_CHOICE}; repeat for each loss. By default l2 and log-cosh.",
+        help=f"{LOSS_CHOICE}; {AUTO_HELP}. Repeat for each loss. By default l2 and log-cosh.",
+        show_default=False,
+    ),
+]
+FittedPrior = Annotated[
+    str | None,
+    typer.Option(
+        "--prior",
+        help="Measure samples of fitted densities as well: standard (the prior alone) | gaussian | mixture | all. By "
+        "default mixture if a likelihood is learned, else standard.",
         show_default=False,
     ),
 ]
@@ -82,11 +97,8 @@ class _Request:
     settings: list[str]
     task: str | None
     test: Path | None
-
-    def title(self, subject: str) -> str:
-        from ..reporting.tables import LOSS_NAMES
-
-        return f"{subject}: {' against '.join(LOSS_NAMES[loss] for loss in self.losses)}"
+    likelihood: str | None = None
+    prior: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,8 @@ def compare(
     model: Model = "vae-mlp",
     loss: Losses = None,
     a: A = None,
+    likelihood: LikelihoodChoice = None,
+    prior: FittedPrior = None,
     epochs: Epochs = None,
     seeds: Seeds = 1,
     size: Size = None,
@@ -124,7 +138,10 @@ def compare(
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to reuse the runs in it, or choose another --out")
     losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
-    comparison = _comparison(_Request(data, model, losses, a, epochs, size, device, settings or [], task, test))
+    request = _Request(
+        data, model, losses, a, epochs, size, device, settings or [], task, test, likelihood=likelihood, prior=prior
+    )
+    comparison = _comparison(request)
     runs = out / "runs"
     report = Report(runs=runs)
     for results in run_all([comparison.experiment], seeds, runs, data_root, jobs, scheduler):
@@ -135,45 +152,81 @@ def compare(
 
 def _comparison(request: _Request) -> _Comparison:
     """Check the options that depend on each other, and return what they ask for."""
-    check_a(request.losses, request.a)
+    check_a(request.losses, request.a, takes_auto=request.task is None)
     if request.task is None:
         if request.test is not None:
             raise UsageError("--test needs --task; autoencoders are evaluated on the test split of --data")
         return _autoencoders(request)
     if request.size is not None or request.model != "vae-mlp":
         raise UsageError("--size and --model cannot be used with --task")
+    if request.likelihood is not None or request.prior is not None:
+        raise UsageError("--likelihood and --prior cannot be used with --task; they belong to autoencoders")
     if request.test is None:
         raise UsageError("--task needs --test FOLDER: pictures to evaluate on that are not in --data")
     return _restoration(request, request.task, request.test.resolve())
 
 
 def _autoencoders(request: _Request) -> _Comparison:
-    from ..base.settings import override
     from ..evaluation.evaluate import evaluation_for
     from ..experiments.autoencoders import AutoencoderExperiment, Row
     from ..paper.reported import reported, reported_for
+    from ..reporting.labels import loss_text, model_text
     from ..reporting.narrative import NARRATIVE
-    from ..reporting.tables import model_text
 
-    data, model = request.data, request.model
+    data, model, configs = request.data, request.model, _configs(request)
+    rows = tuple(Row(config, reported_for(config)) for config in configs)
+    if any(not row.reported and reported(data, model, row.config.objective.loss) for row in rows if _is_fixed(row)):
+        tell("note: these settings are not the paper's, so its values are not shown")
+    evaluation = evaluation_for(configs[0].data.name, priors=_priors(request, configs))
+    losses = [loss_text(config.objective.loss, likelihood=config.objective.likelihood) for config in configs]
+    title = _title(f"{model_text(model)} on {Path(data).name}", losses)
+    experiment = AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4")
+    return _Comparison(experiment, NARRATIVE)
+
+
+def _configs(request: _Request) -> list[TrainConfig]:
+    """The resolved configuration of each loss, without duplicates: two names can stand for the same setting."""
+    from ..base.settings import override
+    from ..training.config import resolve
+
     configs = [
         train_config(
-            data, model, loss, a_for(loss, request.a), size=request.size, device=request.device, epochs=request.epochs
+            request.data,
+            request.model,
+            loss,
+            a_for(loss, request.a),
+            likelihood=likelihood_for(loss, request.likelihood),
+            size=request.size,
+            device=request.device,
+            epochs=request.epochs,
         )
         for loss in request.losses
     ]
-    rows = tuple(Row(config, reported_for(config)) for config in (override(c, request.settings) for c in configs))
-    if any(reported(data, model, loss) and not row.reported for loss, row in zip(request.losses, rows, strict=True)):
-        tell("note: these settings are not the paper's, so its values are not shown")
-    evaluation = evaluation_for(rows[0].config.data.name)
-    title = request.title(f"{model_text(model)} on {Path(data).name}")
-    experiment = AutoencoderExperiment("compare", title, "custom", rows, evaluation, "Tables 1 to 4")
-    return _Comparison(experiment, NARRATIVE)
+    return list(dict.fromkeys(resolve(override(config, request.settings)) for config in configs))
+
+
+def _is_fixed(row: Row) -> bool:
+    return row.config.objective.likelihood is None
+
+
+def _priors(request: _Request, configs: Sequence[TrainConfig]) -> tuple[str, ...] | None:
+    """The densities that the codes of every run are fitted with; None for none."""
+    from ..training.defaults import RECOMMENDED
+
+    if request.prior is not None:
+        return fitted_priors(request.prior)
+    is_learned = any(config.objective.likelihood is not None for config in configs)
+    return fitted_priors(RECOMMENDED.prior) if is_learned else None
+
+
+def _title(subject: str, losses: Sequence[str]) -> str:
+    return f"{subject}: {' against '.join(losses)}"
 
 
 def _restoration(request: _Request, task: str, folder: Path) -> _Comparison:
     from ..base.settings import override, validate_choice
     from ..paper.restoration_figures import examples
+    from ..reporting.labels import LOSS_NAMES
     from ..reporting.restoration_narrative import NARRATIVE
     from ..restoration.config import RestorationConfig, resolve_restoration
     from ..restoration.corruptions import CORRUPTIONS
@@ -187,6 +240,7 @@ def _restoration(request: _Request, task: str, folder: Path) -> _Comparison:
     if request.epochs is not None:
         configs = [replace(config, epochs=request.epochs) for config in configs]
     rows = tuple(resolve_restoration(override(config, request.settings)) for config in configs)
-    title = request.title(f"{CORRUPTIONS[task].title}, {Path(request.data).name}")
+    subject = f"{CORRUPTIONS[task].title}, {Path(request.data).name}"
+    title = _title(subject, [LOSS_NAMES[loss] for loss in request.losses])
     experiment = RestorationExperiment("compare", title, "custom", rows, test=folder)
     return _Comparison(experiment, NARRATIVE, lambda results, runs: examples(results, task, runs, folder))

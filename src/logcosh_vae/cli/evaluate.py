@@ -9,12 +9,13 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.levels import naming_weights
-from .options import DataRoot, Overwrite, PngOut, Prior, Run, Seed, app
+from .options import DataRoot, Overwrite, PngOut, Prior, Run, Seed, app, fitted_priors
 from .pictures import check_png_path, save_grid
 from .streams import say, tell
 
 if TYPE_CHECKING:
     from ..evaluation.latents import DensityStatistics
+    from ..training.config import ObjectiveConfig
 
 
 @app.command()
@@ -49,10 +50,8 @@ def evaluate(
 
     Writes evaluation.json to the run folder, and pictures of samples, reconstructions and an interpolation.
     """
-    from ..base.settings import validate_choice
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.evaluate import evaluation_for
-    from ..models.density import PRIORS
     from ..reporting.tables import METRIC_NAMES
     from ..training.autoencoder import config_of
     from ..training.run_folder import RunFolder
@@ -61,14 +60,13 @@ def evaluate(
         raise UsageError(f"--features {features}: no such file")
     if trust_features and features is None:
         raise UsageError("--trust-features needs --features FILE")
-    validate_choice("--prior", prior, (*PRIORS, "all"))
-    fitted = PRIORS[1:] if prior == "all" else tuple({prior} - {PRIORS[0]})
+    fitted = fitted_priors(prior)
     config, _ = config_of(RunFolder(run))
     settings = evaluation_for(
         config.data.name,
         features=str(features.resolve()) if features else None,
         trust_features=True if trust_features else None,
-        priors=fitted or None,
+        priors=fitted,
     )
     unwritable: list[str] = []
     result = measure(run, settings, root=data_root, on_unwritable=unwritable.append)
@@ -76,7 +74,7 @@ def evaluate(
         say(f"{METRIC_NAMES[name]}: {value:.4g}")
     say("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result.test.items()))
     if result.density is not None:
-        say(*density_text(result.density))
+        say(*density_text(result.density, config.objective))
     network = result.features
     if network is None:
         say("FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'")
@@ -89,11 +87,14 @@ def evaluate(
     if unwritable:
         tell(f"note: {unwritable[0]}")
     else:
-        say(f"written: {run / 'evaluation.json'}, samples.png, reconstructions.png, interpolation.png")
+        samples = ["samples.png", *(f"samples-{name}.png" for name in fitted or ())]
+        say(f"written: {run / 'evaluation.json'}, {', '.join(samples)}, reconstructions.png, interpolation.png")
 
 
-def density_text(density: DensityStatistics) -> list[str]:
-    """Return lines about a model as a density and its latent variables."""
+def density_text(density: DensityStatistics, objective: ObjectiveConfig) -> list[str]:
+    """Return lines about a model as a density and its latent variables, trained with an objective."""
+    from ..reporting.latents import terms_text
+
     lines = []
     if density.nll_per_dimension is not None:
         line = f"negative log-likelihood per pixel given the code: {density.nll_per_dimension:.4g} nats"
@@ -102,8 +103,9 @@ def density_text(density: DensityStatistics) -> list[str]:
         lines.append(line)
     lines.append(f"active latent variables: {density.active_units} of {density.latent_size}")
     if density.scale is not None:
-        learned = f"learned scale: {density.scale:.4g}"
-        lines.append(learned if density.shape is None else f"{learned}, shape: {density.shape:.4g}")
+        learned = {"scale": density.scale} | ({} if density.shape is None else {"shape": density.shape})
+        values = ", ".join(f"{name}: {value:.4g}" for name, value in learned.items())
+        lines.append(f"learned {values}; {terms_text(objective.loss, learned, objective.reconstruction_weight or 1.0)}")
     return lines
 
 

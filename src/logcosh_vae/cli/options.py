@@ -12,6 +12,7 @@ import typer
 import typer.core
 
 from ..base.errors import UsageError
+from ..training.defaults import AUTO, RECOMMENDED
 
 if TYPE_CHECKING:
     from ..training.config import TrainConfig
@@ -51,6 +52,9 @@ def loss_names() -> list[str]:
 
 LOSS_CHOICE = " | ".join(loss_names())
 """The values of `--loss`, for help texts."""
+
+AUTO_HELP = f"{AUTO} for unknown images: {RECOMMENDED.loss} with learned {RECOMMENDED.likelihood.replace('+', ' and ')}"
+"""What `--loss auto` stands for, for help texts."""
 
 
 class Profile(StrEnum):
@@ -93,10 +97,12 @@ A = Annotated[
     typer.Option("--a", help="Parameter a of log-cosh; the paper's value by default.", show_default=False),
 ]
 LikelihoodChoice = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--likelihood",
-        help="What is learned of the likelihood: fixed (nothing, as in the paper) | scale | scale+shape (log-cosh).",
+        help="What is learned of the likelihood: fixed (nothing, as in the paper; the default) | scale | scale+shape "
+        "(the shape of log-cosh).",
+        show_default=False,
     ),
 ]
 Epochs = Annotated[
@@ -202,8 +208,13 @@ def picture_set(name: str) -> str:
     return validate_choice("--data", name, (TEXT_REMOVAL, "a folder or zip file"))
 
 
-def check_a(losses: Sequence[str], a: float | None) -> None:
+def check_a(losses: Sequence[str], a: float | None, *, takes_auto: bool = False) -> None:
     """Check the values of `--loss`, and that one of the losses has the parameter `--a` if it is given.
+
+    Args:
+        losses: values of `--loss`.
+        a: value of `--a`.
+        takes_auto: whether `auto` is one of the choices.
 
     Raises:
         ConfigError: a loss is unknown (the message suggests the nearest), or none of them has the parameter.
@@ -213,8 +224,8 @@ def check_a(losses: Sequence[str], a: float | None) -> None:
     from ..losses import LOSSES
 
     for loss in losses:
-        validate_choice("--loss", loss, list(LOSSES))
-    if a is not None and not any(LOSSES[loss].takes_a for loss in losses):
+        validate_choice("--loss", loss, [*LOSSES, *([AUTO] if takes_auto else [])])
+    if a is not None and not any(LOSSES[loss].takes_a for loss in losses if loss != AUTO):
         owners = [name for name, kind in LOSSES.items() if kind.takes_a]
         raise ConfigError(f"--a belongs to {_listed(owners)}, but --loss is {_listed(losses)}; leave out --a")
 
@@ -223,7 +234,32 @@ def a_for(loss: str, a: float | None) -> float | None:
     """The value of `--a` for a loss with this parameter, None for others."""
     from ..losses import LOSSES
 
-    return a if LOSSES[loss].takes_a else None
+    return a if loss != AUTO and LOSSES[loss].takes_a else None
+
+
+def likelihood_for(loss: str, likelihood: str | None) -> str | None:
+    """The value of `--likelihood` for one of several losses: without the shape where there is none, None for `auto`."""
+    from ..losses import LOSSES
+    from ..training.config import LEARNED
+
+    if loss == AUTO:
+        return None
+    kind = LOSSES[loss].likelihood
+    has_shape = kind is None or kind.takes_shape
+    return LEARNED[0] if likelihood == LEARNED[1] and not has_shape else likelihood
+
+
+def fitted_priors(prior: str) -> tuple[str, ...] | None:
+    """The densities to fit that `standard | gaussian | mixture | all` stands for; None for the prior alone.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    from ..base.settings import validate_choice
+    from ..models.density import PRIORS
+
+    validate_choice("--prior", prior, (*PRIORS, "all"))
+    return PRIORS[1:] if prior == "all" else tuple({prior} - {PRIORS[0]}) or None
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -236,7 +272,7 @@ def train_config(
     loss: str,
     a: float | None,
     *,
-    likelihood: str = "fixed",
+    likelihood: str | None = None,
     size: str | None = None,
     tiles: bool = False,
     device: str | None = None,
@@ -245,7 +281,7 @@ def train_config(
     """The training configuration that the options describe.
 
     Args:
-        likelihood: what is learned of the likelihood.
+        likelihood: what is learned of the likelihood; None for the default.
         values: further fields of `TrainConfig`, such as `epochs`.
 
     Raises:
@@ -256,14 +292,15 @@ def train_config(
     from ..models.networks import NETWORKS
     from ..training.config import FIXED, LEARNED, DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 
-    validate_choice("--likelihood", likelihood, (FIXED, *LEARNED))
+    if likelihood is not None:
+        validate_choice("--likelihood", likelihood, (FIXED, *LEARNED))
     validate_choice("--model", model, [f"{family}-{network}" for family in MODELS for network in NETWORKS])
-    check_a([loss], a)
+    check_a([loss], a, takes_auto=True)
     family, _, network = model.partition("-")
     return TrainConfig(
         data=DataConfig(image_set(data), size=parse_size(size) if size else None, tiles=tiles or None),
         model=ModelConfig(family, network),
-        objective=ObjectiveConfig(loss, a, likelihood=None if likelihood == FIXED else likelihood),
+        objective=ObjectiveConfig(loss, a, likelihood=likelihood),
         device="cpu" if device is None else device,
         **values,
     )

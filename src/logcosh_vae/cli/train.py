@@ -9,6 +9,7 @@ import typer
 
 from ..base.launch import rank_and_world_size
 from .options import (
+    AUTO_HELP,
     LOSS_CHOICE,
     A,
     Data,
@@ -35,9 +36,9 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Run folder to create.", show_default=False)],
     data: Data = "mnist",
     model: Model = "vae-mlp",
-    loss: Annotated[str, typer.Option("--loss", help=f"Reconstruction loss: {LOSS_CHOICE}")] = "log-cosh",
+    loss: Annotated[str, typer.Option("--loss", help=f"Reconstruction loss: {LOSS_CHOICE}; {AUTO_HELP}.")] = "log-cosh",
     a: A = None,
-    likelihood: LikelihoodChoice = "fixed",
+    likelihood: LikelihoodChoice = None,
     epochs: Epochs = None,
     seed: Seed = 0,
     size: Size = None,
@@ -54,6 +55,8 @@ def train(
     """
     from ..base.settings import override
     from ..training.autoencoder import train as run
+    from ..training.config import resolve
+    from ..training.defaults import RECOMMENDED
     from .terminal import FetchDisplay, TrainingDisplay
 
     config = train_config(
@@ -63,7 +66,9 @@ def train(
     with FetchDisplay() as fetching, TrainingDisplay(out) as display:
         run(config, out, resume=resume, root=data_root, callbacks=display.callbacks(), fetch_progress=fetching)
     if rank_and_world_size()[0] == 0:
-        say(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {shell_word(out)}")
+        learned = resolve(config).objective.likelihood is not None
+        prior = f" --prior {RECOMMENDED.prior}" if learned else ""
+        say(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {shell_word(out)}{prior}")
 
 
 @app.command("train-features")
