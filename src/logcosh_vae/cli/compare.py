@@ -27,6 +27,7 @@ from .options import (
     Seeds,
     Settings,
     Size,
+    Tiles,
     a_for,
     app,
     check_a,
@@ -99,6 +100,7 @@ class _Request:
     test: Path | None
     likelihood: str | None = None
     prior: str | None = None
+    tiles: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def compare(
     epochs: Epochs = None,
     seeds: Seeds = 1,
     size: Size = None,
+    tiles: Tiles = False,
     jobs: Jobs = None,
     scheduler: Scheduler = None,
     device: Device = None,
@@ -139,7 +142,7 @@ def compare(
         raise UsageError(f"{out} is not empty; add --resume to reuse the runs in it, or choose another --out")
     losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
     request = _Request(
-        data, model, losses, a, epochs, size, device, settings or [], task, test, likelihood=likelihood, prior=prior
+        data, model, losses, a, epochs, size, device, settings or [], task, test, likelihood, prior, tiles
     )
     comparison = _comparison(request)
     runs = out / "runs"
@@ -157,8 +160,8 @@ def _comparison(request: _Request) -> _Comparison:
         if request.test is not None:
             raise UsageError("--test needs --task; autoencoders are evaluated on the test split of --data")
         return _autoencoders(request)
-    if request.size is not None or request.model != "vae-mlp":
-        raise UsageError("--size and --model cannot be used with --task")
+    if request.size is not None or request.model != "vae-mlp" or request.tiles:
+        raise UsageError("--size, --tiles and --model cannot be used with --task")
     if request.likelihood is not None or request.prior is not None:
         raise UsageError("--likelihood and --prior cannot be used with --task; they belong to autoencoders")
     if request.test is None:
@@ -197,6 +200,7 @@ def _configs(request: _Request) -> list[TrainConfig]:
             a_for(loss, request.a),
             likelihood=likelihood_for(loss, request.likelihood),
             size=request.size,
+            tiles=request.tiles,
             device=request.device,
             epochs=request.epochs,
         )
