@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from logcosh_vae.base.text import MAX_MESSAGE, MAX_VALUE, code_span, markdown, message, shorten, visible
+from logcosh_vae.base.text import MAX_MESSAGE, MAX_VALUE, code_span, counted, markdown, message, shorten, visible
 
 OBEYED = [chr(code) for code in (*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029, 0xD800, 0xDFFF)]
 
@@ -44,3 +44,13 @@ def test_markdown_shows_text_literally() -> None:
     )
     assert code_span("inception_v3.pt") == "`inception_v3.pt`"
     assert code_span("a`b<c>\x1b") == r"a\`b&lt;c&gt;\\x1b"
+
+
+def test_counted_nouns_agree_with_their_number() -> None:
+    assert [counted(count, "image file") for count in (0, 1, 2, 1200)] == [
+        "0 image files",
+        "1 image file",
+        "2 image files",
+        "1,200 image files",
+    ]
+    assert (counted(2, "entry"), counted(1, "entry"), counted(2, "day")) == ("2 entries", "1 entry", "2 days")

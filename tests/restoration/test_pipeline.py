@@ -105,7 +105,7 @@ def test_files_are_restored_one_by_one_and_failures_are_reported(tmp_path: Path)
     assert [result.error is None for result in results] == [True, False, True]
     assert "c.png is not a picture" in str(results[1].error)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), restore(NETWORK, PICTURE))
-    with pytest.raises(ConfigError, match=r"a.png and 1 more already exists; pass --overwrite \(in Python"):
+    with pytest.raises(ConfigError, match=r"a.png and 1 more already exist; pass --overwrite \(in Python"):
         plan_outputs([tmp_path / "in"], tmp_path / "out")
     assert len(plan_outputs([tmp_path / "in"], tmp_path / "out", overwrite=True)) == 3
     with pytest.raises(DataError, match="was created while"):

@@ -15,6 +15,7 @@ from .files import atomic_write
 from .levels import to_levels
 from .memory import check_memory
 from .own_outputs import mark_picture
+from .text import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,7 +42,7 @@ def grid(images: Tensor, columns: int, *, scale: int = 2, gap: int = 2, backgrou
     from PIL import Image
 
     per_image = (scale * images.shape[2] + gap) * (scale * images.shape[3] + gap) * images.shape[1]
-    check_memory(2 * len(images) * per_image, f"a picture of {len(images):,} images", "draw fewer images")
+    check_memory(2 * len(images) * per_image, f"a picture of {counted(len(images), 'image')}", "draw fewer images")
     if images.is_floating_point():
         images = to_levels(images).to("cpu", torch.uint8)
     pixels = images.cpu().numpy().transpose(0, 2, 3, 1).repeat(scale, axis=1).repeat(scale, axis=2)

@@ -66,6 +66,22 @@ def message(text: object) -> str:
     return shorten(" ".join(words), MAX_MESSAGE)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, which is plural unless the number is 1.
+
+    Args:
+        count: the number.
+        noun: the singular; it forms its plural with `-s`, or with `-ies` if it ends in a consonant and `y`.
+
+    Example:
+        >>> counted(1, "image file"), counted(1200, "image file"), counted(2, "entry")
+        ('1 image file', '1,200 image files', '2 entries')
+    """
+    if count != 1:
+        noun = f"{noun[:-1]}ies" if re.search("[^aeiou]y$", noun) else f"{noun}s"
+    return f"{count:,} {noun}"
+
+
 def code_span(text: object) -> str:
     """Return the text as a code span of Markdown, or as `markdown` if it has characters that could end the span."""
     shown = visible(text)

@@ -10,6 +10,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.levels import naming_weights
+from ..base.text import counted
 from .options import (
     LOSS_CHOICE,
     Device,
@@ -254,7 +255,7 @@ def _restore_files(
             say(result.target)
     if failed:
         total = len(pairs) + len(left_out)
-        raise typer.Exit(fail(f"{failed} of {total} pictures could not be restored", 1))
+        raise typer.Exit(fail(f"{failed} of {counted(total, 'picture')} could not be restored", 1))
 
 
 def _train(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..base.devices import usable_cores
 from ..base.files import one_line
 from ..base.own_outputs import own_output
-from ..base.text import visible
+from ..base.text import counted, visible
 from .collection import Collection, Member
 from .decode import Preparation, Tiling, decode, decode_tiles
 from .formats import READING, quiet_decoders
@@ -130,7 +130,7 @@ def _summarised(notes: list[tuple[str, str]]) -> list[str]:
         examples.setdefault(text, name)
     counts = Counter(text for _, text in notes)
     return [
-        f"{visible(name)}: {text}" + (f" (and {counts[text] - 1:,} more files)" if counts[text] > 1 else "")
+        f"{visible(name)}: {text}" + (f" (and {counted(counts[text] - 1, 'more file')})" if counts[text] > 1 else "")
         for text, name in examples.items()
     ]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import DataError
 from ..base.files import atomic_write
+from ..base.text import counted
 from .idx import DamagedError, idx_md5, read_idx
 from .image_set import ImageSet
 from .package_source import PACKAGE, from_python_package
@@ -254,7 +255,10 @@ def load_idx_set(files: IdxSet, split: str, root: Path, may_fetch: bool, progres
             ) from None
     images, labels = arrays
     if len(images) != len(labels):
-        raise DataError(f"{root / files.name}: {len(images)} images but {len(labels)} labels in the {split} split")
+        raise DataError(
+            f"{root / files.name}: {counted(len(images), 'image')} but {counted(len(labels), 'label')} in the {split} "
+            "split"
+        )
     return ImageSet(
         files.name,
         split,

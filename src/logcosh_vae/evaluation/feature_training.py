@@ -18,6 +18,7 @@ from torch import Tensor
 from ..base.errors import ConfigError, RunError
 from ..base.memory import check_memory
 from ..base.settings import to_dict
+from ..base.text import counted
 from ..base.versions import DATA, TRAINING
 from ..data import ImageSet, load_images
 from ..data.batches import Batch, evaluation_batches, training_batches
@@ -184,8 +185,8 @@ def network_settings(config: FeatureConfig, images: ImageSet) -> dict[str, Any]:
         raise RunError(f"{config.data} has no labels, which are needed to train a feature classifier")
     if len(images.images) < config.batch_size:
         raise RunError(
-            f"{config.data} has {len(images.images)} training images, fewer than one batch of {config.batch_size}; "
-            "add images"
+            f"{config.data} has {counted(len(images.images), 'training image')}, fewer than one batch of "
+            f"{config.batch_size}; add images"
         )
     outputs = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
     return {"outputs": outputs, "widths": list(config.widths), "image_shape": list(images.images.shape[1:])}

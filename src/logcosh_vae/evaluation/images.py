@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..base.memory import check_memory
+from ..base.text import counted
 from ..data import ImageSet
 from ..data.batches import evaluation_batches, to_unit
 from ..metrics.classifier import feature_statistics
@@ -94,7 +95,9 @@ def _concatenated(batches: Iterable[Tensor], count: int) -> Tensor:
     for batch in batches:
         if not parts:
             needed = 2 * count * batch[0].nbytes  # the parts and their concatenation
-            check_memory(needed, f"computing {count:,} images of shape {tuple(batch.shape[1:])}", "choose fewer images")
+            check_memory(
+                needed, f"computing {counted(count, 'image')} of shape {tuple(batch.shape[1:])}", "choose fewer images"
+            )
         parts.append(batch)
     return torch.cat(parts)
 

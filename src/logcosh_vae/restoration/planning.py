@@ -143,7 +143,8 @@ def plan_outputs(
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         finished = (own_output_in(existing[0]) or "").startswith("restored=")
         hint = CONTINUE_HINT if finished else REPLACE_HINT
-        raise ConfigError(f"{existing[0]}{more} already exists; {hint}, or choose another output")
+        verb = "exist" if more else "exists"
+        raise ConfigError(f"{existing[0]}{more} already {verb}; {hint}, or choose another output")
     return pairs
 
 

@@ -22,6 +22,7 @@ from ..base.extras import require
 from ..base.file_names import fitting_name
 from ..base.files import one_line
 from ..base.settings import digest, from_dict, renamed_keys, to_dict
+from ..base.text import counted
 from ..base.versions import DATA, TRAINING
 from ..data import ImageSet, load_images
 from ..data.batches import evaluation_batches, to_unit, training_batches
@@ -166,7 +167,7 @@ def check_images(config: TrainConfig, train: ImageSet, test: ImageSet) -> None:
     if train_count < config.batch_size:
         advice = f"set a smaller one (--set batch_size={max(2, train_count // 4)}) or add images"
         raise ConfigError(
-            f"batch_size {config.batch_size} is larger than the {train_count} training images; "
+            f"batch_size {config.batch_size} is larger than the {counted(train_count, 'training image')}; "
             f"{advice if train_count >= 2 else 'add images'}"
         )
     if test_count < 1:

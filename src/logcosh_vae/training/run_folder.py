@@ -33,6 +33,7 @@ from ..base.errors import DamagedJsonError, RunError
 from ..base.files import is_temporary, make_folder, one_line, read_json, remove_leftovers, write_json, write_text
 from ..base.locks import lock_file
 from ..base.records import write_record
+from ..base.text import counted
 from . import state_file
 from .epoch_records import Record, merge, read_records, to_text
 from .loop import Position
@@ -302,8 +303,8 @@ class RunFolder:
         if loaded is None:
             if records or self.weights_path.exists():
                 raise RunError(
-                    f"{self.path} holds {len(records)} trained epochs but no state.pt to continue from; put state.pt "
-                    "back, or choose another --out"
+                    f"{self.path} holds {counted(len(records), 'trained epoch')} but no state.pt to continue from; put "
+                    "state.pt back, or choose another --out"
                 )
             return 0
         restored = merge(loaded.records, records)

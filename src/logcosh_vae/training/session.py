@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from ..base.errors import RunError, TrainingError
+from ..base.text import counted
 from ..data.batches import Batch
 from .distributed import SINGLE_PROCESS, Processes
 from .loop import EpochReport, Position, Schedule, Step, fit, use_threads
@@ -187,9 +188,11 @@ def _finished_weights(folder: RunFolder, plan: RunPlan, on_message: Callable[[st
         return None
     epochs = weights.epochs or 0
     if epochs > plan.epochs:
-        raise RunError(f"{folder.path} holds weights of {epochs} epochs; continue with that many epochs or more")
+        raise RunError(f"{folder.path} holds weights of {counted(epochs, 'epoch')}; continue with that many or more")
     if (trained := len(folder.metrics())) < epochs:
-        on_message(f"{folder.metrics_path} has {trained} of {epochs} epochs; the others are restored from state.pt")
+        on_message(
+            f"{folder.metrics_path} has {trained} of {counted(epochs, 'epoch')}; the others are restored from state.pt"
+        )
         return None
     return weights if epochs == plan.epochs else None
 
