@@ -32,6 +32,7 @@ NOT_USED = {
     "bitmap": (encoded(noise(), "BMP"), "it is a BMP image, but its name ends in no image format"),
     "map.raw2": (encoded(noise(), "PPM"), "it is a PPM image, but its name ends in no image format"),
     "more.zip": (b"PK\x03\x04", "an archive inside a set is not opened"),
+    "export.heic": (encoded(noise(), "JPEG"), "it is a JPEG image, but its name ends in .heic; rename it"),
     "empty.png": (b"", "the file is empty"),
     "page.jpg": (b"<!DOCTYPE html><html>", "it is an HTML page"),
     "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop\n", "PostScript, which is a program"),
@@ -66,12 +67,15 @@ def test_every_entry_is_used_or_named_with_the_reason(
     for name, reason in train.left_out:
         assert NOT_USED[name][1] in reason
     assert {name: rule for rule, names in train.ignored.items() for name in names} == SET_ASIDE
-    with pytest.raises(DataError, match=r"image files cannot be used: bitmap: .*; camera\.NEF: raw images"):
+    # faults that only decoding shows are named at the same time as those of the listing
+    with pytest.raises(
+        DataError, match=r": 15 image files .* bitmap: .*; camera\.NEF: raw .*; damaged\.png: .*truncated"
+    ):
         load_both(path, strict=True)
     data_info(str(path), size="8", out=tmp_path / "sheet.png")
     *_, last = capsys.readouterr().out.splitlines()
     assert last.startswith(
-        "entries: 33 = 12 used + 14 skipped + 1 .mov files + 1 .txt files + 3 hidden + 2 in run fold"
+        "entries: 34 = 12 used + 15 skipped + 1 .mov files + 1 .txt files + 3 hidden + 2 in run fold"
     )
 
 
@@ -259,8 +263,55 @@ def test_celeba_files_may_start_with_a_byte_order_mark(tmp_path: Path, encoding:
 def test_zip_with_links_and_folders(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "set.zip", [(f"{i}.png", encoded(noise(i))) for i in range(3)])
     with zipfile.ZipFile(path, "a") as file:
-        link = zipfile.ZipInfo("link.png")
-        link.create_system, link.external_attr = 3, 0o120777 << 16
-        file.writestr(link, "/etc/passwd")
+        for name in ("link.png", "link"):  # the second may lead to a folder of images
+            link = zipfile.ZipInfo(name)
+            link.create_system, link.external_attr = 3, 0o120777 << 16
+            file.writestr(link, "../elsewhere")
         file.mkdir("folder.png")
-    assert load_both(path)[0].left_out == (("link.png", "a link, which is not followed"),)
+    reason = "a link, which is not followed"
+    assert load_both(path)[0].left_out == (("link", reason), ("link.png", reason))
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffixes"),
+    [
+        ("JPEG", "jpg jpeg jpe jfif jfi jif pjpeg pjp mpo"),
+        ("PNG", "png apng"),
+        ("TIFF", "tif tiff"),
+        ("PPM", "ppm pgm pbm pnm"),
+        ("JPEG2000", "jp2 j2k j2c jpc jpf jpx"),
+        ("GIF", "gif"),
+        ("BMP", "bmp"),
+        ("WEBP", "webp"),
+        ("AVIF", "avif avifs"),
+    ],
+)
+def test_all_usual_suffixes_of_the_formats_that_are_read_are_used(tmp_path: Path, kind: str, suffixes: str) -> None:
+    content = encoded(noise(), kind)
+    for suffix in suffixes.split():
+        (tmp_path / f"a.{suffix}").write_bytes(content)
+        (tmp_path / f"b.{suffix.upper()}").write_bytes(content)
+    train, test = load_both(tmp_path, strict=True)
+    assert len(train.images) + len(test.images) == 2 * len(suffixes.split())
+    assert torch.cat([train.images, test.images]).unique(dim=0).shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    "head", [b"P1\n2 2\n0 1 1 0\n", b"P2 2 2 255 0 9 9 9\n", b"P3\n# a\n1 1\n255\n9 9 9\n", b"P4 8 1\n\0"]
+)
+def test_misnamed_images_of_every_kind_of_pnm_are_recognised(tmp_path: Path, head: bytes) -> None:
+    write_set(tmp_path / "set")
+    (tmp_path / "set" / "a.pnm").write_bytes(head)
+    (tmp_path / "set" / "a").write_bytes(head)
+    (tmp_path / "set" / "b").write_bytes(b"P1 is the first of the players\n")
+    train, test = load_both(tmp_path / "set")
+    assert len(train.images) + len(test.images) == 13
+    assert train.left_out == (("a", "it is a PPM image, but its name ends in no image format; rename it"),)
+    assert train.ignored == {"files without suffix": ("b",)}
+
+
+def test_files_of_one_reason_are_named_together_in_an_error() -> None:
+    left_out = [(str(index), "empty") for index in range(5)] + [(f"x{index}", f"fault {index}") for index in range(21)]
+    shown = listing.first_reasons(left_out)
+    assert shown.startswith("0, 1, 2 and 2 more: empty; x0: fault 0; x1: fault 1; ")
+    assert shown.endswith("; x18: fault 18; and 2 more")

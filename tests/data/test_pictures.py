@@ -111,7 +111,7 @@ def test_folder_and_zip_of_it_are_the_same_set(tmp_path: Path) -> None:
     assert [name for name, _ in train.left_out] == ["broken.jpg"]
     values = {int(image.float().mean()) for image in torch.cat([train.images, test.images])}
     assert values == {10 * index for index in range(20)}
-    with pytest.raises(DataError, match=r"1 image files cannot be used: broken\.jpg"):
+    with pytest.raises(DataError, match=r"set: 1 image file cannot be used: broken\.jpg"):
         both(tmp_path / "set", size=(8, 12), strict=True)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.file_names import fitting_name, longest_name
-from ..base.text import visible
+from ..base.text import counted, visible
 from .options import DataRoot, Overwrite, Size, Tiles, app, image_set, parse_size
 from .pictures import check_png_path, save_grid
 from .streams import say
@@ -49,7 +49,7 @@ def data_list(context: typer.Context, data_root: DataRoot = None) -> None:
     say(f"data root: {root}")
     for name in DATASETS:
         try:
-            say(f"{name}: {count_images(name, root):,} images")
+            say(f"{name}: {counted(count_images(name, root), 'image')}")
         except DataError as error:
             say(f"{name}: {error}")
 
@@ -76,7 +76,7 @@ def data_fetch(
             images = load_images(name, split, root=data_root, progress=display)
             display.close()
             shape = " x ".join(str(size) for size in images.images.shape[1:])
-            say(f"{name} {split}: {len(images.images):,} images of {shape}, verified ({images.fingerprint})")
+            say(f"{name} {split}: {counted(len(images.images), 'image')} of {shape}, verified ({images.fingerprint})")
     say(f"data root: {find_root(data_root)}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ..base.errors import DataError
 from ..base.files import one_line
-from .collection import Member, check_size, file_stamp
+from .collection import Member, check_size, file_stamp, suffix_of
 
 
 class Zip:
@@ -33,7 +33,8 @@ class Zip:
         name, problem, kind = _normalised(item) or "(no name)", "", stat.S_IFMT(item.external_attr >> 16)
         if item.create_system == 3 and kind not in (0, stat.S_IFREG):  # made on Unix
             problem = "a link, which is not followed" if kind == stat.S_IFLNK else "not a regular file"
-        return Member(name, f"{item.file_size}-{item.CRC:08x}", item.file_size, problem, source=item)
+        may_be_folder = kind == stat.S_IFLNK and bool(problem) and not suffix_of(name)  # its target may be missing
+        return Member(name, f"{item.file_size}-{item.CRC:08x}", item.file_size, problem, may_be_folder, source=item)
 
     def read(self, member: Member) -> bytes:
         self._check(member)

@@ -176,16 +176,16 @@ def load_celeba(
     """
     folder, collection = find_celeba(root)
     listing = list_images(collection, cache, trusted=is_numbered)
-    if strict:
-        check_complete(collection.path, listing.left_out)
     members = sorted(listing.members, key=_number)
     if not members:
         raise DataError(f"{collection.path} holds no image files")
     parts = split_members(members, folder / PARTITION)
     ordered = [member for members in parts.values() for member in members]
     preparation = replace(preparation, crop=CROP)
-    prepared = prepare(collection, ordered, preparation, cache, strict=strict, progress=progress)
+    prepared = prepare(collection, ordered, preparation, cache, listing.left_out, progress=progress)
     images = select_split("celeba", split, prepared, parts[split], listing)
+    if strict:
+        check_complete(collection.path, images.left_out)
     if not (folder / ATTRIBUTES).is_file():
         return images
     usable = set(prepared.names)

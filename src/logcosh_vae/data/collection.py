@@ -16,10 +16,13 @@ from typing import Any, BinaryIO, Protocol
 from ..base.errors import DataError
 from .formats import MAX_FILE_BYTES
 
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in "jpg jpeg jpe jfif png bmp gif tif tiff webp avif ppm pgm jp2".split()  # noqa: SIM905 - short
+_SUFFIXES = (
+    "jpg jpeg jpe jfif jfi jif pjpeg pjp mpo png apng bmp gif tif tiff webp avif avifs "
+    "ppm pgm pbm pnm jp2 j2k j2c jpc jpf jpx"
 )
+SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
+"""Suffixes of files that are used as images if their content is in a format that is read, whichever of them."""
+
 HIDDEN_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
 """Names, in lower case, of files and folders that systems hide, beside names that start with a dot."""
 
@@ -34,7 +37,7 @@ class Member:
             a member of a zip file.
         size: size of the content, in bytes.
         problem: why the entry cannot be read; empty if it is a regular file.
-        is_folder: whether the entry is a folder, or a link to one, whose content is not listed.
+        is_folder: whether the entry is a folder, or a link that may lead to one, whose content is not listed.
         source: what the collection needs to read it.
     """
 

@@ -6,10 +6,12 @@ import hashlib
 import stat
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 
 from ..base.errors import DataError
 from ..base.files import one_line
+from ..base.text import counted
 from .archive import Zip
 from .collection import Collection, Folder, Member
 from .decode import Preparation, Tiling
@@ -18,12 +20,7 @@ from .image_set import ImageSet
 from .listing import OWN_PICTURE, Listing, check_complete, first_reasons, list_images
 from .prepare import PreparedImages, prepare
 from .sources import Progress
-
-TEST_EVERY = 10
-"""One image file in ten becomes a test image if the set has no folders `train` and `test`."""
-
-TEST_FOLDERS = {"test", "val", "valid", "validation"}
-TRAIN_FOLDERS = {"train", "training"}
+from .splits import split_listing
 
 
 def open_collection(path: Path) -> Collection:
@@ -52,25 +49,6 @@ def open_collection(path: Path) -> Collection:
     raise DataError(f"{path} is neither a folder nor a zip file of images{found}")
 
 
-def split_members(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
-    """Return the training and the test files of a set.
-
-    If the set has top folders `train` and `test` (or `val`), they define the split. Otherwise the files are ordered by
-    the digest of their name and the first tenth is for testing, so the split is the same each time and changes little
-    when files are added.
-    """
-    tops = [PurePosixPath(member.name).parts[0].lower() for member in members]
-    train = [member for member, top in zip(members, tops, strict=True) if top in TRAIN_FOLDERS]
-    test = [member for member, top in zip(members, tops, strict=True) if top in TEST_FOLDERS]
-    if train and test:
-        return train, test
-    ordered = sorted(
-        members, key=lambda member: hashlib.sha256(member.name.encode("utf-8", "surrogateescape")).digest()
-    )
-    chosen = {member.name for member in ordered[: -(-len(members) // TEST_EVERY)]}
-    return [m for m in members if m.name not in chosen], [m for m in members if m.name in chosen]
-
-
 def select_split(
     name: str, split: str, prepared: PreparedImages, members: Sequence[Member], listing: Listing
 ) -> ImageSet:
@@ -90,7 +68,8 @@ def select_split(
     indices = [index for index, found in enumerate(prepared.names) if found in wanted]
     if not indices:
         example = next((f" ({file}: {reason})" for file, reason in prepared.broken if file in wanted), "")
-        raise DataError(f"{name}: none of the {len(members):,} image files of the {split} split can be used{example}")
+        unusable = f"none of the {counted(len(members), 'image file')}"
+        raise DataError(f"{name}: {unusable} of the {split} split can be used{example}")
     start, end = indices[0], indices[-1] + 1
     ignored = {rule: tuple(names) for rule, names in listing.ignored.items()}
     if prepared.own:
@@ -134,13 +113,18 @@ def load_folder(
     """
     collection = open_collection(path)
     listing = list_images(collection, cache)
-    if strict:
-        check_complete(path, listing.left_out)
-    train, test = split_members(listing.members)
-    if not train or not test:
-        used = f"{len(train) + len(test)} image files"
-        reasons = [*listing.left_out, *((f"{len(names):,} entries", rule) for rule, names in listing.ignored.items())]
+    parts = split_listing(path, listing)
+    if not parts.train or not parts.test:
+        used = counted(len(listing.members), "image file")
+        reasons = [
+            *listing.left_out,
+            *((counted(len(names), "entry"), rule) for rule, names in listing.ignored.items()),
+        ]
         more = f". Not used: {first_reasons(reasons)}" if reasons else ""
         raise DataError(f"{path} holds {used}; training and test need at least one each{more}")
-    prepared = prepare(collection, [*train, *test], preparation, cache, strict=strict, progress=progress)
-    return select_split(str(path), split, prepared, train if split == "train" else test, listing)
+    prepared = prepare(collection, [*parts.train, *parts.test], preparation, cache, listing.left_out, progress=progress)
+    images = select_split(str(path), split, prepared, parts.train if split == "train" else parts.test, listing)
+    images = replace(images, left_out=(*images.left_out, *parts.left_out), notes=(*parts.notes, *images.notes))
+    if strict:
+        check_complete(path, images.left_out)
+    return images

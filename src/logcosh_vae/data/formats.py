@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import re
 import struct
 import threading
 import warnings
@@ -82,7 +83,7 @@ def kind_of(head: bytes) -> str | None:
         return "a WebP image"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124):
         return "a BMP image"
-    if head[:1] == b"P" and head[1:2] in b"456" and head[2:3].isspace():
+    if re.match(rb"P([456]\s|[123]\s+(#|\d+\s+))", head):  # P1 to P3 are text, as other files are
         return "a PPM image"
     return next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from ..base.text import visible
+from ..base.text import counted, visible
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ImageSet:
             count, total = len(self.left_out), len(self.left_out) + sum(self.sizes.values())
             more = f"; 'logcosh-vae data info {self.name}' lists the others" if count > 1 else ""
             sentences.insert(
-                0, f"{count:,} of {total:,} files of {self.name} left out: {visible(file)}: {reason}{more}"
+                0, f"{count:,} of {counted(total, 'file')} of {self.name} left out: {visible(file)}: {reason}{more}"
             )
         return ". ".join(sentences) or None
 

@@ -7,7 +7,7 @@ rule: hidden files, pictures and run folders written by this program, and files 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,30 +15,34 @@ from pathlib import Path, PurePosixPath
 from ..base.errors import DataError
 from ..base.files import read_json, write_json
 from ..base.own_outputs import RUN_CONFIG, WINDOW, is_run_config, own_output
+from ..base.text import counted
 from .collection import SUFFIXES, Collection, Member, is_hidden, suffix_of
-from .formats import kind_of
+from .formats import READ_KINDS, kind_of
 
-UNREAD = {
-    **dict.fromkeys("heic heif hif".split(), "HEIC"),  # noqa: SIM905 - short
-    **dict.fromkeys("cr2 cr3 nef arw dng orf rw2 raf pef srw raw".split(), "raw"),  # noqa: SIM905
-    **dict.fromkeys("pbm pnm pam pfm".split(), "PNM"),  # noqa: SIM905
-    **dict.fromkeys("eps ps ai".split(), "PostScript"),  # noqa: SIM905
-    **{suffix: suffix.upper() for suffix in "jxl jxr psd xcf svg ico icns tga pcx exr hdr dds dib sgi j2k jpx".split()},  # noqa: SIM905
+RAW = "raw"
+_UNREAD = {
+    "HEIC": "heic heif hif",
+    RAW: "3fr arw cr2 cr3 crw dng erf iiq kdc mef mrw nef nrw orf pef raf raw rw2 sr2 srf srw x3f",
+    "PNM": "pam pfm",
+    "PostScript": "eps ps ai",
+    **{name.upper(): name for name in "jxl jxr psd xcf svg ico icns tga pcx exr hdr dds dib sgi qoi fits".split()},  # noqa: SIM905
 }
+UNREAD = {suffix: name for name, suffixes in _UNREAD.items() for suffix in suffixes.split()}
 """Suffixes of images in formats that are not read, with the format's name."""
 
 ARCHIVES = frozenset("zip tar tgz gz bz2 xz zst 7z rar".split())  # noqa: SIM905
 OTHER_FILES = frozenset("txt md csv tsv json jsonl xml yaml yml html css js py npy npz pt pth safetensors log".split())  # noqa: SIM905
-NOT_OPENED = OTHER_FILES | UNREAD.keys() | ARCHIVES
-"""Suffixes of files that are not opened to see whether they hold an image."""
+NOT_OPENED = OTHER_FILES | ARCHIVES | frozenset(_UNREAD[RAW].split())
+"""Suffixes of files that are not opened to see whether they hold an image; many raw files are TIFF files too."""
 
 OWN_PICTURE = "written by logcosh-vae"
 REMEMBERED_FROM = 5_000
 """What opening the files of a set has shown is kept in the cache if there are at least this many."""
 
 CONFIG_BYTES = 1 << 20
+MAX_REASONS = 20
 MAX_LISTED = 3
-"""Number of files that an error message lists."""
+"""Numbers of reasons, and of files for each, that an error message lists."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,13 @@ class Listing:
     Attributes:
         members: the image files, sorted by name.
         left_out: entries that may hold images and cannot be used, each with the reason, sorted by name.
+        folders: names of those among `left_out` that are folders.
         ignored: names of the entries that are set aside by a rule, by the rule.
     """
 
     members: list[Member] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    folders: set[str] = field(default_factory=set)
     ignored: dict[str, list[str]] = field(default_factory=dict)
 
     def ignore(self, name: str, rule: str) -> None:
@@ -111,19 +117,22 @@ def _sort(entry: Member, found: str, listing: Listing) -> None:
     if entry.problem:
         if entry.is_folder or is_image or suffix in UNREAD:
             listing.left_out.append((entry.name, entry.problem))
+            if entry.is_folder:
+                listing.folders.add(entry.name)
         else:
             listing.ignore(entry.name, entry.problem)
     elif found == OWN_PICTURE:
         listing.ignore(entry.name, OWN_PICTURE)
     elif is_image:
         listing.members.append(entry)
-    elif suffix in UNREAD:
+    elif suffix in UNREAD and found not in READ_KINDS:
         reason = f"{UNREAD[suffix]} images are not read; convert it to PNG or JPEG"
         listing.left_out.append((entry.name, reason))
     elif suffix in ARCHIVES:
         listing.left_out.append((entry.name, "an archive inside a set is not opened; unpack it"))
     elif found:
-        listing.left_out.append((entry.name, f"it is {found}, but its name ends in no image format; rename it"))
+        ending = f".{suffix}" if suffix in UNREAD else "no image format"
+        listing.left_out.append((entry.name, f"it is {found}, but its name ends in {ending}; rename it"))
     else:
         listing.ignore(entry.name, f".{suffix} files" if suffix else "files without suffix")
 
@@ -166,17 +175,31 @@ def _digest(found: dict[str, str]) -> str:
     return hashlib.sha256(repr(sorted(found.items())).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def first_reasons(left_out: list[tuple[str, str]]) -> str:
-    """Return the first files that are left out with their reasons, for an error message."""
-    listed = "; ".join(f"{name}: {reason}" for name, reason in left_out[:MAX_LISTED])
-    return listed + (f"; and {len(left_out) - MAX_LISTED:,} more" if len(left_out) > MAX_LISTED else "")
+def first_reasons(left_out: Sequence[tuple[str, str]]) -> str:
+    """Return the first reasons for which files are left out, each with its first files, for an error message."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out:
+        names.setdefault(reason, []).append(name)
+    texts, unlisted = [], len(left_out)
+    for reason, files in list(names.items())[:MAX_REASONS]:
+        more = f" and {len(files) - MAX_LISTED:,} more" if len(files) > MAX_LISTED else ""
+        texts.append(f"{', '.join(files[:MAX_LISTED])}{more}: {reason}")
+        unlisted -= len(files)
+    return "; ".join(texts) + (f"; and {unlisted:,} more" if unlisted else "")
 
 
-def check_complete(path: Path, left_out: list[tuple[str, str]]) -> None:
-    """Check that nothing that may be an image is left out, as `--strict` asks.
+def check_complete(path: Path, left_out: Sequence[tuple[str, str]], *, strict: bool = True) -> None:
+    """Check that nothing that may be an image is left out.
+
+    Args:
+        path: the set, for the error.
+        left_out: entries that may be images and are not used, each with the reason.
+        strict: whether `--strict` asks for this check; without it, `data info` lists them all.
 
     Raises:
-        DataError: something is.
+        DataError: something is left out.
     """
     if left_out:
-        raise DataError(f"{path}: {len(left_out):,} image files cannot be used: {first_reasons(left_out)}")
+        hint = ". 'logcosh-vae data info' without --strict lists all" if strict and len(left_out) > MAX_LISTED else ""
+        found = f"{counted(len(left_out), 'image file')} cannot be used: {first_reasons(left_out)}"
+        raise DataError(f"{path}: {found}{hint}")

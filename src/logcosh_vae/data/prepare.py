@@ -99,8 +99,8 @@ def prepare(
     members: Sequence[Member],
     preparation: Preparation | Tiling,
     cache: Path,
+    left_out: Sequence[tuple[str, str]] = (),
     *,
-    strict: bool = False,
     progress: Progress | None = None,
 ) -> PreparedImages:
     """Return image files as images, from the cache or decoded now on all cores.
@@ -113,11 +113,11 @@ def prepare(
         members: the files to use, in the order of the images.
         preparation: how files become images or tiles.
         cache: folder of all prepared images.
-        strict: raise an error if a file cannot be used, instead of leaving it out.
+        left_out: entries of the collection that cannot be used, each with the reason; an error names them too.
         progress: called with the number of files decoded.
 
     Raises:
-        DataError: no file can be used; or, if `strict`, one cannot; or the cache cannot be written or is too small.
+        DataError: no file can be used; or the cache cannot be written or is too small.
     """
     if not members:
         raise DataError(f"{collection.path} holds no image files")
@@ -137,8 +137,8 @@ def prepare(
                     "folder with enough space"
                 ) from None
     broken = [(name, reason) for name, reason in index["broken"] if reason != OWN_PICTURE]
-    if strict or not index["names"]:
-        check_complete(collection.path, broken)
+    if not index["names"]:
+        check_complete(collection.path, [*left_out, *broken], strict=False)
     notes = [f"the cache entry {folder} was damaged; the images were prepared anew"] if damaged else []
     return PreparedImages(
         map_images(folder / "images.npy"),
