@@ -272,6 +272,20 @@ def test_zip_with_links_and_folders(tmp_path: Path) -> None:
     assert load_both(path)[0].left_out == (("link", reason), ("link.png", reason))
 
 
+def test_celeba_account_names_the_validation_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    rows = []
+    for number in range(1, 7):
+        noise(number).save(folder / "img_align_celeba" / f"{number:06}.jpg")
+        rows.append(f"{number:06}.jpg {0 if number < 4 else 1 if number < 6 else 2}")
+    (folder / PARTITION).write_text("\n".join(rows))
+    data_info("celeba", out=tmp_path / "sheet.png", data_root=tmp_path)
+    *_, ignored, entries = capsys.readouterr().out.splitlines()
+    assert ignored == "ignored: in the validation split, which is not used: 000004.jpg, 000005.jpg"
+    assert entries == "entries: 6 = 4 used + 0 skipped + 2 in the validation split, which is not used"
+
+
 @pytest.mark.parametrize(
     ("kind", "suffixes"),
     [
@@ -315,3 +329,32 @@ def test_files_of_one_reason_are_named_together_in_an_error() -> None:
     shown = listing.first_reasons(left_out)
     assert shown.startswith("0, 1, 2 and 2 more: empty; x0: fault 0; x1: fault 1; ")
     assert shown.endswith("; x18: fault 18; and 2 more")
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv"])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_celeba_files_may_be_separated_by_commas(tmp_path: Path, suffix: str, separator: str) -> None:
+    folder = tmp_path / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    names = [f"{number:06}.jpg" for number in range(1, 6)]
+    for number, name in enumerate(names):
+        noise(number).save(folder / "img_align_celeba" / name)
+    rows = [["image_id", "partition"], *([name, "2" if name > "000003.jpg" else "0"] for name in names)]
+    (folder / PARTITION).with_suffix(suffix).write_text("\n".join(map(separator.join, rows)))
+    rows = [['"image_id"', "Smiling", '"Young"'], *([f'"{name}"', "-1", "1"] for name in names)]
+    (folder / ATTRIBUTES).with_suffix(suffix).write_text("\n".join(map(separator.join, rows)))
+    train, test = (load_images("celeba", split, root=tmp_path) for split in ("train", "test"))
+    assert (len(train.images), len(test.images), train.label_names) == (3, 2, ("Smiling", "Young"))
+    assert train.labels is not None
+    assert train.labels.tolist() == [[0, 1]] * 3
+
+
+def test_celeba_files_in_another_form_are_errors_that_say_what_is_expected(tmp_path: Path) -> None:
+    folder = tmp_path / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    noise().save(folder / "img_align_celeba" / "000001.jpg")
+    (folder / PARTITION).write_text("1 000001.jpg 0\n")
+    with pytest.raises(
+        DataError, match=r"has no row for 1 image, e\.g\. 000001\.jpg; a row has a file name and the number"
+    ):
+        load_images("celeba", "train", root=tmp_path)

@@ -154,6 +154,8 @@ def _print_account(images: ImageSet) -> None:
     """Print what became of every file of a folder or zip file."""
     if not images.sizes:
         return
+    from ..data.listing import VALIDATION
+
     for file, reason in images.left_out[:SHOWN_FILES]:
         say(f"skipped: {visible(file)}: {reason}")
     if len(images.left_out) > SHOWN_FILES:
@@ -161,7 +163,7 @@ def _print_account(images: ImageSet) -> None:
     for rule, names in sorted(images.ignored.items()):
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         say(f"ignored: {rule}: {', '.join(map(visible, names[:SHOWN]))}{more}")
-    used = sum(images.sizes.values())
+    used = sum(images.sizes.values()) - len(images.ignored.get(VALIDATION, ()))  # those are prepared too
     parts = [(used, "used"), (len(images.left_out), "skipped")]
     parts += [(len(names), rule) for rule, names in sorted(images.ignored.items())]
     counts = " + ".join(f"{count:,} {what}" for count, what in parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from ..base.errors import DataError
 from ..base.files import one_line
+from ..base.text import counted
 from .archive import Zip
 from .collection import Collection, Folder, Member
 from .decode import Preparation
 from .folder import select_split
 from .image_set import ImageSet
-from .listing import check_complete, list_images
+from .listing import VALIDATION, check_complete, list_images
 from .prepare import prepare
 from .sources import Progress
 
@@ -38,6 +40,7 @@ MAX_DIGITS = 18
 MAX_TEXT_BYTES = 1 << 27
 """The attribute file has 27 MB."""
 
+ROW = "a row has a file name and the number of its split, as in '000001.jpg 0' or '000001.jpg,0'"
 PARTITION_CODES = {"train": "0", "validation": "1", "test": "2"}
 
 
@@ -75,8 +78,18 @@ def is_numbered(name: str) -> bool:
     return stem.isascii() and stem.isdecimal() and len(stem) <= MAX_DIGITS
 
 
+def _text_file(folder: Path, name: str) -> Path:
+    """Return the path of a text file of CelebA, or of its comma-separated form, whose name ends in `.csv`."""
+    path = folder / name
+    other = path.with_suffix(".csv")
+    return other if other.is_file() and not path.is_file() else path
+
+
 def _read_rows(path: Path) -> list[list[str]]:
-    """Return the words of each line that is not empty, of a text in UTF-8, or in UTF-16 with a byte-order mark."""
+    """Return the words of each line that is not empty.
+
+    The text is in UTF-8, or in UTF-16 with a byte-order mark; words are separated by white space, commas or semicolons.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)
@@ -86,7 +99,8 @@ def _read_rows(path: Path) -> list[list[str]]:
         lines = content.decode("utf-16" if utf16 else "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read ({one_line(error)})") from None
-    return [line.split() for line in lines if line.strip()]
+    rows = [re.sub('[,;"]', " ", line).split() for line in lines]
+    return [row for row in rows if row]
 
 
 def split_members(members: list[Member], partition: Path) -> dict[str, list[Member]]:
@@ -106,10 +120,10 @@ def split_members(members: list[Member], partition: Path) -> dict[str, list[Memb
         codes = {row[0]: row[1] for row in _read_rows(partition) if len(row) == 2}
         absent = [member.name for member in members if _file_name(member) not in codes]
         if absent:
-            raise DataError(f"{partition} has no row for {len(absent):,} images, e.g. {absent[0]}")
+            raise DataError(f"{partition} has no row for {counted(len(absent), 'image')}, e.g. {absent[0]}; {ROW}")
         unknown = next((m.name for m in members if codes[_file_name(m)] not in PARTITION_CODES.values()), None)
         if unknown is not None:
-            raise DataError(f"{partition}: the row of {unknown} must end in 0, 1 or 2")
+            raise DataError(f"{partition}: the row of {unknown} must end in 0, 1 or 2; {ROW}")
         return {split: [m for m in members if codes[_file_name(m)] == code] for split, code in PARTITION_CODES.items()}
     if max(map(_number, members)) > OFFICIAL_RANGES["test"][0]:
         return {
@@ -136,12 +150,15 @@ def read_attributes(path: Path, names: list[str]) -> tuple[Tensor, tuple[str, ..
     if not path.is_file():
         raise DataError(f"{path} is missing; the attributes are needed to train the feature network of the FID")
     rows = _read_rows(path)
+    if rows and len(rows[0]) > 1:  # the comma-separated form has no count, and a name for the column of file names
+        rows = [[], rows[0][1:], *rows[1:]]
     titles = tuple(rows[1]) if len(rows) > 1 else ()
     table = {row[0]: row[1:] for row in rows[2:]}
     wrong = next((n for n, row in table.items() if len(row) != len(titles) or not {"1", "-1"}.issuperset(row)), None)
     if not table or wrong is not None:
         raise DataError(
-            f"{path} is not in the official format: a count, the names, then rows of 1 and -1 ({wrong or 'no rows'})"
+            f"{path} is not in the official format: a count, the names, then rows of a file name and 1 or -1 for each "
+            f"name; or the same separated by commas, with 'image_id' and the names first ({wrong or 'no rows'})"
         )
     absent = next((name for name in names if name not in table), None)
     if absent is not None:
@@ -179,16 +196,19 @@ def load_celeba(
     members = sorted(listing.members, key=_number)
     if not members:
         raise DataError(f"{collection.path} holds no image files")
-    parts = split_members(members, folder / PARTITION)
+    parts = split_members(members, _text_file(folder, PARTITION))
     ordered = [member for members in parts.values() for member in members]
     preparation = replace(preparation, crop=CROP)
     prepared = prepare(collection, ordered, preparation, cache, listing.left_out, progress=progress)
     images = select_split("celeba", split, prepared, parts[split], listing)
     if strict:
         check_complete(collection.path, images.left_out)
-    if not (folder / ATTRIBUTES).is_file():
-        return images
     usable = set(prepared.names)
+    if validation := tuple(member.name for member in parts["validation"] if member.name in usable):
+        images = replace(images, ignored={**images.ignored, VALIDATION: validation})
+    attributes = _text_file(folder, ATTRIBUTES)
+    if not attributes.is_file():
+        return images
     files = [_file_name(member) for member in parts[split] if member.name in usable]
-    labels, titles = read_attributes(folder / ATTRIBUTES, files)
+    labels, titles = read_attributes(attributes, files)
     return replace(images, labels=labels, label_names=titles)

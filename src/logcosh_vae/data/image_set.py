@@ -24,7 +24,8 @@ class ImageSet:
         left_out: entries of the set (both splits) that may be images and could not be used, each with the reason.
         sizes: number of image files of the set by size, written `WIDTHxHEIGHT`.
         modes: number of image files of the set by pixel format (Pillow's mode).
-        ignored: names of the entries (both splits) that a rule sets aside, by the rule; see `listing`.
+        ignored: names of the entries (both splits) that a rule sets aside, by the rule; see `listing`. Those in
+            CelebA's validation split are counted in `sizes` and `modes` too.
         notes: sentences about what the images do not show of their files.
     """
 

@@ -36,6 +36,7 @@ NOT_OPENED = OTHER_FILES | ARCHIVES | frozenset(_UNREAD[RAW].split())
 """Suffixes of files that are not opened to see whether they hold an image; many raw files are TIFF files too."""
 
 OWN_PICTURE = "written by logcosh-vae"
+VALIDATION = "in the validation split, which is not used"
 REMEMBERED_FROM = 5_000
 """What opening the files of a set has shown is kept in the cache if there are at least this many."""
 
