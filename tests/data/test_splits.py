@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from tests.data.image_files import encoded, load_both, noise, write_set, write_z
 from logcosh_vae.base.errors import DataError
 from logcosh_vae.cli.data import data_info
 from logcosh_vae.data import ImageSet, collection
+from logcosh_vae.data.collection import Member
+from logcosh_vae.data.listing import Listing
+from logcosh_vae.data.splits import split_listing
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -116,7 +120,15 @@ def test_a_note_says_when_such_folders_do_not_define_the_split(
         assert train.complaint == train.notes[0]
 
 
-def test_an_empty_test_folder_is_told(tmp_path: Path) -> None:
+def test_names_with_very_many_folders_are_split_in_seconds(tmp_path: Path) -> None:
+    members = [Member("a/" * 30_000 + f"{index}/train/0.png", "") for index in range(300)]
+    started = time.perf_counter()
+    split = split_listing(tmp_path, Listing(members))
+    assert (len(split.train), len(split.test), split.notes) == (270, 30, ())
+    assert time.perf_counter() - started < 20
+
+
+def test_a_note_tells_of_an_empty_test_folder(tmp_path: Path) -> None:
     write_set(tmp_path / "set" / "train")
     (tmp_path / "set" / "test").mkdir()
     train, _ = load_both(tmp_path / "set")

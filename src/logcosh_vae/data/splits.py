@@ -30,6 +30,11 @@ ROLES = {
 }
 """Names of folders, in lower case, that define the split, and the role of each."""
 
+_MAY_HAVE_ROLE = re.compile("train|test|val", re.IGNORECASE).search
+
+MAX_DEPTH = 64
+"""Folders within more folders than this define no split; a name in a zip file may have 30,000 of them."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -60,7 +65,7 @@ def split_listing(path: Path, listing: Listing) -> Split:
     """
     unused = {name: name if name in listing.folders else _parent(name) for name, _ in listing.left_out}
     used = {_parent(member.name) for member in listing.members}
-    folders = sorted(used | set(unused.values()))
+    folders = sorted(filter(_MAY_HAVE_ROLE, used | set(unused.values())))  # a set may have a million others
     for base in _bases(used):
         roles = _roles(folders, base)
         if "train" not in roles or len(roles) < 2:
@@ -86,7 +91,7 @@ def _parent(name: str) -> str:
 def _bases(folders: set[str]) -> Iterable[str]:
     """Yield the folders that hold all image files, each with a final `/`, from the top, which is empty, downwards."""
     base = ""
-    while folders:
+    for _ in range(MAX_DEPTH if folders else 0):
         yield base
         tops = {folder[len(base) :].partition("/")[0] for folder in folders}
         if len(tops) > 1 or "" in tops:
@@ -151,7 +156,7 @@ def _misleading_folders(folders: Iterable[str], used: set[str]) -> tuple[str, ..
     instead = "one image file in ten is for testing"
     found: dict[str, str] = {}
     for folder in folders:
-        parts = folder.split("/")
+        parts = folder.split("/", MAX_DEPTH)[:MAX_DEPTH]
         for index, part in enumerate(parts):
             for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", part):  # such as train2017 and trainA
                 if role := ROLES.get(word.lower()):
