@@ -17,7 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, hessian, jvp, vmap
 
-from logcosh_vae.losses import LOSSES, LogCoshLoss, Loss, LossKind, l1, log_cosh, make_loss, squared_l2
+from logcosh_vae.losses import (
+    LOSSES,
+    LogCoshLoss,
+    Loss,
+    LossKind,
+    l1,
+    log_cosh,
+    log_cosh_surrogate,
+    make_loss,
+    squared_l2,
+)
 
 A = 2.5
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -252,6 +262,19 @@ def test_training_with_the_surrogate_gives_the_same_weights(loss: Loss) -> None:
         return torch.cat([p.detach().flatten() for p in net.parameters()])
 
     torch.testing.assert_close(trained_weights(loss.surrogate), trained_weights(loss.value), rtol=1e-5, atol=1e-6)
+
+
+@every_loss
+@pytest.mark.parametrize("a", [1.0, 100.0])
+def test_sum_of_a_float16_loss_or_surrogate_of_large_values_is_finite(loss: Loss, a: float) -> None:
+    prediction, target = (torch.full((3,), value, dtype=torch.float16) for value in (60000.0, 59968.0))
+    for function in (loss.value, loss.surrogate, lambda x, y: log_cosh_surrogate(x, y, a=a)):
+        leaf = prediction.clone().requires_grad_()
+        total = function(leaf, target).sum()
+        total.backward()
+        assert bool(total.isfinite())
+        assert leaf.grad is not None
+        assert bool((leaf.grad > 0).all())
 
 
 def test_surrogate_gives_the_target_no_gradient() -> None:

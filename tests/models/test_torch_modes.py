@@ -22,6 +22,8 @@ from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
 
 from logcosh_vae import LogCoshLoss, l1, log_cosh, log_cosh_surrogate, squared_l2
+from logcosh_vae.losses import GaussianLikelihood, LaplaceLikelihood, LogCoshDistribution, LogCoshLikelihood
+from logcosh_vae.losses.likelihood_base import LEARN, Likelihood
 from logcosh_vae.models import MODELS, VAE
 from logcosh_vae.models.distributions import kl_divergence, mmd
 from logcosh_vae.models.networks import NETWORKS, Size
@@ -57,7 +59,55 @@ class Reconstruct(nn.Module):
         return images
 
 
+class Total(nn.Module):
+    """The `nll_total` of a likelihood, which training minimises."""
+
+    def __init__(self, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.likelihood.nll_total(prediction, target)
+
+
+class GaussianNll(nn.Module):
+    """`nn.GaussianNLLLoss` with a variance of 0.01 for all elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = nn.GaussianNLLLoss()
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        value: Tensor = self.loss(prediction, target, 0.01)
+        return value
+
+
+class Distributed(nn.Module):
+    """The negative log-density of `LogCoshDistribution` around the prediction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.shape = nn.Parameter(torch.tensor(0.1)), nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return -LogCoshDistribution(prediction, self.scale, self.shape, validate_args=False).log_prob(target)
+
+
+LIKELIHOODS: dict[str, Likelihood] = {
+    **{
+        f"{cls.__name__} {learn}": cls(0.1, learn)
+        for cls in (GaussianLikelihood, LaplaceLikelihood)
+        for learn in ("none", "scale")
+    },
+    **{f"LogCoshLikelihood {learn}": LogCoshLikelihood(0.1, 0.5, learn) for learn in LEARN},
+    "LogCoshLikelihood pixel": LogCoshLikelihood(0.1, 0.5, "scale+shape", "pixel", image_shape=(1, 1, 5)),
+}
+
 LOSSES: dict[str, nn.Module] = {
+    "GaussianNLLLoss": GaussianNll(),
+    **LIKELIHOODS,
+    **{f"{name} total": Total(likelihood) for name, likelihood in LIKELIHOODS.items()},
+    "LogCoshDistribution": Distributed(),
     "MSELoss": nn.MSELoss(),
     "MSELoss none": nn.MSELoss(reduction="none"),
     **{f"LogCoshLoss {reduction}": LogCoshLoss(10.0, reduction) for reduction in ("mean", "sum", "none")},
@@ -82,7 +132,8 @@ MODULES = LOSSES | _models()
 def inputs_of(name: str, rows: int = 6) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(rows)
     if name in LOSSES:
-        prediction, target = torch.rand(2, rows, 5, generator=generator)
+        shape = (rows, 1, 1, 5) if "pixel" in name else (rows, 5)
+        prediction, target = torch.rand(2, *shape, generator=generator)
         return prediction, target
     return (torch.rand(rows, 1, 28, 28, generator=generator),)
 
@@ -140,6 +191,9 @@ MODES: dict[str, Callable[..., Tensor]] = {
 every_module = pytest.mark.parametrize("name", MODULES)
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
+UNSUPPORTED_BY_TORCH = ("GaussianNLLLoss",)
+"""Losses of torch that neither work in `vmap` nor are float32 under autocast."""
+
 
 @every_module
 @pytest.mark.parametrize("mode", MODES)
@@ -164,10 +218,29 @@ def test_derivatives_of_function_transforms_are_those_of_autograd(name: str) -> 
     direction = torch.rand_like(first)
     _, tangent = jvp(lambda values: total(values, *others), (first,), (direction,))
     torch.testing.assert_close(tangent, (leaf.grad * direction).sum(), rtol=1e-4, atol=1e-5)
+    if name in UNSUPPORTED_BY_TORCH:
+        return
     rows = [values[:, None] for values in (first, *others)]
     each = [module(*row) for row in zip(*rows, strict=True)]
     torch.testing.assert_close(vmap(module)(*rows), torch.stack(each))
     assert vmap(grad(total))(*rows).shape == rows[0].shape
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_second_derivatives_of_the_total_are_those_of_the_sum(name: str) -> None:
+    likelihood = copy.deepcopy(LIKELIHOODS[name]).double()
+    prediction, target = (values[:2].double() for values in inputs_of(name))
+    inputs = [prediction.requires_grad_(), target.requires_grad_(), *likelihood.parameters()]
+
+    def second_derivatives(total: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
+        first = torch.autograd.grad(total(prediction, target), inputs, create_graph=True)
+        penalty = sum((grad.square().sum() for grad in first), torch.zeros(()))
+        return [*first, *torch.autograd.grad(penalty, inputs)]
+
+    expected = second_derivatives(lambda *pair: likelihood.nll(*pair).sum())
+    torch.testing.assert_close(second_derivatives(likelihood.nll_total), expected)
+    hessian = torch.autograd.functional.hessian(likelihood.nll_total, (prediction, target), vectorize=True)
+    torch.testing.assert_close(torch.func.hessian(likelihood.nll_total)(prediction, target), hessian[0][0])
 
 
 @every_module
@@ -208,7 +281,9 @@ def check_compiled(module: nn.Module, name: str, backend: str) -> None:
         torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["LogCoshLoss mean", "log_cosh_surrogate", "vae-mlp"])
+@pytest.mark.parametrize(
+    "name", ["LogCoshLoss mean", "log_cosh_surrogate", "LogCoshLikelihood scale+shape total", "vae-mlp"]
+)
 def test_compiled_module_takes_batches_of_any_size(name: str) -> None:
     check_compiled(MODULES[name], name, "aot_eager")
 
@@ -252,9 +327,10 @@ def test_models_of_an_ensemble_are_computed_together() -> None:
     torch.testing.assert_close(together, torch.stack([model.reconstruct(x) for model in models]))
 
 
-@every_loss
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in UNSUPPORTED_BY_TORCH])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_losses_are_float32_under_autocast_in_other_modes_too(name: str, dtype: torch.dtype) -> None:
+    torch.compiler.reset()
     module, inputs = MODULES[name], tuple(values.to(dtype) for values in inputs_of(name))
     with torch.autocast("cpu", dtype):
         assert module(*inputs).dtype == torch.float32

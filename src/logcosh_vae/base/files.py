@@ -208,13 +208,13 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 
 
 def parse_json(text: str, path: Path) -> Any:
-    """Return the JSON value in `text`, the content of `path`.
+    """Return the JSON value in `text`, the content of `path`; a byte-order mark, which editors may add, is ignored.
 
     Raises:
         DamagedJsonError: it is not JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise DamagedJsonError(f"{path} is damaged: it is not valid JSON ({one_line(error)})") from None
 

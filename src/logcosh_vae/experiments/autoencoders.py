@@ -32,7 +32,6 @@ from ..training.builders import build_model
 from ..training.config import DataConfig, ModelConfig, TrainConfig, required, resolve
 from ..training.limits import check_training_memory, shape_of, training_memory
 from ..training.run_folder import RunFolder
-from ..training.weights_file import read_weights
 from .experiment import Experiment, Outcomes, PrepareCallbacks
 from .results import Advice, ExperimentResults, RowResult, SplitCounts, Summary
 from .scheduler import Job
@@ -131,7 +130,7 @@ class AutoencoderJob(Job):
         try:
             result = read_record(RunEvaluation, self.path / "evaluation.json", sealed=True)
             config, image_shape = config_of(folder)
-            weights = read_weights(folder.weights_path)
+            weights = folder.read_weights()
         except (OSError, RecordError, DamagedJsonError, RunError):
             return None  # train or evaluate again, which reports what is wrong
         epochs = required(self.config.epochs, "epochs")

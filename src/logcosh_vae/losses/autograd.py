@@ -132,13 +132,16 @@ def input_grad(prediction: Tensor, target: Tensor, a: float, output_grad: Tensor
 
 
 class Surrogate(Function):
-    """The identity of `prediction` in the forward pass, with the gradient of log-cosh in the backward pass."""
+    """The identity of `prediction` in the forward pass, with the gradient of log-cosh in the backward pass.
+
+    In float16 the forward pass gives zeros instead: a sum of predictions can overflow where that of the loss does not.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:  # noqa: ARG004
-        return prediction.view_as(prediction)
+        return torch.zeros_like(prediction) if prediction.dtype == torch.float16 else prediction.view_as(prediction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
@@ -157,7 +160,8 @@ class SurrogateForwardMode(Surrogate):
 
     @staticmethod
     def forward(prediction: Tensor, target: Tensor, a: float) -> Tensor:  # noqa: ARG004
-        return prediction.clone()  # forward mode does not support views
+        # forward mode does not support views
+        return torch.zeros_like(prediction) if prediction.dtype == torch.float16 else prediction.clone()
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:

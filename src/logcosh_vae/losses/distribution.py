@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.distributions.utils import broadcast_all
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from .log_cosh import log_cosh
 
@@ -49,6 +50,8 @@ def log_normaliser(shape: Tensor) -> Tensor:
         >>> log_normaliser(torch.tensor([1.0, 2.0])).exp()  # pi and 2
         tensor([3.1416, 2.0000])
     """
+    if has_torch_function_unary(shape):
+        return handle_torch_function(log_normaliser, (shape,), shape)
     x, y = shape / 2, shape / 2 + _SHIFT
     series = y.log() / 2 + _odd_series(y, _SERIES)
     return 0.5 * math.log(math.pi) - series + (0.5 / _shifted(x)).log1p().sum(-1)
@@ -64,6 +67,8 @@ def mean_log_cosh(shape: Tensor) -> Tensor:
         >>> mean_log_cosh(torch.tensor([1.0]))  # log 2
         tensor([0.6931])
     """
+    if has_torch_function_unary(shape):
+        return handle_torch_function(mean_log_cosh, (shape,), shape)
     x, y = shape / 2, shape / 2 + _SHIFT
     derivatives = [(2 * power + 1) * coefficient for power, coefficient in enumerate(_SERIES)]
     shifted = _shifted(x)
@@ -81,6 +86,8 @@ def standard_variance(shape: Tensor) -> Tensor:
         >>> standard_variance(torch.tensor([1.0]))  # (pi / 2)^2
         tensor([2.4674])
     """
+    if has_torch_function_unary(shape):
+        return handle_torch_function(standard_variance, (shape,), shape)
     x, y = shape / 2, shape / 2 + _SHIFT
     series = 1 / y + (0.5 + _odd_series(y, _BERNOULLI)) / y.square()
     return (series + _shifted(x).pow(-2).sum(-1)) / 2

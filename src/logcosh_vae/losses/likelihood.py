@@ -21,10 +21,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 from torch.distributions import Laplace, Normal
+from torch.overrides import has_torch_function_variadic
 
 from .distribution import LogCoshDistribution, log_normaliser, standard_variance
 from .likelihood_base import QUANTISATION_STD, Likelihood, holds
-from .log_cosh import log_cosh, log_cosh_grad
+from .log_cosh import in_forward_mode, log_cosh, log_cosh_grad
 
 SHAPE_RANGE = (1e-4, 1e6)
 """Bounds of a learned shape; beyond them the distribution is Laplace or Gaussian to all digits of float32."""
@@ -34,21 +35,49 @@ _HALF_WIDTH = (math.log(SHAPE_RANGE[1]) - math.log(SHAPE_RANGE[0])) / 2
 
 
 class _LogCoshTotal(torch.autograd.Function):
-    """The sum of `log cosh(t / s)` over all pixels, with the kernels of the fixed loss; `s` is a scalar on the CPU."""
+    """The sum of `log cosh(t / s)` over all pixels, with the kernels of the fixed loss; `s` is a scalar.
+
+    The kernels compute the gradient together with the value. They record no graph, so a backward pass of which a second
+    derivative is needed computes the gradient from the inputs again.
+    """
 
     @staticmethod
     def forward(ctx: Any, prediction: Tensor, target: Tensor, scale: Tensor) -> Tensor:
         a = 1 / float(scale)
         slope = log_cosh_grad(prediction, target, a=a)  # tanh(t / s)
-        ctx.save_for_backward(slope, torch.dot((prediction - target).flatten(), slope.flatten()))
+        moment = torch.dot((prediction - target).flatten(), slope.flatten())
+        ctx.save_for_backward(prediction, target, scale, slope, moment)
         ctx.a = a
         return a * log_cosh(prediction, target, a=a).sum()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        slope, moment = ctx.saved_tensors
+        prediction, target, scale, slope, moment = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            u = (prediction - target) / scale
+            prediction_grad = u.tanh() * (grads[0] / scale)
+            return prediction_grad, -prediction_grad, -(u * prediction_grad).sum()
         prediction_grad = slope * (grads[0] * ctx.a)
         return prediction_grad, -prediction_grad, -grads[0] * moment * ctx.a**2
+
+
+def _kernels_apply(prediction: Tensor, target: Tensor, scale: Tensor, shape: Tensor) -> bool:
+    """Whether `_LogCoshTotal` can be used: on the CPU, for one scale, in plain eager mode.
+
+    Tracing, function transforms and forward-mode differentiation need torch operations.
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or has_torch_function_variadic(prediction, target, scale, shape)
+        or in_forward_mode()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
+        or not (prediction.is_cpu and target.is_cpu and scale.is_cpu)
+        or prediction.dtype != target.dtype
+        or prediction.dtype not in (torch.float32, torch.float64)
+        or scale.ndim > 0
+        or shape.ndim > 0
+    )
 
 
 class LogCoshLikelihood(Likelihood):
@@ -128,7 +157,7 @@ class LogCoshLikelihood(Likelihood):
 
     def nll_total(self, prediction: Tensor, target: Tensor) -> Tensor:
         scale, shape = self.scale, self.shape
-        if scale.ndim > 0 or shape.ndim > 0 or prediction.device.type != "cpu" or torch.compiler.is_compiling():
+        if not _kernels_apply(prediction, target, scale, shape):
             return super().nll_total(prediction, target)
         log_cosh_total: Tensor = _LogCoshTotal.apply(prediction, target, scale)  # type: ignore[no-untyped-call]
         return shape * log_cosh_total + prediction.numel() * (scale.log() + log_normaliser(shape))

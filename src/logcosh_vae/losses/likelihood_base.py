@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from .elementwise import match_inputs, residual
 
@@ -118,8 +119,7 @@ class Likelihood(nn.Module, ABC):
         Raises:
             TypeError, ValueError: as for the losses; see `elementwise`.
         """
-        prediction, target = match_inputs(prediction, target)
-        return self._nll(residual(prediction, target)).to(prediction.dtype)
+        return in_dtype_of_loss(self._nll(matched_residual(prediction, target)), prediction, target)
 
     def value(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the same as `nll`: the interface of the losses from `make_loss`."""
@@ -200,6 +200,21 @@ class Likelihood(nn.Module, ABC):
             return tensor.expand(shape).clone()
         except RuntimeError:
             raise ValueError(f"{name} of shape {tuple(tensor.shape)} does not broadcast to {shape}") from None
+
+
+def matched_residual(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the `residual` of inputs that are checked by `match_inputs`; `torch.fx` records the call."""
+    if has_torch_function_variadic(prediction, target):
+        return handle_torch_function(matched_residual, (prediction, target), prediction, target)
+    return residual(*match_inputs(prediction, target))
+
+
+def in_dtype_of_loss(values: Tensor, prediction: Tensor, target: Tensor) -> Tensor:
+    """Return `values` in the dtype of `match_inputs(prediction, target)`; `torch.fx` records the call."""
+    if has_torch_function_variadic(values, prediction, target):
+        tensors = (values, prediction, target)
+        return handle_torch_function(in_dtype_of_loss, tensors, *tensors)
+    return values.to(match_inputs(prediction, target)[0].dtype)
 
 
 def holds(condition: Tensor) -> bool:

@@ -62,9 +62,9 @@ def _log_cosh(prediction: Tensor, target: Tensor, a: float, reduction: str) -> T
 def log_cosh_surrogate(prediction: Tensor, target: Tensor, *, a: float = 1.0) -> Tensor:
     """Return a tensor with the gradient of `log_cosh` but **not its value** (paper, Sec. 3.2).
 
-    The forward pass returns `prediction` and computes nothing; the backward pass computes `tanh(a t)`. Use it in
-    training steps that do not log the loss. `target` gets no gradient, and second derivatives are not those of the
-    loss.
+    The forward pass returns `prediction`, or zeros in float16, whose sum cannot overflow; it computes nothing. The
+    backward pass computes `tanh(a t)`. Use it in training steps that do not log the loss. `target` gets no gradient,
+    and second derivatives are not those of the loss.
 
     Args:
         prediction: floating-point tensor of any shape.
@@ -88,11 +88,11 @@ def log_cosh_surrogate(prediction: Tensor, target: Tensor, *, a: float = 1.0) ->
         inputs = (prediction, target)
         return handle_torch_function(log_cosh_surrogate, inputs, *inputs, a=a)
     prediction, target = match_inputs(prediction, target)
-    forward_mode = not torch.compiler.is_compiling() and _in_forward_mode()
+    forward_mode = not torch.compiler.is_compiling() and in_forward_mode()
     return apply(SurrogateForwardMode if forward_mode else Surrogate, prediction, target, a)
 
 
-def _in_forward_mode() -> bool:
+def in_forward_mode() -> bool:
     """Whether forward-mode differentiation may be under way: in `dual_level` or in a function transform."""
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 

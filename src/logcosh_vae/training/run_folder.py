@@ -35,10 +35,19 @@ from ..base.locks import lock_file
 from ..base.records import write_record
 from ..base.text import counted
 from . import state_file
-from .epoch_records import Record, merge, read_records, to_text
+from .epoch_records import Record, merge, read_records, same_losses, to_text
 from .loop import Position
-from .run_identity import RunIdentity
-from .weights_file import EXTRA_BYTES, SavedWeights, check_fits, digest_of, read_weights, tensor_bytes, write_weights
+from .run_identity import RUN_KEY, RunIdentity
+from .weights_file import (
+    EXTRA_BYTES,
+    LARGEST_BYTES,
+    SavedWeights,
+    check_fits,
+    digest_of,
+    read_weights,
+    tensor_bytes,
+    write_weights,
+)
 
 __all__ = ["DERIVED_FILES", "STATE_SECONDS", "RunFolder", "RunIdentity", "digest_of"]
 
@@ -65,6 +74,10 @@ _FOLDERS = ("samples",)
 
 STATE_SECONDS = 5.0
 """Minimum interval between states in seconds: the most that a killed run loses besides its current epoch."""
+
+
+class ForeignWeightsError(RunError):
+    """The weights in a run folder were written by another run."""
 
 
 class RunFolder:
@@ -149,12 +162,25 @@ class RunFolder:
             raise RunError(f"{self.config_path} is damaged: it must contain a JSON object")
         return config
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
+    def run_id(self) -> str | None:
+        """Return the run's identifier, which its files share; None in folders of earlier versions."""
+        with suppress(RunError):
+            identifier = self.config().get(RUN_KEY)
+            return identifier if isinstance(identifier, str) else None
+        return None
+
+    def write_config(self, config: Mapping[str, Any], run: str | None = None) -> None:
         """Write `config.json` and `environment.json`, if the config has changed or one of them is missing.
 
         The config is written first, because a folder without it is not recognised as a run after a kill.
+
+        Args:
+            config: the config.
+            run: identifier of the run, which is added to the config; a folder keeps the one that it has.
         """
         environment = self.path / "environment.json"
+        if (identifier := self.run_id() or run) is not None:
+            config = {**config, RUN_KEY: identifier}
         has_changed = not self.config_path.exists() or self.config() != config
         with self.writing(self.config_path):
             if has_changed:
@@ -196,11 +222,28 @@ class RunFolder:
         """Read the final weights; None if there are none. Their number of epochs is always known.
 
         Raises:
+            ForeignWeightsError: the weights were written by another run.
             RunError: the weights, or the records of the epochs, are damaged.
         """
         if not os.path.lexists(self.weights_path):
             return None
-        return self._with_epochs(read_weights(self.weights_path))
+        return self._with_epochs(self.read_weights())
+
+    def read_weights(self, limit: int = LARGEST_BYTES) -> SavedWeights:
+        """Read the final weights, of at most `limit` bytes, and check that they belong to this run.
+
+        Raises:
+            ForeignWeightsError: the weights were written by another run.
+            RunError: they are missing or damaged.
+        """
+        weights, run = read_weights(self.weights_path, limit), self.run_id()
+        if None not in (run, weights.run) and weights.run != run:
+            raise ForeignWeightsError(
+                f"{self.weights_path} was written by another run ({one_line(ValueError(weights.run), 40)}, "
+                f"but config.json has {run}); put back the weights of this run, or remove them and add --resume, which "
+                "restores them from state.pt"
+            )
+        return weights
 
     def _with_epochs(self, weights: SavedWeights) -> SavedWeights:
         if weights.epochs is not None:
@@ -224,7 +267,7 @@ class RunFolder:
             RunError: the file is damaged.
         """
         try:
-            return read_records(self.metrics_path)
+            return read_records(self.metrics_path, self.run_id())
         except DamagedJsonError as error:
             raise RunError(f"{error}; delete it and add --resume, which restores it from state.pt") from None
         except OSError as error:
@@ -264,7 +307,7 @@ class RunFolder:
 
     def _write_records(self, records: list[Record]) -> None:
         with self.writing(self.metrics_path):
-            write_text(self.metrics_path, to_text(records))
+            write_text(self.metrics_path, to_text(records, self.run_id()))
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[None]:
@@ -289,8 +332,8 @@ class RunFolder:
             model: on its device.
             optimizer: over the model's parameters.
             run: digest of the run, see `RunIdentity`.
-            on_message: called if the former state has to be used.
-            repair: write records that the state has and `metrics.jsonl` lacks.
+            on_message: called if the former state has to be used, or the records differ from the state's.
+            repair: write the records of the state where `metrics.jsonl` lacks them or has others.
 
         Returns:
             The number of the epoch after which the state was saved; 0 if the folder has no state.
@@ -307,7 +350,14 @@ class RunFolder:
                     "state.pt back, or choose another --out"
                 )
             return 0
-        restored = merge(loaded.records, records)
+        if not same_losses(loaded.records, records):
+            on_message(
+                f"{self.metrics_path} has other losses than the state of epoch {loaded.epoch}; the state's are restored"
+            )
+            records_after: list[Record] = []
+        else:
+            records_after = [each for each in records if each["epoch"] > len(loaded.records)]
+        restored = merge(loaded.records, records_after)
         if [record["epoch"] for record in restored[: loaded.epoch]] != list(range(1, loaded.epoch + 1)):
             raise RunError(
                 f"{self.metrics_path} does not hold the {loaded.epoch} epochs of state.pt; put it back, or choose "
@@ -317,16 +367,21 @@ class RunFolder:
             self._write_records(restored)
         return loaded.epoch
 
-    def save_weights(self, model: nn.Module, epochs: int | None = None) -> str:
+    def save_weights(self, model: nn.Module, epochs: int | None = None, run: str | None = None) -> str:
         """Write the final weights, which marks the run as finished; returns their digest.
 
         What was computed from other weights is deleted.
+
+        Args:
+            model: the trained model.
+            epochs: number of epochs that it was trained for.
+            run: identifier of the run, if `config.json` has none.
         """
         before = None
         with suppress(RunError):
             before = read_weights(self.weights_path).digest
         with self.writing(self.weights_path):
-            digest = write_weights(self.weights_path, model, epochs)
+            digest = write_weights(self.weights_path, model, epochs, self.run_id() or run)
             if digest != before:
                 self._delete_derived()
         return digest
@@ -339,7 +394,7 @@ class RunFolder:
             digest: of the final weights.
         """
         if identity.has_grown(self.config()):
-            self.write_config(identity.config)
+            self.write_config(identity.config, identity.digest())
         measured = (_digest_in(self.path / name) for name in MEASURED_FILES)
         if any(each not in (None, digest) for each in measured):
             self._delete_derived()
@@ -352,11 +407,11 @@ class RunFolder:
         """Load the final weights into `model`; returns them with the number of their epochs.
 
         Raises:
-            RunError: the weights are missing, damaged, not finite, or do not fit the model.
+            RunError: the weights are missing, damaged, not finite, of another run, or do not fit the model.
         """
         if not os.path.lexists(self.weights_path):
             raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")
-        weights = read_weights(self.weights_path, EXTRA_BYTES + 2 * tensor_bytes(model))
+        weights = self.read_weights(EXTRA_BYTES + 2 * tensor_bytes(model))
         try:
             check_fits(weights.tensors, model)
         except ValueError as error:

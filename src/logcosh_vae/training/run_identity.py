@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+RUN_KEY = "run"
+"""Key of the run's identifier: in `config.json`, in the lines of `metrics.jsonl` and in the metadata of the weights."""
+
 
 @dataclass(frozen=True)
 class RunIdentity:
@@ -26,7 +29,7 @@ class RunIdentity:
     advice: str = ""
 
     def digest(self) -> str:
-        """Return a digest of the config without the number that may grow."""
+        """Return a digest of the config without the number that may grow: the identifier of a new run."""
         fixed = {key: value for key, value in _flatten(self.config).items() if key != self.may_grow}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -38,7 +41,7 @@ class RunIdentity:
     def difference(self, saved: Mapping[str, Any]) -> str | None:
         """Describe the first difference to a saved config, such as `seed (0, now 1)`; None if it is the same run."""
         renamed = self.renamed or {}
-        former = {renamed.get(key, key): value for key, value in _flatten(saved).items()}
+        former = {renamed.get(key, key): value for key, value in _flatten(saved).items() if key != RUN_KEY}
         current = _flatten(self.config)
         changed = {key for key in former.keys() | current.keys() if former.get(key) != current.get(key)}
         if self.has_grown(saved):

@@ -22,7 +22,7 @@ from ..base.text import counted
 from ..data.batches import Batch
 from .distributed import SINGLE_PROCESS, Processes
 from .loop import EpochReport, Position, Schedule, Step, fit, use_threads
-from .run_folder import RunFolder
+from .run_folder import ForeignWeightsError, RunFolder
 from .run_identity import RunIdentity
 from .weights_file import SavedWeights
 
@@ -152,7 +152,7 @@ def run_training(
                 "or choose another --out"
             )
         if is_main and not folder.weights_path.exists():  # else the config describes the weights that stand
-            folder.write_config(plan.identity.config)
+            folder.write_config(plan.identity.config, run)
         recorder = _Recorder(folder, setup, callbacks, plan.epochs, run)
         fit(
             setup.model,
@@ -177,10 +177,12 @@ def _finished_weights(folder: RunFolder, plan: RunPlan, on_message: Callable[[st
     Damaged weights and missing records are reported; the state has both.
 
     Raises:
-        RunError: the folder has weights of more epochs.
+        RunError: the folder has weights of more epochs, or of another run.
     """
     try:
         weights = folder.final_weights()
+    except ForeignWeightsError:
+        raise
     except RunError as error:
         on_message(f"{error}; they are computed again from state.pt")
         return None
@@ -206,8 +208,9 @@ def _finish(folder: RunFolder, plan: RunPlan, model: nn.Module) -> None:
     broken = next((name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()), None)
     if broken is not None:
         raise TrainingError(f"training diverged in the last epoch: {broken} is not finite; lower the learning rate")
-    folder.save_weights(model, plan.epochs)
-    folder.write_config(plan.identity.config)
+    run = plan.identity.digest()
+    folder.save_weights(model, plan.epochs, run)
+    folder.write_config(plan.identity.config, run)
 
 
 def _ignore(_: object) -> None:

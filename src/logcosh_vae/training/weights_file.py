@@ -1,4 +1,4 @@
-"""The final weights of a run: `weights.safetensors` with a digest and the number of epochs in its metadata."""
+"""The final weights of a run: `weights.safetensors`, whose metadata has a digest, the number of epochs and the run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ class SavedWeights:
         tensors: by name.
         digest: see `digest_of`.
         epochs: number of epochs that they were trained for; None in files of earlier versions.
+        run: identifier of the run that wrote them; None in files of earlier versions.
     """
 
     tensors: Mapping[str, Tensor]
     digest: str
     epochs: int | None
+    run: str | None = None
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -50,8 +52,8 @@ def _epochs_digest(digest: str, epochs: str) -> str:
     return hashlib.sha256(f"{digest} {epochs}".encode()).hexdigest()[:16]
 
 
-def write_weights(path: Path, model: nn.Module, epochs: int | None) -> str:
-    """Write the weights of a model that was trained for `epochs` epochs; returns their digest.
+def write_weights(path: Path, model: nn.Module, epochs: int | None, run: str | None = None) -> str:
+    """Write the weights of a model that the run `run` has trained for `epochs` epochs; returns their digest.
 
     Raises:
         OSError: the file cannot be written.
@@ -61,6 +63,8 @@ def write_weights(path: Path, model: nn.Module, epochs: int | None) -> str:
     metadata = {"digest": digest}
     if epochs is not None:
         metadata |= {"epochs": str(epochs), "epochs_digest": _epochs_digest(digest, str(epochs))}
+    if run is not None:
+        metadata["run"] = run
     write_bytes(path, with_sorted_header(safetensors.torch.save(tensors, metadata)))
     return digest
 
@@ -101,7 +105,7 @@ def read_weights(path: Path, limit: int = LARGEST_BYTES) -> SavedWeights:
         broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
         if broken is not None:
             raise ValueError(f"{broken} holds numbers that are not finite; train again with a lower learning rate")
-        return SavedWeights(tensors, digest, None if epochs is None else int(epochs))
+        return SavedWeights(tensors, digest, None if epochs is None else int(epochs), metadata.get("run"))
     except OSError as error:
         raise RunError(f"{path} cannot be loaded: {error.strerror}") from error
     except Exception as error:  # safetensors raises its own and Python's types for damaged files
