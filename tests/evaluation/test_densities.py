@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
@@ -13,6 +16,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from logcosh_vae.base.errors import RunError
 from logcosh_vae.evaluation.densities import fit_mixture, load_densities, save_densities
 from logcosh_vae.models.density import CodeDensity, fit_gaussian
+from logcosh_vae.training.weights_file import metadata_of
 
 WEIGHTS = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
 MEANS = torch.tensor([[0.0, 6.0], [5.0, -4.0], [-6.0, -3.0]]).double()
@@ -86,23 +90,59 @@ def test_codes_that_cannot_be_fitted_are_named(codes: Tensor, message: str) -> N
 def test_densities_are_kept_as_plain_arrays(tmp_path: Path) -> None:
     density, path = known_mixture(), tmp_path / "densities.safetensors"
     save_densities({"mixture": density}, path, weights="0a")
-    (name, again), *others = load_densities(path)[0].items()
-    assert (name, others, load_densities(path)[1]) == ("mixture", [], {"weights": "0a"})
+    densities, origin = load_densities(path, 2)
+    (name, again), *others = densities.items()
+    assert (name, others, origin) == ("mixture", [], {"weights": "0a"})
     assert all(torch.equal(getattr(again, key), getattr(density, key)) for key in ("weights", "means", "factors"))
 
 
-@pytest.mark.parametrize("fault", ["cut", "not finite", "not probabilities", "another shape"])
-def test_a_damaged_file_is_named(tmp_path: Path, fault: str) -> None:
-    path, values = tmp_path / "densities.safetensors", known_mixture()
-    weights, means, factors = values.weights, values.means, values.factors
-    if fault == "not finite":
-        means = means * math.inf
-    if fault == "not probabilities":
-        weights = weights * 2
-    if fault == "another shape":
-        factors = factors[:2]
-    save_densities({"mixture": CodeDensity(weights, means, factors)}, path)
-    if fault == "cut":
-        path.write_bytes(path.read_bytes()[:-20])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"means": MEANS * math.inf},
+        {"means": torch.tensor(1.0).double()},
+        {"means": MEANS[:, :1]},
+        {"weights": WEIGHTS * 2},
+        {"weights": WEIGHTS * torch.tensor([-1.0, 1.0, 1.0])},
+        {"weights": WEIGHTS.to(torch.complex64)},
+        {"weights": torch.tensor([0, 1, 0])},
+        {"weights": torch.zeros(0).double(), "means": MEANS[:0], "factors": COVARIANCES[:0]},
+        {"means": torch.zeros(3, 3).double(), "factors": torch.eye(3).double().repeat(3, 1, 1)},
+        {"factors": COVARIANCES[:2]},
+        {"factors": known_mixture().factors.float()},
+        {"factors": -known_mixture().factors},
+        {"factors": 0 * known_mixture().factors},
+        {"factors": COVARIANCES},
+        {"held_out": ((1, math.nan),)},
+        {"held_out": ((math.inf, 1.0),)},
+        {"held_out": ((1, 10**400),)},
+        {"held_out": ((0, 1.0),)},
+        {"held_out": 5},
+    ],
+)
+def test_a_file_with_arrays_that_are_no_mixture_of_the_codes_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "densities.safetensors"
+    save_densities({"mixture": replace(known_mixture(), **change)}, path)
+    with pytest.raises(RunError, match=r"densities.safetensors is damaged \([^()]*(\([^()]*\)[^()]*)*\): remove it"):
+        load_densities(path, 2)
+
+
+@pytest.mark.parametrize("held_out", ["[" * 100_000, "{", "[]", None])
+def test_a_file_with_other_metadata_is_named(tmp_path: Path, held_out: str | None) -> None:
+    path = tmp_path / "densities.safetensors"
+    save_densities({"mixture": known_mixture()}, path)
+    content = path.read_bytes()
+    metadata = metadata_of(content) | ({} if held_out is None else {"held_out": held_out})
+    if held_out is None:
+        del metadata["held_out"]
+    safetensors.torch.save_file(safetensors.torch.load(content), path, metadata)
+    with pytest.raises(RunError, match=r"densities.safetensors is damaged"):
+        load_densities(path)
+
+
+def test_a_cut_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "densities.safetensors"
+    save_densities({"mixture": known_mixture()}, path)
+    path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(RunError, match=r"densities.safetensors is damaged"):
         load_densities(path)

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,46 @@ def test_weights_with_infinite_results_are_named_and_leave_no_picture(
     assert sorted(path.name for path in run.path.iterdir()) == before
 
 
+def test_a_folder_that_cannot_be_written_to_is_named_before_the_work(
+    run: RunFolder, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    create, measure = os.open, evaluation.measure
+
+    def read_only(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & os.O_EXCL and Path(path).parent == run.path:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return create(path, flags, *arguments, **options)
+
+    def recorded(*arguments: Any) -> dict[str, float]:
+        events.append("measured")
+        return measure(*arguments)
+
+    monkeypatch.setattr(os, "open", read_only)
+    monkeypatch.setattr(evaluation, "measure", recorded)
+    before = sorted(run.path.iterdir())
+    with pytest.raises(RunError, match="cannot be written to"):
+        evaluate(run.path, FEW, root=data_root)
+    assert events == []
+    settings = replace(FEW, priors=("gaussian",))
+    assert "fid_gaussian" in evaluate(run.path, settings, root=data_root, on_unwritable=events.append).metrics
+    assert events == [
+        f"{run.path} cannot be written to (Read-only file system); the results are printed, but not stored",
+        "measured",
+    ]
+    assert sorted(run.path.iterdir()) == before
+
+
+def test_a_full_disk_is_named_by_its_reason(run: RunFolder, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    notes: list[str] = []
+    evaluate(run.path, FEW, root=data_root, on_unwritable=notes.append)
+    assert notes == [f"{run.path} cannot be written to (No space left on device); the results are not stored"]
+
+
 @pytest.fixture(scope="module")
 def classifier_run(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> RunFolder:
     config = FeatureConfig(limit=100, epochs=1, widths=(2, 2))
@@ -144,6 +185,13 @@ def test_changed_weights_of_a_classifier_are_refused(
     safetensors.torch.save_file(tensors, weights)
     with pytest.raises(RunError, match=r"mnist\.safetensors cannot be used as features"):
         load_classifier("mnist", SHAPE, tmp_path, tmp_path)
+
+
+def test_a_classifier_of_other_images_is_refused(classifier_run: RunFolder, tmp_path: Path) -> None:
+    weights = install_classifier(classifier_run, tmp_path)
+    weights.rename(tmp_path / "fashion-mnist.safetensors")
+    with pytest.raises(RunError, match=r"fashion-mnist\.safetensors cannot be used .* holds mnist-classifier"):
+        load_classifier("fashion-mnist", SHAPE, tmp_path, tmp_path)
 
 
 def test_a_classifier_needs_a_batch_of_images(data_root: Path, tmp_path: Path) -> None:

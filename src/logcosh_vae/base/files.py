@@ -120,6 +120,17 @@ def _create_temporary(path: Path) -> tuple[Path, int]:
             os.close(lock)
 
 
+def check_writable(folder: Path) -> None:
+    """Check that files can be created in an existing folder; leaves none.
+
+    Raises:
+        OSError: they cannot.
+    """
+    temporary, lock = _create_temporary(folder / "file")
+    temporary.unlink(missing_ok=True)
+    os.close(lock)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files in `folder` whose writers were killed; files that are still being written stay."""
     with suppress(OSError):

@@ -69,7 +69,12 @@ def evaluate(
         priors=fitted,
     )
     unwritable: list[str] = []
-    result = measure(run, settings, root=data_root, on_unwritable=unwritable.append)
+
+    def on_unwritable(message: str) -> None:
+        unwritable.append(message)
+        tell(f"note: {message}")
+
+    result = measure(run, settings, root=data_root, on_unwritable=on_unwritable)
     for name, value in result.metrics.items():
         say(f"{METRIC_NAMES[name]}: {value:.4g}")
     say("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result.test.items()))
@@ -84,9 +89,7 @@ def evaluate(
         say(f"features: {network.name} {network.fingerprint}; {result.seconds:.1f} s")
         if "fid" in result.metrics and result.fid_caveat:
             tell(f"note: {result.fid_caveat}")
-    if unwritable:
-        tell(f"note: {unwritable[0]}")
-    else:
+    if not unwritable:
         samples = ["samples.png", *(f"samples-{name}.png" for name in fitted or ())]
         say(f"written: {run / 'evaluation.json'}, {', '.join(samples)}, reconstructions.png, interpolation.png")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +110,12 @@ def save_densities(densities: dict[str, CodeDensity], path: Path, **origin: str)
     write_bytes(path, with_sorted_header(safetensors.torch.save(tensors, metadata)))
 
 
-def load_densities(path: Path) -> tuple[dict[str, CodeDensity], dict[str, str]]:
+def load_densities(path: Path, latent_size: int | None = None) -> tuple[dict[str, CodeDensity], dict[str, str]]:
     """Read the densities of a file and what they were fitted to.
+
+    Args:
+        path: the file.
+        latent_size: number of latent variables `d` that the densities must have; None for any.
 
     Raises:
         RunError: the file is damaged.
@@ -121,29 +127,36 @@ def load_densities(path: Path) -> tuple[dict[str, CodeDensity], dict[str, str]]:
         if origin.pop("digest") != digest_of(tensors):
             raise ValueError("wrong checksum")
         held_out = json.loads(origin.pop("held_out"))
-        densities = {
-            name: CodeDensity(
-                tensors[f"{name}.weights"],
-                tensors[f"{name}.means"],
-                tensors[f"{name}.factors"],
-                tuple((int(count), float(score)) for count, score in scores),
-            )
-            for name, scores in held_out.items()
-        }
-        for name, density in densities.items():
-            _check_arrays(name, density)
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        densities = {name: _density(tensors, name, scores, latent_size) for name, scores in held_out.items()}
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file raises many types
         raise RunError(f"{path} is damaged ({one_line(error)}): remove it, and it is fitted anew") from None
     return densities, origin
 
 
-def _check_arrays(name: str, density: CodeDensity) -> None:
-    """Raise `ValueError` if arrays do not fit together or are not those of a mixture."""
-    components, d = len(density.weights), density.means.shape[-1]
-    shapes = {"means": (components, d), "factors": (components, d, d)}
-    for key, shape in shapes.items():
-        array: Tensor = getattr(density, key)
-        if tuple(array.shape) != shape or not bool(array.isfinite().all()):
-            raise ValueError(f"{name}.{key} must be finite and have the shape {shape}; it has {tuple(array.shape)}")
-    if not (bool((density.weights >= 0).all()) and abs(float(density.weights.sum()) - 1) < 1e-6):
+def _density(tensors: Mapping[str, Tensor], name: str, scores: Sequence[Any], latent_size: int | None) -> CodeDensity:
+    """Return the density `name` from the arrays of a file.
+
+    Raises:
+        ValueError, KeyError, TypeError, OverflowError: they are missing or not those of a mixture.
+    """
+    weights, means, factors = (tensors[f"{name}.{key}"] for key in ("weights", "means", "factors"))
+    components, d = len(weights), means.shape[-1] if latent_size is None else latent_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "weights": (components,),
+        "means": (components, d),
+        "factors": (components, d, d),
+    }
+    for (key, shape), array in zip(shapes.items(), (weights, means, factors), strict=True):
+        if array.dtype != torch.float64 or tuple(array.shape) != shape or not bool(array.isfinite().all()):
+            found = f"{array.dtype} of shape {tuple(array.shape)}"
+            raise ValueError(f"{name}.{key} must be finite float64 of shape {shape}; it is {found}")
+    if components < 1 or bool((weights < 0).any()) or abs(float(weights.sum()) - 1) >= 1e-6:
         raise ValueError(f"{name}.weights are no probabilities")
+    if bool((factors.diagonal(dim1=1, dim2=2) <= 0).any()) or bool(factors.triu(1).any()):
+        raise ValueError(f"{name}.factors are no Cholesky factors")
+    held_out = tuple((int(count), float(score)) for count, score in scores)
+    if not all(count >= 1 and math.isfinite(score) for count, score in held_out):
+        raise ValueError(f"the likelihoods of held-out codes of {name} are not finite")
+    return CodeDensity(weights, means, factors, held_out)

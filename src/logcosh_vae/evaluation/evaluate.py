@@ -23,7 +23,7 @@ from ..base import image_grid
 from ..base.devices import available_device, exact_float32, find_device, float64_device
 from ..base.environment import describe
 from ..base.errors import ConfigError, DataError, ImageValuesError, RunError
-from ..base.files import one_line
+from ..base.files import check_writable, one_line
 from ..base.levels import naming_weights
 from ..base.records import write_record
 from ..base.versions import EVALUATION
@@ -241,7 +241,8 @@ def evaluate(
         root: data root.
         device: device to compute on, in float32; by default the one of the training, or the CPU if this machine does
             not have it.
-        on_unwritable: called with a message if the results cannot be written; by default this is an error.
+        on_unwritable: called with a message if the results cannot be written, before they are computed where this is
+            known then; by default this is an error.
 
     Returns:
         The contents of `evaluation.json`.
@@ -253,18 +254,36 @@ def evaluate(
     folder = RunFolder(path)
     train_config, _ = config_of(folder)
     with folder.lock(shared=not os.access(path, os.W_OK)):
+        try:
+            check_writable(path)
+            is_stored = True
+        except OSError as error:
+            is_stored = False
+            _tell_unwritable(path, error, "the results are printed, but not stored", on_unwritable)
         result, grids = _measure_run(folder, config or evaluation_for(train_config.data.name), root, device)
+        if not is_stored:
+            return result
         try:
             for name, grid in grids.items():
                 image_grid.save(grid, path / f"{name}.png")
             write_record(result, path / "evaluation.json", sealed=True)
         except (OSError, DataError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
-            message = f"{path} cannot be written to ({reason}); the results are not stored"
-            if on_unwritable is None:
-                raise RunError(message) from error
-            on_unwritable(message)
+            _tell_unwritable(path, error, "the results are not stored", on_unwritable)
     return result
+
+
+def _tell_unwritable(path: Path, error: Exception, outcome: str, on_unwritable: Callable[[str], None] | None) -> None:
+    """Call `on_unwritable` with a message about a folder that cannot be written to.
+
+    Raises:
+        RunError: there is no such function.
+    """
+    cause = error.__context__ if isinstance(error, DataError) and error.__context__ is not None else error
+    reason = (cause.strerror if isinstance(cause, OSError) else None) or one_line(cause)
+    message = f"{path} cannot be written to ({reason}); {outcome}"
+    if on_unwritable is None:
+        raise RunError(message) from error
+    on_unwritable(message)
 
 
 def _measure_run(

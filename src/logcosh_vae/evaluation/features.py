@@ -112,17 +112,35 @@ def load_classifier(
 
     Raises:
         MissingFeaturesError: there is no classifier for this data set and size.
-        RunError: the file cannot be read, or its weights do not have the fingerprint of the card.
+        RunError: the file cannot be read, its weights do not have the fingerprint of the card, or it was trained on
+            other images.
     """
     name = f"{weights_name(data, image_shape)}.safetensors"
     for folder in [*([first_folder] if first_folder else []), *feature_folders(root)]:
         if (folder / name).is_file() and (found := _read_classifier(folder / name)) is not None:
+            _check_card(found[1], data, image_shape, folder / name)
             return found
     size = "" if data in FIXED_SIZE else f" --size {image_shape[1]}x{image_shape[2]}"
     raise MissingFeaturesError(
         f"there is no feature classifier for {data}: train one with 'logcosh-vae train-features {data}{size}' "
         "(takes minutes)"
     )
+
+
+def _check_card(card: Mapping[str, Any], data: str, image_shape: ImageShape, path: Path) -> None:
+    """Check that a classifier was trained on the data set and image shape that its file is named after.
+
+    Raises:
+        RunError: it was not; the message names the file.
+    """
+    name, expected = card.get("name"), f"{data}-classifier"
+    shape = tuple(card.get("network", {}).get("image_shape", image_shape))
+    if (name, shape) != (expected, tuple(image_shape)):
+        found = one_line(ValueError(name), 60)
+        raise RunError(
+            f"{path} cannot be used as features: it holds {found} for images of shape {shape}, "
+            f"not {expected} for {tuple(image_shape)}; remove it, and run 'logcosh-vae train-features {data}'"
+        )
 
 
 def classifier_file(classifier: FeatureClassifier, card: Mapping[str, Any]) -> bytes:

@@ -40,7 +40,7 @@ FITTED_IMAGES = 20_000
 def densities_for(
     folder: Path, model: VAE | WAE, train: ImageSet, names: Sequence[str], seed: int = 0
 ) -> dict[str, CodeDensity]:
-    """Return fitted densities of a run's codes: from its folder, or fitted now and written there.
+    """Return fitted densities of a run's codes: from its folder, or fitted now and written there if possible.
 
     Args:
         folder: the run folder.
@@ -56,7 +56,7 @@ def densities_for(
     known: dict[str, CodeDensity] = {}
     if path.is_file():
         try:
-            known, written = load_densities(path)
+            known, written = load_densities(path, model.latent_size)
         except RunError:
             written = {}  # damaged: fit again
         if written != origin:
