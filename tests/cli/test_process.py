@@ -87,6 +87,15 @@ def test_the_work_is_done_whatever_happens_to_the_streams(
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_deleted_working_directory_is_named(tmp_path: Path) -> None:
+    line = f"mkdir gone; cd gone; rmdir ../gone; {shlex.join(COMMAND)}"
+    for arguments, code in (("sample /run --out /picture.png", 2), ("--help", 0)):
+        result = subprocess.run(["bash", "-c", f"{line} {arguments}"], cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == code
+        expected = "error: the current folder cannot be used (No such file or directory); change to an existing one\n"
+        assert result.stderr == (expected if code else "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_moment_leaves_one_line(number: signal.Signals, folder: Path, tmp_path: Path) -> None:

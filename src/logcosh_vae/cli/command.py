@@ -89,6 +89,20 @@ def check_values(arguments: list[str]) -> None:
             raise UsageError(f"the value of {option if value == '' else value.removesuffix('=')} is empty")
 
 
+def check_working_directory(arguments: list[str]) -> None:
+    """Check that the working directory exists; without it, relative paths have no meaning and MKL ends the process.
+
+    Raises:
+        UsageError: it has been deleted, and the command is not about help or the version.
+    """
+    if {"--help", "--version"} & set(arguments):
+        return
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is not needed
+    except OSError as error:
+        raise UsageError(f"the current folder cannot be used ({error.strerror}); change to an existing one") from None
+
+
 def run(arguments: list[str], signals: Signals, *, debug: bool) -> int:
     """Run a command line.
 
@@ -106,6 +120,7 @@ def run(arguments: list[str], signals: Signals, *, debug: bool) -> int:
         if rank_and_world_size()[1] > 1 and verb != "train":
             raise UsageError(f"torchrun is for train; run {verb} without it (--jobs uses several cores)")
         check_values(arguments)
+        check_working_directory(arguments)
         with typer.main.get_command(app).make_context("logcosh-vae", arguments) as context:
             signals.unwinds = True
             context.command.invoke(context)
