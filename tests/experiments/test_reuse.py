@@ -15,7 +15,7 @@ from PIL import Image
 
 import logcosh_vae
 from logcosh_vae.base import versions
-from logcosh_vae.base.errors import ConfigError
+from logcosh_vae.base.errors import ConfigError, RunError
 from logcosh_vae.base.records import SEAL, seal
 from logcosh_vae.evaluation.records import EvaluationConfig
 from logcosh_vae.experiments.autoencoders import AutoencoderExperiment, AutoencoderJob, Row
@@ -62,6 +62,31 @@ def _change_images(folder: Path) -> None:
 def _add_images(folder: Path) -> None:
     for number in range(30, 34):
         _write_image(folder / f"{number}.png", number)
+
+
+def test_run_folders_that_were_exchanged_are_not_reused(image_folder: Path, tmp_path: Path) -> None:
+    """One with other images, and one of another seed."""
+    config = resolve(
+        TrainConfig(
+            data=DataConfig(str(image_folder), size=(16,)), model=ModelConfig(hidden=(4,)), epochs=1, batch_size=4
+        )
+    )
+    few = EvaluationConfig(sharpness_images=4, fid_images=8)
+
+    def job_of(config: TrainConfig) -> AutoencoderJob:
+        return AutoencoderJob(config, tmp_path / run_name(config, fingerprints(config)), few, tmp_path)
+
+    before, other = job_of(config), job_of(replace(config, seed=7))
+    for job in (before, other):
+        job.run()
+    _change_images(image_folder)
+    after = job_of(config)
+    for job in (after, other):
+        shutil.rmtree(job.path, ignore_errors=True)
+        shutil.copytree(before.path, job.path)
+        assert job.cached_result() is None
+        with pytest.raises(RunError, match="holds a run with another"):
+            job.run()
 
 
 @pytest.mark.parametrize("change", [_change_images, _add_images])

@@ -123,17 +123,20 @@ class AutoencoderJob(Job):
         """Return the evaluation in the run folder if it is undamaged and belongs to this run, else None.
 
         It belongs to it if the folder has this config and finished weights with the digest in the evaluation, and if
-        version, settings and features are the current ones. The images need no check, because their fingerprints are
-        part of the folder's name.
+        version, settings and features are the current ones. The fingerprints of the images are part of the folder's
+        name, so a folder that has been renamed is recognised.
         """
         folder = RunFolder(self.path)
         try:
             result = read_record(RunEvaluation, self.path / "evaluation.json", sealed=True)
             config, image_shape = config_of(folder)
+            name = run_name(self.config, folder.config().get("images", {}))
             weights = folder.read_weights()
-        except (OSError, RecordError, DamagedJsonError, RunError):
+        except (OSError, RecordError, DamagedJsonError, RunError, KeyError, TypeError):
             return None  # train or evaluate again, which reports what is wrong
         epochs = required(self.config.epochs, "epochs")
+        if name != self.path.name and name.rpartition("_")[0] == self.path.name.rpartition("_")[0]:
+            return None  # the folder has the name of a run with other images
         if (resolve(config), weights.epochs or epochs, weights.digest) != (self.config, epochs, result.weights):
             return None
         if result.evaluation != self.evaluation or result.version != EVALUATION:

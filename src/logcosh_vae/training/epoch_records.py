@@ -15,7 +15,7 @@ from typing import Any
 from ..base.errors import DamagedJsonError
 from ..base.files import JSON_BYTES, parse_json, read_regular
 from ..base.records import SEAL, seal
-from .run_identity import RUN_KEY
+from .run_identity import RUN_KEY, shown
 
 Record = dict[str, Any]
 """`epoch`, `train` and `validation` (losses by name), `seconds`, and `tracked` (losses at logged steps).
@@ -58,7 +58,7 @@ def parse_records(text: str, path: Path, run: str | None = None) -> list[Record]
             raise DamagedJsonError(f"{path} is damaged: line {number} does not match its digest")
         if (origin := record.pop(RUN_KEY, run)) != run and run is not None:
             raise DamagedJsonError(
-                f"{path} was written by another run: line {number} belongs to {origin}, not to {run}"
+                f"{path} was written by another run: line {number} belongs to {shown(origin)}, not to {shown(run)}"
             )
         records.append(record)
     return records

@@ -37,7 +37,7 @@ from ..base.text import counted
 from . import state_file
 from .epoch_records import Record, merge, read_records, same_losses, to_text
 from .loop import Position
-from .run_identity import RUN_KEY, RunIdentity
+from .run_identity import RUN_KEY, RunIdentity, shown
 from .weights_file import (
     EXTRA_BYTES,
     LARGEST_BYTES,
@@ -239,8 +239,8 @@ class RunFolder:
         weights, run = read_weights(self.weights_path, limit), self.run_id()
         if None not in (run, weights.run) and weights.run != run:
             raise ForeignWeightsError(
-                f"{self.weights_path} was written by another run ({one_line(ValueError(weights.run), 40)}, "
-                f"but config.json has {run}); put back the weights of this run, or remove them and add --resume, which "
+                f"{self.weights_path} was written by another run ({shown(weights.run)}, but config.json has "
+                f"{shown(run)}); put back the weights of this run, or remove them and add --resume, which "
                 "restores them from state.pt"
             )
         return weights

@@ -49,10 +49,11 @@ class RunIdentity:
         if not changed:
             return None
         key = min(changed)
-        return f"{key} ({_shown(former.get(key))}, now {_shown(current.get(key))})"
+        return f"{key} ({shown(former.get(key))}, now {shown(current.get(key))})"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return the text of a value for a message, of at most 60 characters."""
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
