@@ -394,7 +394,7 @@ class RunFolder:
             digest: of the final weights.
         """
         if identity.has_grown(self.config()):
-            self.write_config(identity.config, identity.digest())
+            self.write_config(identity.config, identity.identifier())
         measured = (_digest_in(self.path / name) for name in MEASURED_FILES)
         if any(each not in (None, digest) for each in measured):
             self._delete_derived()

@@ -11,6 +11,12 @@ from typing import Any
 RUN_KEY = "run"
 """Key of the run's identifier: in `config.json`, in the lines of `metrics.jsonl` and in the metadata of the weights."""
 
+WITHOUT_EFFECT = (
+    *("train.log_every", "train.picture_every", "train.track_images", "train.val_images"),
+    *("train.data.name", "train.data.strict"),
+)
+"""Settings that do not change the weights. The images count by their content, and not by where they lie."""
+
 
 @dataclass(frozen=True)
 class RunIdentity:
@@ -29,8 +35,15 @@ class RunIdentity:
     advice: str = ""
 
     def digest(self) -> str:
-        """Return a digest of the config without the number that may grow: the identifier of a new run."""
-        fixed = {key: value for key, value in _flatten(self.config).items() if key != self.may_grow}
+        """Return a digest of the config without the number that may grow."""
+        return self._digest_without(self.may_grow)
+
+    def identifier(self) -> str:
+        """Return the identifier of a new run: a digest of what determines the weights, apart from the epochs."""
+        return self._digest_without(self.may_grow, *WITHOUT_EFFECT)
+
+    def _digest_without(self, *keys: str | None) -> str:
+        fixed = {key: value for key, value in _flatten(self.config).items() if key not in keys}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
     def has_grown(self, saved: Mapping[str, Any]) -> bool:

@@ -152,7 +152,7 @@ def run_training(
                 "or choose another --out"
             )
         if is_main and not folder.weights_path.exists():  # else the config describes the weights that stand
-            folder.write_config(plan.identity.config, run)
+            folder.write_config(plan.identity.config, plan.identity.identifier())
         recorder = _Recorder(folder, setup, callbacks, plan.epochs, run)
         fit(
             setup.model,
@@ -208,7 +208,7 @@ def _finish(folder: RunFolder, plan: RunPlan, model: nn.Module) -> None:
     broken = next((name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()), None)
     if broken is not None:
         raise TrainingError(f"training diverged in the last epoch: {broken} is not finite; lower the learning rate")
-    run = plan.identity.digest()
+    run = plan.identity.identifier()
     folder.save_weights(model, plan.epochs, run)
     folder.write_config(plan.identity.config, run)
 
