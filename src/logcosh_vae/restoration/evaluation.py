@@ -23,7 +23,6 @@ from ..experiments.job import Job
 from ..metrics.image_quality import WINDOW, psnr, ssim
 from ..training.run_folder import RunFolder
 from ..training.session import on_threads
-from ..training.weights_file import read_weights
 from .config import RestorationConfig
 from .corruptions import CORRUPTIONS, Corruption
 from .network import RestorationNetwork
@@ -216,7 +215,7 @@ class RestorationJob(Job):
         folder = RunFolder(self.path)
         try:
             result = read_record(RestorationMeasures, self.path / "measures.json", sealed=True)
-            weights = read_weights(folder.weights_path)
+            weights = folder.read_weights()
             if restoration_config(folder) != self.config or result.weights != weights.digest:
                 return None
         except (OSError, RecordError, DamagedJsonError, RunError):
