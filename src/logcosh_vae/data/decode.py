@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import libtiff
 from .formats import DECODING, check_memory, decoding_bytes, open_image
 from .orientation import ORIENTATION, TRANSPOSED, read_orientation, upright
-from .pixels import eight_bit, scale_transparency
+from .pixels import complete_levels, eight_bit
 
 if TYPE_CHECKING:  # digits and trained models are loaded without Pillow
     from PIL import Image
@@ -94,7 +94,7 @@ def _open(content: bytes, notes: list[str]) -> Iterator[Image.Image]:
     with open_image(content) as opened:
         if opened.format in ("GIF", "TIFF", "WEBP", "PNG", "AVIF") and getattr(opened, "is_animated", False):
             notes.append("only the first of its frames or pages is used")
-        scale_transparency(opened)
+        complete_levels(opened)
         libtiff.take_errors()
         try:
             yield opened
@@ -146,7 +146,7 @@ def _upright(source: Image.Image, full_size: tuple[int, int], channels: int, not
         if hidden and _is_turned(source):
             check_memory(full_size, decoding_bytes(source, full_size, turned=True, converted=converted))
         oriented = upright(source)
-        image = eight_bit(oriented, notes)
+        image = eight_bit(oriented, notes, source)
         yield image.convert("L") if channels == 1 and image.mode != "L" else image
 
 

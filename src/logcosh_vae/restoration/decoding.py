@@ -13,6 +13,7 @@ from PIL import Image, ImageFile
 
 from ..data import libtiff
 from ..data.orientation import exif_of, exif_orientation, load
+from ..data.pixels import complete_levels, true_levels
 from . import scratch
 from .scratch import STRIP_ROWS
 
@@ -81,6 +82,7 @@ def decode(picture: Image.Image) -> DecodedPicture:
     """
     # TIFF files of 12 bits are decoded to levels from 0 to 4095
     scale = 65535 / 4095 if any(";12" in str(tile[3]) for tile in getattr(picture, "tile", ())) else 1.0
+    complete_levels(picture)
     buffer = _decode_into_file(picture)
     libtiff.take_errors()
     turned = load(picture)
@@ -133,7 +135,7 @@ def _decode_eight_bit(picture: Image.Image, turned: int, buffer: NDArray[np.uint
         if stored_alpha is not None:
             strip = strip.convert("RGBA")
             stored_alpha[rows] = np.asarray(strip.getchannel("A"))
-        stored_pixels[rows] = np.asarray(strip.convert("RGB"))
+        stored_pixels[rows] = true_levels(np.asarray(strip.convert("RGB")), 255, picture.info)
         scratch.release(pixels, alpha, buffer)
     return DecodedPicture(pixels, alpha, grey)
 
@@ -152,7 +154,7 @@ def _decode_deep(picture: Image.Image, turned: int, scale: float, buffer: NDArra
         if part.min() < 0 or part.max() > 65535:
             raise ValueError("its pixels have more than 16 bits")
         brightest = max(brightest, int(part.max()))
-        stored[rows] = part if scale == 1.0 else np.rint(part * scale)
+        stored[rows] = true_levels(part if scale == 1.0 else np.rint(part * scale), 65535, picture.info)
         if alpha is not None:
             stored_view(alpha, turned)[rows] = np.where(part == level, 0, 255)
         scratch.release(values, alpha, buffer)
