@@ -115,3 +115,12 @@ def test_notes_show_what_a_file_quotes_without_control_characters(tmp_path: Path
     notes = photographs.write(photograph, photograph.pixels, tmp_path / "a.bmp")
     assert any(r"\x1b[31mtitle" in note for note in notes), notes
     assert all(note.isprintable() for note in notes)
+
+
+def test_mark_of_a_ppm_file_is_not_copied_as_its_comment(tmp_path: Path) -> None:
+    random_picture("RGB").save(tmp_path / "a.ppm")
+    for source, target in (("a.ppm", "b.ppm"), ("b.ppm", "c.jpg")):
+        photograph = photographs.read(tmp_path / source)
+        assert photographs.write(photograph, photograph.pixels, tmp_path / target) == ()
+    with Image.open(tmp_path / "c.jpg") as written:
+        assert "comment" not in written.info

@@ -1,8 +1,16 @@
 """Marks in picture files that this program has written, so that they never become input by accident.
 
-A mark is a short text in the first or the last 4096 bytes of a file, in a place that decoders ignore: a text chunk of
-a PNG, an application segment of a JPEG, a `free` box of an AVIF or JPEG 2000, and the last bytes of other formats. It
-is found under any file name. A run folder is recognised by its `config.json`.
+A mark is a short text in the first or the last 4096 bytes of a file, in a place that other programs accept:
+
+    PNG               text chunk             first bytes
+    JPEG              application segment    first bytes
+    PPM, PGM, PBM     comment                first bytes
+    WebP              chunk                  last bytes
+    GIF               application extension  last bytes
+    AVIF, JPEG 2000   `free` box             last bytes
+    TIFF, BMP         unused bytes           last bytes
+
+It is found under any file name. A run folder is recognised by its `config.json`.
 """
 
 from __future__ import annotations
@@ -27,8 +35,9 @@ RUN_KINDS = ("auto-encoder", "restoration", "features")
 
 _PATTERN = re.compile(re.escape(PREFIX) + rb"([a-z-]+(?:=[0-9a-f+]+)?)" + END)
 _PNG = b"\x89PNG\r\n\x1a\n"
-_END_OF_IHDR = 33
+_END_OF_IHDR, _END_OF_MAGIC = 33, 3
 _JPEG_START, _JPEG_APP0, _JPEG_APP7 = b"\xff\xd8\xff", b"\xff\xd8\xff\xe0", b"\xff\xe7"
+_WEBP_CHUNK, _GIF_EXTENSION = b"lcva", b"\x21\xff\x0bLOGCOSH-VAE"
 
 
 def mark(kind: str, digest: str = "") -> bytes:
@@ -46,10 +55,17 @@ def own_output(head: bytes, tail: bytes = b"") -> str | None:
 
     Args:
         head: the first `WINDOW` bytes of the file, or more.
-        tail: the last `WINDOW` bytes of the file, or more.
+        tail: the last `WINDOW` bytes of the file, or more; not needed unless `may_end_with_mark(head)`.
     """
-    found = _PATTERN.search(head[:WINDOW]) or _PATTERN.search(tail[-WINDOW:])
+    found = _PATTERN.search(head[:WINDOW])
+    if found is None and may_end_with_mark(head):
+        found = _PATTERN.search(tail[-WINDOW:])
     return found[1].decode() if found else None
+
+
+def may_end_with_mark(head: bytes) -> bool:
+    """Return whether the mark of a file with these first bytes may be in its last bytes."""
+    return not head.startswith((_PNG, _JPEG_START))
 
 
 def own_output_in(path: Path) -> str | None:
@@ -71,23 +87,20 @@ def mark_picture(path: Path, kind: str, digest: str = "") -> None:
     """
     if own_output_in(path) is not None:
         return
-    content = mark(kind, digest)
     with path.open("r+b") as file:
-        head = file.read(WINDOW)
-        position, content = _insertion(head, content)
-        if position is None:
-            size = file.seek(0, 2) + file.write(content)
-            if head.startswith(b"BM"):  # the header of a BMP file holds its size
-                file.seek(2)
-                file.write(struct.pack("<I", size))
-            return
+        head, size = file.read(WINDOW), file.seek(0, 2)
+        start, behind, content = _insertion(head, mark(kind, digest))
+        start = size - behind if start is None else start
         with tempfile.TemporaryFile(dir=path.parent) as rest:
-            file.seek(position)
+            file.seek(start)
             shutil.copyfileobj(file, rest)
             rest.seek(0)
-            file.seek(position)
+            file.seek(start)
             file.write(content)
             shutil.copyfileobj(rest, file)
+        if (field := _size_field(head)) is not None:
+            file.seek(field.start)
+            file.write(struct.pack("<I", size + len(content) - (8 if head.startswith(b"RIFF") else 0)))
 
 
 def content_digest(path: Path) -> str:
@@ -100,34 +113,49 @@ def content_digest(path: Path) -> str:
     """
     found, digest = own_output_in(path), hashlib.sha256()
     with path.open("rb") as file:
-        head = file.read(WINDOW)
-        start, content = _insertion(head, PREFIX + (found or "").encode() + END)
-        size = file.seek(0, 2)
-        start = size - len(content) if start is None else start
-        file.seek(max(0, start))
+        head, size = file.read(WINDOW), file.seek(0, 2)
+        start, behind, content = _insertion(head, PREFIX + (found or "").encode() + END)
+        start = max(0, size - behind - len(content)) if start is None else start
+        file.seek(start)
         marked = found is not None and file.read(len(content)) == content
         end = start + len(content) if marked else start
         for first, last in ((0, start), (end, size)):
             file.seek(first)
             while first < last and (block := file.read(min(1 << 20, last - first))):
-                if first == 0 and block.startswith(b"BM"):  # the header of a BMP file holds its size
-                    block = block[:2] + bytes(4) + block[6:]
+                if first == 0 and (field := _size_field(head)) is not None:
+                    block = block[: field.start] + bytes(4) + block[field.stop :]
                 digest.update(block)
                 first += len(block)
     return digest.hexdigest()[:16]
 
 
-def _insertion(head: bytes, text: bytes) -> tuple[int | None, bytes]:
-    """Return where to insert a mark into a file with this start, or None for its end, and the bytes to insert."""
+def _size_field(head: bytes) -> slice | None:
+    """Return where a file with this start holds its size; None if it does not."""
+    return slice(2, 6) if head.startswith(b"BM") else slice(4, 8) if head.startswith(b"RIFF") else None
+
+
+def _insertion(head: bytes, text: bytes) -> tuple[int | None, int, bytes]:
+    """Return where and how a file with this start is marked.
+
+    Returns:
+        The position of the mark, or None if it is near the end; the number of bytes behind it in that case; and the
+        bytes to insert.
+    """
     if head.startswith(_PNG):
         body = b"tEXtSoftware\0" + text
-        return _END_OF_IHDR, struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        return _END_OF_IHDR, 0, struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     if head.startswith(_JPEG_START):
         after_app0 = 4 + int.from_bytes(head[4:6], "big") if head.startswith(_JPEG_APP0) else 2
-        return after_app0, _JPEG_APP7 + struct.pack(">H", len(text) + 2) + text
+        return after_app0, 0, _JPEG_APP7 + struct.pack(">H", len(text) + 2) + text
+    if head[:1] == b"P" and head[1:2].isdigit() and head[2:3].isspace():
+        return _END_OF_MAGIC, 0, b"#" + text + b"\n"
+    if head.startswith(b"RIFF"):
+        return None, 0, _WEBP_CHUNK + struct.pack("<I", len(text)) + text + bytes(len(text) % 2)
+    if head.startswith(b"GIF8"):
+        return None, 1, _GIF_EXTENSION + bytes([len(text)]) + text + b"\0"  # the last byte ends the file
     if head[4:8] in (b"ftyp", b"jP  "):
-        return None, struct.pack(">I", len(text) + 8) + b"free" + text
-    return None, text
+        return None, 0, struct.pack(">I", len(text) + 8) + b"free" + text
+    return None, 0, text
 
 
 def is_run_config(content: bytes) -> bool:

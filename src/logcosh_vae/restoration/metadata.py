@@ -127,7 +127,8 @@ def complete_info(picture: Image.Image, path: Path) -> None:
     if picture.format == "BMP":
         found["icc_profile"] = containers.bmp_profile(head)
     elif picture.format == "PPM" and (header := _PPM_HEADER.match(head)):
-        found["comment"] = b"\n".join(line.strip() for line in _PPM_COMMENT.findall(header[0]))
+        lines = [line.strip() for line in _PPM_COMMENT.findall(header[0])]
+        found["comment"] = b"\n".join(line for line in lines if not line.startswith(PREFIX))
     elif picture.format == "GIF":
         extensions = containers.gif_extensions(path, (b"XMP DataXMP", b"ICCRGBG1012"))
         xmp, _, magic = extensions.get(b"XMP DataXMP", b"").partition(b"\1\xff\xfe")
