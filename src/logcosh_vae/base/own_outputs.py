@@ -39,6 +39,9 @@ _END_OF_IHDR, _END_OF_MAGIC = 33, 3
 _JPEG_START, _JPEG_APP0, _JPEG_APP7 = b"\xff\xd8\xff", b"\xff\xd8\xff\xe0", b"\xff\xe7"
 _WEBP_CHUNK, _GIF_EXTENSION = b"lcva", b"\x21\xff\x0bLOGCOSH-VAE"
 
+_ISO_TYPES = (b"ftyp", b"jP  ")
+_MARKED_AT_END = (b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
 
 def mark(kind: str, digest: str = "") -> bytes:
     """Return the mark of a file.
@@ -65,7 +68,7 @@ def own_output(head: bytes, tail: bytes = b"") -> str | None:
 
 def may_end_with_mark(head: bytes) -> bool:
     """Return whether the mark of a file with these first bytes may be in its last bytes."""
-    return not head.startswith((_PNG, _JPEG_START))
+    return head.startswith(_MARKED_AT_END) or head[4:8] in _ISO_TYPES or _is_pnm(head)
 
 
 def own_output_in(path: Path) -> str | None:
@@ -147,15 +150,19 @@ def _insertion(head: bytes, text: bytes) -> tuple[int | None, int, bytes]:
     if head.startswith(_JPEG_START):
         after_app0 = 4 + int.from_bytes(head[4:6], "big") if head.startswith(_JPEG_APP0) else 2
         return after_app0, 0, _JPEG_APP7 + struct.pack(">H", len(text) + 2) + text
-    if head[:1] == b"P" and head[1:2].isdigit() and head[2:3].isspace():
+    if _is_pnm(head):
         return _END_OF_MAGIC, 0, b"#" + text + b"\n"
     if head.startswith(b"RIFF"):
         return None, 0, _WEBP_CHUNK + struct.pack("<I", len(text)) + text + bytes(len(text) % 2)
     if head.startswith(b"GIF8"):
         return None, 1, _GIF_EXTENSION + bytes([len(text)]) + text + b"\0"  # the last byte ends the file
-    if head[4:8] in (b"ftyp", b"jP  "):
+    if head[4:8] in _ISO_TYPES:
         return None, 0, struct.pack(">I", len(text) + 8) + b"free" + text
     return None, 0, text
+
+
+def _is_pnm(head: bytes) -> bool:
+    return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
 
 
 def is_run_config(content: bytes) -> bool:

@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from ..base.errors import DataError
 from ..base.files import one_line
+from ..base.own_outputs import may_end_with_mark
 from .collection import Member, check_size, file_stamp, suffix_of
+from .unpack import pieces
 
 
 class Zip:
@@ -38,12 +40,17 @@ class Zip:
 
     def read(self, member: Member) -> bytes:
         self._check(member)
-        return self._file.read(member.source)
+        return b"".join(pieces(self._file, member.source))
 
     def ends(self, member: Member, count: int) -> tuple[bytes, bytes]:
         self._check(member)
-        with self._file.open(member.source) as file:
-            return file.read(count), b""
+        head, tail = b"", b""
+        for piece in pieces(self._file, member.source):
+            head = head if len(head) >= count else head + piece[: count - len(head)]
+            if len(head) == count and not may_end_with_mark(head):
+                return head, b""
+            tail = (tail + piece)[-count:]
+        return head, tail if may_end_with_mark(head) else b""
 
     @staticmethod
     def _check(member: Member) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from ..base.errors import DataError
+from ..base.own_outputs import may_end_with_mark
 from .formats import MAX_FILE_BYTES
 
 _SUFFIXES = (
@@ -71,7 +72,7 @@ class Collection(Protocol):
         """
 
     def ends(self, member: Member, count: int) -> tuple[bytes, bytes]:
-        """Return the first and the last `count` bytes of a member; the last are empty for a member of a zip file.
+        """Return the first and the last `count` bytes of a member; the last are empty if no mark can be there.
 
         Raises:
             OSError, Exception: as `read`.
@@ -158,6 +159,8 @@ class Folder:
     def ends(self, member: Member, count: int) -> tuple[bytes, bytes]:
         with self._open(member) as file:
             head = file.read(count)
+            if not may_end_with_mark(head):
+                return head, b""
             file.seek(max(0, member.size - count))
             return head, file.read(count)
 

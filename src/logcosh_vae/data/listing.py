@@ -166,7 +166,7 @@ def _open_files(collection: Collection, members: list[Member], cache: Path | Non
 
 
 def _key(members: Iterable[Member]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"2")  # a number that is raised when opening a file shows something else
     for member in members:
         digest.update(f"{member.name}\0{member.stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
