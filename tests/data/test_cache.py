@@ -3,7 +3,10 @@
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -90,6 +93,72 @@ def test_failure_of_the_machine_is_not_remembered(
         assert [name for name, _ in load_both(folder)[0].left_out] == ["03.png"]
     train, test = load_both(folder, strict=True)
     assert len(train.images) + len(test.images) == 12
+
+
+SILENT = [OSError("could not create decoder object"), RuntimeError("Failed to decode frame 0: Decoding failed")]
+"""What decoders of WebP and AVIF files raise for lack of memory."""
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("error", SILENT)
+def test_failure_that_reads_like_damage_is_remembered_only_if_it_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    folder, decoded, attempts = write_set(tmp_path / "set"), build.decode, 0
+    failing = (folder / "03.png").read_bytes()
+
+    def decode_or_fail(content: bytes, *rest: object) -> object:
+        nonlocal attempts
+        attempts += content == failing
+        if content == failing and attempts <= failures:
+            raise error
+        return decoded(content, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(build, "decode", decode_or_fail)
+    failures = 1
+    ((name, reason),) = load_both(folder)[0].left_out
+    assert (name, reason) == ("03.png", f"{error} (perhaps for lack of memory; it is tried again next time)")
+    load_both(folder, strict=True)
+    shutil.rmtree(tmp_path / "cache")
+    attempts, failures = 0, 1000
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "_has_memory", lambda _: False)
+        for _ in range(3):
+            assert [name for name, _ in load_both(folder)[0].left_out] == ["03.png"]
+    assert attempts > 2
+    assert load_both(folder)[0].left_out == (("03.png", str(error)),)
+    attempts = 0
+    load_both(folder)
+    assert attempts == 0
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+import PIL.AvifImagePlugin, PIL.Jpeg2KImagePlugin, PIL.TiffImagePlugin, PIL.WebPImagePlugin
+from logcosh_vae.data.folder import load_folder
+from logcosh_vae.data.decode import Preparation
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+for limit in (used + (60 << 20), -1):
+    resource.setrlimit(resource.RLIMIT_AS, (limit, -1))
+    images = load_folder(Path(sys.argv[1]), "train", Preparation(8, 8), Path(sys.argv[2]))
+    print(len(images.left_out))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as Linux does it")
+def test_files_that_failed_for_lack_of_memory_are_used_later(tmp_path: Path) -> None:
+    folder, count = write_set(tmp_path / "set"), 0
+    options = {"webp": {"lossless": True, "method": 0}, "avif": {"speed": 10}, "jpg": {"progressive": True}}
+    for suffix in ("webp", "avif", "jp2", "jpg", "png", "tif"):
+        with suppress(KeyError, OSError):  # Pillow was built without this format
+            Image.new("RGB", (5000, 4000), (1, 2, 3)).save(folder / f"large.{suffix}", **options.get(suffix, {}))
+            count += 1
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(folder), str(tmp_path / "cache")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert found.split() == [str(count), "0"]
 
 
 @pytest.mark.usefixtures("cache")

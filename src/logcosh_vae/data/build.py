@@ -21,7 +21,7 @@ from ..base.own_outputs import own_output
 from ..base.text import counted, visible
 from .collection import Collection, Member
 from .decode import Preparation, Tiling, decode, decode_tiles
-from .formats import READING, quiet_decoders
+from .formats import MAX_DECODING_BYTES, READING, quiet_decoders
 from .listing import OWN_PICTURE
 from .sources import Progress
 
@@ -106,6 +106,7 @@ def write_images(
             total.notes += chunk.notes
             if progress is not None:
                 progress(collection.path.name, total.sizes.total() + len(total.broken), len(members), "images")
+        _try_again(collection, members, preparation, total)
         file.seek(0)
         file.write(npy_header((len(total.names), *image_shape(preparation))))
         file.flush()
@@ -183,6 +184,39 @@ def _decode_member(
             return decode_tiles(content, preparation, notes)
         image, size, mode = decode(content, preparation, notes)
         return image[None], size, mode
+
+
+def _try_again(
+    collection: Collection, members: Sequence[Member], preparation: Preparation | Tiling, chunk: _Chunk
+) -> None:
+    """Add to `chunk.passing` the files whose failure does not last. No other file is being decoded."""
+    by_name = {member.name: member for member in members}
+    for index, (name, reason) in enumerate(chunk.broken):
+        if name in chunk.passing or reason == OWN_PICTURE:
+            continue
+        if not failure_lasts(collection, by_name[name], preparation, reason):
+            chunk.passing.append(name)
+            chunk.broken[index] = name, f"{reason} (perhaps for lack of memory; it is tried again next time)"
+
+
+def failure_lasts(collection: Collection, member: Member, preparation: Preparation | Tiling, reason: str) -> bool:
+    """Return whether decoding a file fails again for the same reason although there is enough memory.
+
+    Decoders report a lack of memory in many ways, some of which read like damage of the file.
+    """
+    if not _has_memory(member):
+        return False
+    again = decode_members(collection, [member], preparation)
+    return not again.passing and again.broken == [(member.name, reason)] and _has_memory(member)
+
+
+def _has_memory(member: Member) -> bool:
+    """Return whether the system grants the memory that decoding a file takes at most."""
+    try:
+        np.empty(MAX_DECODING_BYTES + member.size, np.uint8)  # pages that are not written take nothing
+    except MemoryError:
+        return False
+    return True
 
 
 def is_passing(error: Exception) -> bool:

@@ -8,7 +8,8 @@ Each set has a folder in the cache, named by a digest of its files and of how th
     verified       the state in which a large images.npy was last verified
 
 A file that could not be used is tried again when the cause may have gone: with other decoders, with another zip file,
-and, if the failure was one of the machine (memory, permission, input and output), each time.
+and, if the failure may be one of the machine (memory, permission, input and output), each time. A failure is one of the
+file only if it occurs again when the file is decoded alone, with enough memory.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from ..base.versions import DATA
 from .build import (
     HEADER_BYTES,
     decode_members,
+    failure_lasts,
     fingerprint,
     image_shape,
     npy_header,
@@ -48,12 +50,13 @@ from .listing import OWN_PICTURE, check_complete
 from .memmap import map_images
 from .sources import Progress, locked
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 """Raised when the content of the index changes, or when files of rare kinds are decoded differently. It is not one of
 the versions of results, because the fingerprint of the pixels tells whether those of a set have changed.
 
 Version 2: the index has a digest; 12-bit images and 32-bit images with small values are scaled, and transparent values
 of grey and 16-bit PNG files are composited on white.
+Version 3: failures of decoders for lack of memory are not remembered; 0 means white in all TIFF files that say so.
 """
 
 VERIFIED_BYTES = 1 << 28
@@ -176,11 +179,15 @@ def _may_have_changed(
         return True
     passing = set(index["passing"])
     with quiet_decoders():
-        return any(
-            not decode_members(collection, [member], preparation).passing
-            for member in members
-            if member.name in passing
-        )
+        return any(_decides(collection, member, preparation) for member in members if member.name in passing)
+
+
+def _decides(collection: Collection, member: Member, preparation: Preparation | Tiling) -> bool:
+    """Return whether decoding a file shows that it can be used, or that it never can."""
+    chunk = decode_members(collection, [member], preparation)
+    if not chunk.broken or chunk.passing:
+        return not chunk.broken
+    return failure_lasts(collection, member, preparation, chunk.broken[0][1])
 
 
 def _digest(index: dict[str, Any]) -> str:
