@@ -15,7 +15,7 @@ from PIL import Image
 from tests.data.image_files import encoded, load_both, noise, write_set, write_zip
 
 from logcosh_vae.base.errors import DataError
-from logcosh_vae.data import ImageSet, build, decode, prepare
+from logcosh_vae.data import ImageSet, build, decode, load_images, prepare
 from logcosh_vae.data.collection import Folder, Member
 from logcosh_vae.data.decode import Preparation
 
@@ -284,3 +284,20 @@ def test_file_that_changes_while_it_is_read_is_not_used(tmp_path: Path, cache: P
     noise(99).save(folder.path / "03.png")
     prepared = prepare.prepare(folder, members, Preparation(8, 8), cache)
     assert prepared.broken == [("03.png", "it changed while the set was being read")]
+
+
+@pytest.mark.parametrize("inside", ["", "prepared"])
+@pytest.mark.parametrize("variable", ["LOGCOSH_VAE_CACHE", "LOGCOSH_VAE_DATA"])
+def test_file_in_the_place_of_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, inside: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    monkeypatch.setenv(variable, str(file / inside))
+    purpose = "the data root" if variable.endswith("DATA") else "the cache of prepared images"
+    with pytest.raises(
+        DataError, match=f"{file / inside} cannot be {purpose}, because {file} is not a folder; .*{variable}"
+    ):
+        load_both(write_set(tmp_path / "set")) if variable.endswith("CACHE") else load_images("mnist", "train")
+    with pytest.raises(DataError, match=r"is not a folder; choose another \(--data-root"):
+        load_images("mnist", "train", root=file / inside)

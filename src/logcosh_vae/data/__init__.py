@@ -21,7 +21,7 @@ from .image_set import ImageSet
 from .listing import list_images
 from .mnist import FASHION_MNIST, MNIST, load_idx_set
 from .sizes import PICTURE_SIZE
-from .sources import Progress
+from .sources import Progress, check_folder
 
 __all__ = [
     "DATASETS",
@@ -64,6 +64,11 @@ def data_root(explicit: Path | None = None) -> Path:
     """Return the folder of image sets: `explicit`, else `LOGCOSH_VAE_DATA`, else a folder in the user's cache."""
     named = explicit or os.environ.get("LOGCOSH_VAE_DATA")
     return Path(named) if named else _user_cache() / "data"
+
+
+def _checked_data_root(explicit: Path | None) -> Path:
+    """Return `data_root(explicit)`; raise DataError if a file is in its place."""
+    return check_folder(data_root(explicit), "the data root", "choose another (--data-root or LOGCOSH_VAE_DATA)")
 
 
 def cache_root() -> Path:
@@ -165,7 +170,7 @@ def load_images(
     if name in IDX_SETS:
         if size is not None or channels is not None or tiles:
             raise DataError(f"{name} has a fixed image size; size, channels and tiles apply to image files only")
-        return IDX_SETS[name](split, data_root(root), fetch, progress)
+        return IDX_SETS[name](split, _checked_data_root(root), fetch, progress)
     height, width = (size[0], size[-1]) if size else PICTURE_SIZE
     if channels not in (None, 1, 3):
         raise ConfigError(f"channels must be 1 or 3; got {channels}")
@@ -177,7 +182,7 @@ def load_images(
     preparation = Preparation(height, width, channels or 3)
     _check_size(f"size {height}x{width}: each image", min(height, width), preparation)
     if name == "celeba":
-        return load_celeba(data_root(root), split, preparation, cache_root(), strict=strict, progress=progress)
+        return load_celeba(_checked_data_root(root), split, preparation, cache_root(), strict=strict, progress=progress)
     if name == TEXT_REMOVAL:
         raise DataError(f"{name} has photographs of different sizes, which are used as tiles only: add --tiles")
     if not is_path(name):
@@ -208,7 +213,7 @@ def text_removal(part: str, root: Path | None = None) -> Path:
     Raises:
         DataError: the folder is missing.
     """
-    folder = data_root(root) / TEXT_REMOVAL / part
+    folder = _checked_data_root(root) / TEXT_REMOVAL / part
     if not folder.is_dir():
         raise DataError(
             f"{folder} is missing: put the training photographs (the paper: 200 of BSD and 91 of Yang et al.) into "

@@ -48,7 +48,7 @@ from .decode import Preparation, Tiling
 from .formats import quiet_decoders
 from .listing import OWN_PICTURE, check_complete
 from .memmap import map_images
-from .sources import Progress, locked
+from .sources import Progress, check_folder, locked
 
 INDEX_VERSION = 3
 """Raised when the content of the index changes, or when files of rare kinds are decoded differently. It is not one of
@@ -124,6 +124,7 @@ def prepare(
     """
     if not members:
         raise DataError(f"{collection.path} holds no image files")
+    check_folder(cache, "the cache of prepared images", "set LOGCOSH_VAE_CACHE to a folder")
     folder = cache / cache_key(members, preparation)
     index, damaged = _read_index(folder, preparation)  # without the lock, which a read-only disk does not have
     if index is None or _may_have_changed(index, collection, members, preparation):

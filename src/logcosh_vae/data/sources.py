@@ -5,6 +5,7 @@ The caller verifies the content of a download before it renames the file.
 
 from __future__ import annotations
 
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -45,6 +46,25 @@ class UnreachableError(DataError):
 
 class _BrokenOffError(Exception):
     """The connection ended before the whole file was received."""
+
+
+def check_folder(folder: Path, purpose: str, remedy: str) -> Path:
+    """Return a folder that may not exist yet.
+
+    Args:
+        folder: its path.
+        purpose: what it is for, such as `the data root`.
+        remedy: what the user can do if it cannot be a folder.
+
+    Raises:
+        DataError: the folder, or one in which it would lie, is something else, such as a file.
+    """
+    for place in (folder, *folder.parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                raise DataError(f"{folder} cannot be {purpose}, because {place} is not a folder; {remedy}")
+            break
+    return folder
 
 
 def locked(path: Path) -> BaseFileLock:
