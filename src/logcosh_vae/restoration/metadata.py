@@ -22,6 +22,7 @@ from ..data.orientation import (
 )
 from . import containers
 from .colour import SRGB_CHROMATICITIES, SRGB_CODE_POINTS, SRGB_GAMMA, is_srgb
+from .companions import without_companions
 from .containers import Part
 from .tags import (
     IPTC_TAG,
@@ -57,6 +58,9 @@ HOLDS: Mapping[str, frozenset[str]] = {
 
 _JPEG_DROPPED = (b"MPF\0", b"urn:iso:std:iso:ts:21496", PREFIX)
 """Beginnings of segments that describe other images in a file, or how this package made it."""
+
+_NEVER_KEPT = {LAYERS_TAG: ("layers", "its Photoshop layers"), 52545: ("credentials", "its content credentials (C2PA)")}
+"""Fields of a TIFF file that would not be true of another picture, with a name and a description."""
 
 _PNG_STRUCTURE = frozenset({b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"hIST"})
 _PNG_OF_COLOUR_TYPE = frozenset({b"bKGD", b"sBIT"})
@@ -109,6 +113,8 @@ class Metadata:
         }
         names = [name for name, value in present.items() if value]
         lost = [name for name in names if name not in HOLDS[target]]
+        if target == self.format == "TIFF":
+            lost += [text for name, text in _NEVER_KEPT.values() if name in self.other]
         if target != self.format:
             lost += [text for name, text in self.other.items() if name not in HOLDS[target] or name == "extended XMP"]
         return lost
@@ -153,7 +159,7 @@ def read_metadata(picture: Image.Image, path: Path) -> Metadata:
     found = Metadata(
         kind,
         exif_of(picture),
-        xmp_of(picture),
+        without_companions(xmp_of(picture)),
         icc if isinstance(icc, bytes) else b"",
         density=dpi if dpi and all(0 < value < math.inf for value in dpi) else None,
     )
@@ -163,9 +169,9 @@ def read_metadata(picture: Image.Image, path: Path) -> Metadata:
         return _with_png(found, path)
     if kind == "TIFF":
         tags = read_tiff(path)
-        layers = {"layers": "its Photoshop layers"} if LAYERS_TAG in tags.fields else {}
-        exif, kept = exif_of_tiff(tags).block(), tags.without(STORAGE_TAGS)
-        return replace(found, exif=exif, tags=kept, iptc=_iptc_of_tiff(tags), other=layers)
+        other = {name: text for tag, (name, text) in _NEVER_KEPT.items() if tag in tags.fields}
+        exif, kept = exif_of_tiff(tags).block(), tags.without({*STORAGE_TAGS, *_NEVER_KEPT})
+        return replace(found, exif=exif, tags=kept, iptc=_iptc_of_tiff(tags), other=other)
     comment = picture.info.get("comment")
     return replace(found, comment=comment if isinstance(comment, bytes) else b"")
 
@@ -181,6 +187,9 @@ def _with_jpeg(found: Metadata, picture: Image.Image, path: Path) -> Metadata:
     segments, _ = containers.jpeg_segments(path)
     parts = []
     for part in segments:
+        if part.data.startswith(containers.XMP_SEGMENT):
+            packet = without_companions(part.data[len(containers.XMP_SEGMENT) :])
+            part = Part(part.kind, containers.XMP_SEGMENT + packet)
         kept = containers.APP0 <= part.marker <= 0xEF and part.marker not in (0xEB, 0xEE)
         if (kept or part.marker == containers.COM) and not part.data.startswith(_JPEG_DROPPED):
             parts.append(part)

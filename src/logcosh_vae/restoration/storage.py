@@ -155,7 +155,10 @@ def _new_segments(metadata: Metadata) -> tuple[list[bytes], tuple[str, ...]]:
             counter = bytes([number, len(pieces)]) if marker == 0xE2 else b""
             segments.append(jpeg_segment(marker, header + counter + piece))
     if metadata.comment:
-        segments.append(jpeg_segment(containers.COM, metadata.comment[: containers.MAX_SEGMENT_BYTES]))
+        comment = metadata.comment[: containers.MAX_SEGMENT_BYTES]
+        if comment != metadata.comment:
+            notes.append(f"its comment of {len(metadata.comment):,} bytes was cut to {len(comment):,} for a JPEG file")
+        segments.append(jpeg_segment(containers.COM, comment))
     return segments, tuple(notes)
 
 
