@@ -23,15 +23,15 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 HEIC = b"\0\0\0\x18ftypheic" + bytes(99)
 NOT_USED = {
-    "photo.heic": (HEIC, "HEIC images are not read; convert it"),
+    "photo.heic": (HEIC, "it is a HEIC image, which is not read; convert it"),
     "phone.jpg": (HEIC, "it is a HEIC image, which is not read; convert it"),
-    "camera.NEF": (b"MM\0*" + bytes(99), "raw images are not read"),
-    "scan.psd": (b"8BPS", "PSD images are not read"),
+    "camera.NEF": (b"MM\0*" + bytes(99), "it is a raw image, which is not read"),
+    "scan.psd": (b"8BPS", "it is a Photoshop image, which is not read"),
     "without-suffix": (encoded(noise()), "it is a PNG image, but its name ends in no image format"),
     "copy.png.bak": (encoded(noise()), "it is a PNG image, but its name ends in no image format"),
     "bitmap": (encoded(noise(), "BMP"), "it is a BMP image, but its name ends in no image format"),
     "map.raw2": (encoded(noise(), "PPM"), "it is a PPM image, but its name ends in no image format"),
-    "more.zip": (b"PK\x03\x04", "an archive inside a set is not opened"),
+    "more.zip": (b"PK\x03\x04", "it is an archive, which is not opened"),
     "export.heic": (encoded(noise(), "JPEG"), "it is a JPEG image, but its name ends in .heic; rename it"),
     "empty.png": (b"", "the file is empty"),
     "page.jpg": (b"<!DOCTYPE html><html>", "it is an HTML page"),
@@ -69,7 +69,7 @@ def test_every_entry_is_used_or_named_with_the_reason(
     assert {name: rule for rule, names in train.ignored.items() for name in names} == SET_ASIDE
     # faults that only decoding shows are named at the same time as those of the listing
     with pytest.raises(
-        DataError, match=r": 15 image files .* bitmap: .*; camera\.NEF: raw .*; damaged\.png: .*truncated"
+        DataError, match=r": 15 image files .* bitmap: .*; camera\.NEF: it is a raw .*; damaged\.png: .*truncated"
     ):
         load_both(path, strict=True)
     data_info(str(path), size="8", out=tmp_path / "sheet.png")
@@ -97,11 +97,12 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     assert len(train.images) + len(test.images) == 13
     reasons = dict(train.left_out)
     assert reasons.keys() == {"pipe.png", "device.png", "lost.jpg", "loop.png", "again", "sparse.png"}
-    assert reasons["pipe.png"] == reasons["device.png"] == "not a regular file"
+    assert reasons["pipe.png"] == "a named pipe, not a regular file"
+    assert reasons["device.png"] == "a device, not a regular file"
     assert reasons["again"] == "a link to a folder, which is not followed"
     assert "leads nowhere" in reasons["lost.jpg"]
     assert "1,099,511,627,776 bytes" in reasons["sparse.png"]
-    assert train.ignored == {"not a regular file": ("pipe",)}
+    assert train.ignored == {"a named pipe, not a regular file": ("pipe",)}
     os.mkfifo(tmp_path / "set.zip")
     with pytest.raises(DataError, match=r"set\.zip .*it is not a regular file"):
         load_both(tmp_path / "set.zip")

@@ -319,4 +319,4 @@ def test_named_pipes_in_a_folder_are_ignored(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.png")  # reading it would never end
     listing = list_images(Folder(tmp_path))
     assert [member.name for member in listing.members] == ["a.png"]
-    assert listing.left_out == [("b.png", "not a regular file")]
+    assert listing.left_out == [("b.png", "a named pipe, not a regular file")]

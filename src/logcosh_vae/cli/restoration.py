@@ -171,10 +171,10 @@ def restore(
     boxes = [parse_box(text) for text in box or []]
     left_out: list[tuple[Path, str]] = []
     pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite, left_out=left_out)
+    pixel_mask = None if mask is None else read_mask(mask)
     network, trained_for = load_network(model, task=task, device="cpu" if device is None else device)
     scale = 1.0 if scale is None else scale
     check_options(trained_for, scale=scale, careful=careful)
-    pixel_mask = None if mask is None else read_mask(mask)
     method = partial(
         restore_picture, network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful
     )

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from ..base.errors import DataError
 from ..base.files import one_line
 from ..base.own_outputs import may_end_with_mark
-from .collection import Member, check_size, file_stamp, suffix_of
+from .collection import Member, file_stamp, suffix_of
+from .image_file import check_size
 from .unpack import pieces
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 
 from ..base.errors import DataError
 from ..base.own_outputs import may_end_with_mark
-from .formats import MAX_FILE_BYTES
+from .image_file import check_size, open_image_file, special_kind
 
 _SUFFIXES = (
     "jpg jpeg jpe jfif jfi jif pjpeg pjp mpo png apng bmp gif tif tiff webp avif avifs "
@@ -66,7 +66,7 @@ class Collection(Protocol):
         """Return the content of a member.
 
         Raises:
-            ValueError: its content cannot be read, or has more than `MAX_FILE_BYTES`.
+            ValueError: its content cannot be read, or has more than `formats.MAX_FILE_BYTES`.
             OSError: reading failed.
             Exception: what `zipfile` raises for a damaged member.
         """
@@ -96,16 +96,6 @@ def suffix_of(name: str) -> str:
 def is_image_file(name: str) -> bool:
     """Return whether a file with this name is used as an image: its suffix is known and it is not hidden."""
     return f".{suffix_of(name)}" in SUFFIXES and not is_hidden(name)
-
-
-def check_size(size: int) -> None:
-    """Check the size of a file before it is read.
-
-    Raises:
-        ValueError: it exceeds `MAX_FILE_BYTES`.
-    """
-    if size > MAX_FILE_BYTES:
-        raise ValueError(f"it has {size:,} bytes; image files of at most {MAX_FILE_BYTES:,} are read")
 
 
 class Folder:
@@ -143,8 +133,8 @@ class Folder:
             return replace(member, problem=f"a link that leads nowhere ({reason})" if item.is_symlink() else reason)
         if stat.S_ISDIR(state.st_mode):
             return replace(member, problem="a link to a folder, which is not followed", is_folder=True)
-        if not stat.S_ISREG(state.st_mode):
-            return replace(member, problem="not a regular file")  # reading a named pipe or a device may never end
+        if (kind := special_kind(state.st_mode)) is not None:
+            return replace(member, problem=f"{kind}, not a regular file")
         return replace(member, stamp=file_stamp(state), size=state.st_size)
 
     def read(self, member: Member) -> bytes:
@@ -165,13 +155,7 @@ class Folder:
             return head, file.read(count)
 
     def _open(self, member: Member) -> BinaryIO:
-        """Open a regular file; a named pipe that has taken its place since it was listed is refused, not waited for."""
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        handle = os.open(self.path / (member.source or member.name), flags)
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise OSError(0, "it is not a regular file any more")
-        return os.fdopen(handle, "rb")
+        return open_image_file(self.path / (member.source or member.name))
 
     def stamp(self) -> str:
         return ""  # the stamp of every file is part of the set's key

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from . import libtiff
 
@@ -37,6 +37,11 @@ MAX_FILE_BYTES = 1 << 29
 
 MAX_DECODING_BYTES = 1 << 30
 """Largest memory that decoding an image file may take: 1 GiB."""
+
+HEAD_BYTES = 32
+"""Number of bytes at the start of a file that show its format."""
+
+UNKNOWN_FORMAT = "it is not an image in a known format"
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -88,56 +93,82 @@ def kind_of(head: bytes) -> str | None:
     return next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), None)
 
 
-def open_image(content: bytes) -> Image.Image:
-    """Open an image file without decoding its pixels.
+class FormatError(ValueError):
+    """The content of a file is not an image in one of `FORMATS`; the message says what it is, as far as known."""
 
-    Unlike `PIL.Image.open`, this tries only `FORMATS`, and leaves limits on the size to `check_memory`.
+
+def open_image(content: bytes) -> Image.Image:
+    """Open the content of an image file without decoding its pixels.
 
     Raises:
-        ValueError: the content is empty, in no known format, or of a size that cannot be decoded.
+        FormatError: see `identify`.
+        ValueError: it is of a size that cannot be decoded.
+        Exception: whatever Pillow raises for a damaged header.
+    """
+    size = webp_size(content[:HEAD_BYTES])  # opening a WebP image allocates two images
+    if size is not None:
+        check_memory(size, size[0] * size[1] * _DECODER_BYTES["WEBP"])
+    return identify(io.BytesIO(content))
+
+
+def identify(file: IO[bytes]) -> Image.Image:
+    """Open an image file without decoding its pixels; its content decides the format.
+
+    Unlike `PIL.Image.open`, this tries only `FORMATS`, and does not limit the number of pixels.
+
+    Args:
+        file: it has to be seekable, and stays open.
+
+    Raises:
+        FormatError: the content is empty or in no known format.
         Exception: whatever Pillow raises for a damaged header.
     """
     from PIL import Image
 
-    if not content:
-        raise ValueError("the file is empty")
-    prefix, missing = content[:16], ""
-    _check_webp(content[:30])
+    file.seek(0)
+    head, missing = file.read(HEAD_BYTES), ""
+    if not head:
+        raise FormatError("the file is empty")
     for name, module in FORMATS.items():
         with suppress(ImportError):
             importlib.import_module(f"PIL.{module}")
         factory, accept = Image.OPEN.get(name, (None, None))
-        accepted = accept(prefix) if accept else False
+        accepted = accept(head[:16]) if accept else False
         if isinstance(accepted, str):  # why this Pillow cannot read the format
             missing = f"; this installation of Pillow has no {name} decoder"
         elif accepted and factory:
+            file.seek(0)
             with suppress(SyntaxError, IndexError, TypeError, struct.error):  # what Pillow takes for another format
-                return factory(io.BytesIO(content), "")
-    kind = kind_of(content[:32])
+                return factory(file, "")  # with a name, Pillow maps some oriented TIFF files wrongly
+    raise FormatError(_why_not_read(head) + missing)
+
+
+def _why_not_read(head: bytes) -> str:
+    kind = kind_of(head)
     if kind is None:
-        found = "it is not an image in a known format"
-    elif not kind.endswith("image"):
-        found = f"it is {kind}"
-    elif kind in READ_KINDS:
-        found = f"it is {kind} that is damaged or of a kind that Pillow does not read"
-    else:
-        found = f"it is {kind}, which is not read; convert it to PNG or JPEG"
-    raise ValueError(found + missing)
+        return UNKNOWN_FORMAT
+    if not kind.endswith("image"):
+        return f"it is {kind}"
+    if kind in READ_KINDS:
+        return f"it is {kind} that is damaged or of a kind that Pillow does not read"
+    return unread_format(kind)
 
 
-def _check_webp(head: bytes) -> None:
-    """Check the size of a WebP image before it is opened, because opening it allocates two images."""
+def unread_format(kind: str) -> str:
+    """Return why an image of a kind such as `a HEIC image` cannot be used, and what to do."""
+    return f"it is {kind}, which is not read; convert it to PNG or JPEG"
+
+
+def webp_size(head: bytes) -> tuple[int, int] | None:
+    """Return width and height in the first `HEAD_BYTES` of a WebP file; None for other files."""
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
-        return
-    size = (0, 0)
+        return None
     if head[12:16] == b"VP8X":
-        size = 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
-    elif head[12:16] == b"VP8L":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if head[12:16] == b"VP8L":
         bits = int.from_bytes(head[21:25], "little")
-        size = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    elif head[12:16] == b"VP8 ":
-        size = int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
-    check_memory(size, size[0] * size[1] * _DECODER_BYTES["WEBP"])
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
 _DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16, "TIFF": 4, "GIF": 4}
@@ -169,9 +200,13 @@ def check_memory(size: tuple[int, int], needed: int) -> None:
     """
     if needed > MAX_DECODING_BYTES:
         raise ValueError(
-            f"decoding its {size[0]}x{size[1]} pixels takes {needed:,} bytes of memory, more than the limit of "
-            f"{MAX_DECODING_BYTES:,}; save it smaller"
+            f"{decoding_takes(size, needed)} of memory, more than the limit of {MAX_DECODING_BYTES:,}; save it smaller"
         )
+
+
+def decoding_takes(size: tuple[int, int], needed: int) -> str:
+    """Return the beginning of a message about an image that is too large."""
+    return f"decoding its {size[0]}x{size[1]} pixels takes {needed:,} bytes"
 
 
 class MemoryBudget:

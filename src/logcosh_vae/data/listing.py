@@ -17,18 +17,22 @@ from ..base.files import read_json, write_json
 from ..base.own_outputs import RUN_CONFIG, WINDOW, is_run_config, own_output
 from ..base.text import counted
 from .collection import SUFFIXES, Collection, Member, is_hidden, suffix_of
-from .formats import READ_KINDS, kind_of
+from .formats import READ_KINDS, kind_of, unread_format
 
-RAW = "raw"
+RAW = "a raw image"
 _UNREAD = {
-    "HEIC": "heic heif hif",
+    "a HEIC image": "heic heif hif",
     RAW: "3fr arw cr2 cr3 crw dng erf iiq kdc mef mrw nef nrw orf pef raf raw rw2 sr2 srf srw x3f",
-    "PNM": "pam pfm",
-    "PostScript": "eps ps ai",
-    **{name.upper(): name for name in "jxl jxr psd xcf svg ico icns tga pcx exr hdr dds dib sgi qoi fits".split()},  # noqa: SIM905
+    "a PNM image": "pam pfm",
+    "a PostScript image": "eps ps ai",
+    "a JPEG XL image": "jxl",
+    "a Photoshop image": "psd",
+    "an OpenEXR image": "exr",
+    **{f"a {name.upper()} image": name for name in "jxr tga pcx dds dib qoi fits".split()},  # noqa: SIM905
+    **{f"an {name.upper()} image": name for name in "xcf svg ico icns hdr sgi".split()},  # noqa: SIM905
 }
-UNREAD = {suffix: name for name, suffixes in _UNREAD.items() for suffix in suffixes.split()}
-"""Suffixes of images in formats that are not read, with the format's name."""
+UNREAD = {suffix: kind for kind, suffixes in _UNREAD.items() for suffix in suffixes.split()}
+"""Suffixes of images in formats that are not read, with what such a file is."""
 
 ARCHIVES = frozenset("zip tar tgz gz bz2 xz zst 7z rar".split())  # noqa: SIM905
 OTHER_FILES = frozenset("txt md csv tsv json jsonl xml yaml yml html css js py npy npz pt pth safetensors log".split())  # noqa: SIM905
@@ -127,13 +131,14 @@ def _sort(entry: Member, found: str, listing: Listing) -> None:
     elif is_image:
         listing.members.append(entry)
     elif suffix in UNREAD and found not in READ_KINDS:
-        reason = f"{UNREAD[suffix]} images are not read; convert it to PNG or JPEG"
-        listing.left_out.append((entry.name, reason))
+        listing.left_out.append((entry.name, unread_format(UNREAD[suffix])))
     elif suffix in ARCHIVES:
-        listing.left_out.append((entry.name, "an archive inside a set is not opened; unpack it"))
-    elif found:
+        listing.left_out.append((entry.name, "it is an archive, which is not opened; unpack it"))
+    elif found in READ_KINDS:
         ending = f".{suffix}" if suffix in UNREAD else "no image format"
         listing.left_out.append((entry.name, f"it is {found}, but its name ends in {ending}; rename it"))
+    elif found:
+        listing.left_out.append((entry.name, unread_format(found)))
     else:
         listing.ignore(entry.name, f".{suffix} files" if suffix else "files without suffix")
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..base.own_outputs import content_digest, mark_picture, own_output_in
 from ..base.versions import RESTORATION
+from ..data.image_file import open_image_file
 from .network import RestorationNetwork
-from .opening import file_kind
 from .region import Box
 
 VERSION = 2
@@ -50,12 +50,10 @@ def result_digest(source: Path, method: str, target: Path) -> str:
     """
     digest = hashlib.sha256(f"{method} {target.suffix.lower()} ".encode("utf-8", "surrogateescape"))
     try:
-        if file_kind(source) is not None:
-            return ""
-        with source.open("rb") as file:
+        with open_image_file(source) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except OSError:
+    except (OSError, ValueError):
         return ""
     return digest.hexdigest()[:16]
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import stat
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..data.formats import FORMATS, kind_of, quiet_decoders
+from ..data.formats import HEAD_BYTES, decoding_takes, identify, kind_of, quiet_decoders, webp_size
+from ..data.image_file import check_size, open_image_file
 from ..data.orientation import ORIENTATION, xmp_of
 from . import containers
 from .colour import SRGB_CODE_POINTS
@@ -20,8 +21,17 @@ from .decoding import PIXEL_BYTES, decodes_in_pieces
 MEMORY_LIMIT, RESERVED_MEMORY = 2 << 30, 450 << 20
 """Largest memory of the command in bytes, and the part of it that is not for pixels of the picture."""
 
-MAX_FILE_BYTES = 4 << 30
-"""Largest file that is read."""
+_LARGE_FILES = frozenset(f"a {name} image" for name in ("JPEG", "PNG", "TIFF", "BigTIFF", "BMP", "PPM"))
+"""Kinds of files whose decoders do not read the whole file into memory, as `kind_of` returns them."""
+
+MAX_PIXEL_BYTES = 8
+"""Most bytes of a pixel in a file that is not compressed: 16 bits for each of four channels."""
+
+MAX_EXPANSION = {"zip": 1032, "raw": 1, "ppm": 1, "ppm_plain": 1}
+"""Most bytes of pixels for each byte of a file, by Pillow's decoder, where there is such a limit (zip: deflate)."""
+
+_LEAST_BITS = {"1": 1, "L": 1, "P": 1}
+"""Fewest bits of a pixel in a file, by Pillow's mode; 8 for all others."""
 
 _DECODER_BYTES = {"WEBP": 8, "AVIF": 9, "JPEG2000": 16, "GIF": 4}
 """Further bytes for a pixel that decoders use, by format."""
@@ -29,13 +39,6 @@ _DECODER_BYTES = {"WEBP": 8, "AVIF": 9, "JPEG2000": 16, "GIF": 4}
 WRITER_BYTES = {"WEBP": 16, "AVIF": 24, "TIFF": 4}
 """Bytes for a pixel that encoders use, by format; the others write large pictures piece by piece."""
 
-_KINDS = {
-    stat.S_ISDIR: "a folder",
-    stat.S_ISFIFO: "a named pipe",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-    stat.S_ISSOCK: "a socket",
-}
 _UNMARKED_CODE_POINTS = {SRGB_CODE_POINTS, (1, 1), (1, 2), (1, 6), (2, 2), (2, 13)}
 
 
@@ -51,69 +54,45 @@ def quiet() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def file_kind(path: Path) -> str | None:
-    """Return what a path is, such as `a named pipe`; None for a regular file.
-
-    Raises:
-        OSError: it does not exist.
-    """
-    mode = path.stat().st_mode
-    return None if stat.S_ISREG(mode) else next((text for test, text in _KINDS.items() if test(mode)), "no file")
-
-
 @contextmanager
 def open_picture(path: Path) -> Iterator[Image.Image]:
-    """Open a picture file without decoding it.
+    """Open a picture file without decoding it, and check that it can be decoded.
+
+    A file may have the bytes of an image file of a set and, beside these, those of its pixels without compression.
 
     Raises:
-        ValueError: it is not a regular file, or too long.
-        UnidentifiedImageError: it is not a picture in one of `formats.FORMATS`; the text says what it is.
+        FormatError: it is not a picture in one of `formats.FORMATS`.
+        ValueError: it is not a regular file, it is too long, or decoding it takes too much memory.
         OSError: it cannot be opened.
     """
-    if (kind := file_kind(path)) is not None:
-        raise ValueError(f"it is {kind}, not a regular file")
-    if (size := path.stat().st_size) > MAX_FILE_BYTES:
-        raise ValueError(f"it has {size:,} bytes; the limit is {MAX_FILE_BYTES:,}")
-    Image.init()
-    with path.open("rb") as file:
-        prefix = file.read(30)
-        if (size_in_pixels := _webp_size(prefix)) is not None:  # opening it allocates two images
-            check_bytes(_DECODER_BYTES["WEBP"] * size_in_pixels[0] * size_in_pixels[1], size_in_pixels)
-        for name in FORMATS:
-            # Image.open would also refuse pictures by a limit of pixels of its own
-            factory, accept = Image.OPEN.get(name, (None, None))
-            if factory is None or (accept is not None and accept(prefix[:16]) is not True):
-                continue
-            file.seek(0)
-            try:
-                picture = factory(file, "")  # with a name, Pillow maps some oriented TIFF files wrongly
-            except (SyntaxError, IndexError, TypeError, struct.error):  # not this format
-                continue
-            with picture:
-                yield picture
-            return
-    raise UnidentifiedImageError(kind_of(prefix) or "")
+    with open_image_file(path) as file:
+        size, head = os.fstat(file.fileno()).st_size, file.read(HEAD_BYTES)
+        if (kind := kind_of(head)) not in _LARGE_FILES:
+            check_size(size)
+        if kind == "a PNG image" and size > containers.MAX_METADATA_BYTES:
+            containers.png_chunks(path)  # Pillow would read chunks of any size
+        if (pixels := webp_size(head)) is not None:  # opening it allocates two images
+            check_bytes(_DECODER_BYTES["WEBP"] * pixels[0] * pixels[1], pixels)
+        with identify(file) as picture:
+            check_size(size, MAX_PIXEL_BYTES * picture.width * picture.height)
+            check_memory(picture, size)
+            yield picture
 
 
-def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Return width and height in the first 30 bytes of a WebP file; None for other files."""
-    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
-        return None
-    if head[12:16] == b"VP8X":
-        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
-    if head[12:16] == b"VP8L":
-        bits = int.from_bytes(head[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
-
-
-def check_memory(picture: Image.Image) -> None:
-    """Check that a picture can be decoded within `MEMORY_LIMIT`.
+def check_memory(picture: Image.Image, file_size: int) -> None:
+    """Check that a picture can be decoded within `MEMORY_LIMIT`, and that its file can hold its pixels.
 
     Raises:
         ValueError: it cannot.
     """
     pixels, own = picture.width * picture.height, PIXEL_BYTES.get(picture.mode, 4)
+    decoder = next((str(tile[0]) for tile in getattr(picture, "tile", ())), "")
+    stored = pixels * _LEAST_BITS.get(picture.mode, 8) // 8
+    if picture.format in ("PNG", "BMP", "PPM") and stored > file_size * MAX_EXPANSION.get(decoder, stored):
+        raise ValueError(
+            f"{decoding_takes(picture.size, own * pixels)}, more than a file of {file_size:,} bytes can describe; "
+            "it is damaged"
+        )
     if decodes_in_pieces(picture):
         own = 0
     elif picture.format == "TIFF" and picture.getexif().get(ORIENTATION, 1) != 1:

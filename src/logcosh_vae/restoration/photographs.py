@@ -13,16 +13,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..base.errors import DataError
 from ..base.files import one_line
+from ..data.formats import UNKNOWN_FORMAT, FormatError
 from . import encoding, scratch
 from .decoding import Pixels, decode, stored_view
 from .finished import mark_result
 from .jpeg import JpegEncoding
 from .metadata import FORMATS, Metadata, complete_info, read_metadata
-from .opening import WRITER_BYTES, check_bytes, check_memory, file_notes, open_picture, quiet
+from .opening import WRITER_BYTES, check_bytes, file_notes, open_picture, quiet
 from .previews import renew_previews
 from .scratch import STRIP_ROWS
 from .storage import prepare
@@ -81,14 +82,22 @@ def read(path: Path) -> Photograph:
     return _read(path, _photograph)
 
 
+def check_picture(path: Path) -> None:
+    """Check, before all of a file is read, that it is a picture that can be decoded.
+
+    Raises:
+        DataError: it is not; see `read`.
+    """
+    _read(path, lambda *_: None)
+
+
 def _read(path: Path, what: Callable[[Image.Image, Path], _Read]) -> _Read:
     """Open a picture file and return `what` of it; raise DataError for whatever fails."""
     try:
         with quiet(), open_picture(path) as picture:
-            check_memory(picture)
             return what(picture, path)
-    except UnidentifiedImageError as error:
-        known = f": it is {error}" if str(error) else ""
+    except FormatError as error:
+        known = "" if str(error) == UNKNOWN_FORMAT else f": {error}"
         raise DataError(f"{path} is not a picture in a supported format{known}") from None
     except MemoryError:
         raise DataError(f"{path} cannot be read: there is not enough memory for its pixels") from None

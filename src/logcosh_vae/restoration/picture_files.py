@@ -16,7 +16,7 @@ from ..base.errors import DataError, RegionError
 from ..base.files import one_line
 from .decoding import Pixels
 from .finished import is_finished, result_digest
-from .photographs import check_writable, read, write
+from .photographs import check_picture, check_writable, read, write
 from .planning import REPLACE_HINT, find_pictures, plan_outputs
 from .targets import check_target
 
@@ -73,6 +73,7 @@ def restore_file(
             picture.
     """
     check_target(target)
+    check_picture(source)
     digest = result_digest(source, method, target) if method else ""
     if overwrite and digest and is_finished(target, digest):
         return FileResult(source, target, ("restored in the same way before, so the result is kept",))

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from ..base.errors import ConfigError, DataError, UserError
 from ..base.file_names import fitting_name, longest_name
-from ..base.own_outputs import RUN_CONFIG, is_run_config, own_output_in
-from ..data.collection import SUFFIXES, is_hidden
-from ..data.listing import CONFIG_BYTES, UNREAD
-from .opening import file_kind
+from ..base.own_outputs import own_output_in
+from ..data.collection import Folder
+from ..data.listing import OWN_PICTURE, Listing, first_reasons, list_images
 from .photographs import WRITABLE
 
 RESULT_SUFFIX = "-restored"
@@ -31,7 +30,8 @@ def find_pictures(
 ) -> Iterator[tuple[Path, Path]]:
     """Yield the picture files among the inputs, and those below the folders among them, sorted by name.
 
-    Files and run folders that this program has written, hidden files and other kinds of files in a folder are ignored.
+    A folder is listed like an image set: what may be a picture and cannot be used is left out with a reason; files and
+    run folders that this program has written, hidden files and files that are not pictures are ignored.
 
     Args:
         inputs: files, folders, and patterns such as `holiday/*.jpg` that no shell has expanded.
@@ -46,13 +46,13 @@ def find_pictures(
     """
     for path in inputs:
         if path.is_dir():
-            entries = sorted(_walk(path))
-            files = [file for file, problem in entries if not problem and own_output_in(file) is None]
+            listing = list_images(Folder(path))
             if left_out is not None:
-                left_out += [(file, problem) for file, problem in entries if problem]
-            if not files:
-                raise _nothing_found(path, entries)
-            yield from ((file, file.relative_to(path)) for file in files)
+                left_out += [(path / _native(name), reason) for name, reason in listing.left_out]
+            if not listing.members:
+                raise _nothing_found(path, listing)
+            places = sorted(Path(member.source) for member in listing.members)
+            yield from ((path / place, place) for place in places)
         elif path.exists():
             yield path, Path(path.name)
         elif matches := _matches(path):
@@ -68,48 +68,19 @@ def _matches(pattern: Path) -> list[Path]:
         return []
 
 
-def _nothing_found(folder: Path, entries: list[tuple[Path, str]]) -> UserError:
-    problems = [f"{file}: {problem}" for file, problem in entries if problem]
-    if problems or not entries:
-        return DataError("; ".join([f"{folder} holds no pictures that can be read", *problems[:3]]))
-    return ConfigError(
-        f"{folder}: all pictures there are results of this program; name the files to restore them again"
-    )
+def _native(name: str) -> str:
+    """Return the path on this system of a name in a `Folder`."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
-def _walk(top: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the entries of a folder that may be pictures, and why they cannot be read; an empty reason if they can."""
-    errors: list[OSError] = []
-    for folder, folders, names in os.walk(top, onerror=errors.append):
-        if RUN_CONFIG in names and _is_run_folder(Path(folder)):
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        links = [Path(folder) / name for name in folders if (Path(folder) / name).is_symlink()]
-        yield from ((link, "a link to a folder, which is not followed") for link in links)
-        for name in names:
-            file, suffix = Path(folder) / name, Path(name).suffix.lower()
-            if is_hidden(name) or (suffix not in SUFFIXES and suffix[1:] not in UNREAD):
-                continue
-            if suffix not in SUFFIXES:
-                yield file, f"{UNREAD[suffix[1:]]} images are not read; convert it to PNG or JPEG"
-                continue
-            try:
-                kind = file_kind(file)
-                yield file, f"it is {kind}, not a regular file" if kind else ""
-            except OSError as error:
-                yield file, error.strerror or str(error)
-    for failure in errors:
-        yield Path(failure.filename), f"the folder cannot be read: {failure.strerror}"
-
-
-def _is_run_folder(folder: Path) -> bool:
-    config = folder / RUN_CONFIG
-    try:
-        known = file_kind(config) is None and config.stat().st_size <= CONFIG_BYTES
-        return known and is_run_config(config.read_bytes())
-    except OSError:
-        return False
+def _nothing_found(folder: Path, listing: Listing) -> UserError:
+    if OWN_PICTURE in listing.ignored and not listing.left_out:
+        return ConfigError(
+            f"{folder}: all pictures there are results of this program; name the files to restore them again"
+        )
+    reasons = [*listing.left_out, *((f"{len(names):,} entries", rule) for rule, names in listing.ignored.items())]
+    more = f": {first_reasons(reasons)}" if reasons else ""
+    return DataError(f"{folder} holds no pictures that can be read{more}")
 
 
 def plan_outputs(
@@ -212,7 +183,7 @@ def _within_output(
 ) -> list[tuple[Path, Path]]:
     found = find_pictures(inputs, left_out)
     pictures = [(file, place) for file, place in found if not _is_earlier_result(file, out, inputs)]
-    if len(inputs) == 1 and inputs[0].is_file() and not out.is_dir():
+    if len(inputs) == 1 and inputs[0].exists() and not inputs[0].is_dir() and not out.is_dir():
         if not out.suffix:
             raise ConfigError(f"output {out}: give a file name with a suffix such as .png, or a folder that exists")
         return [(pictures[0][0], out)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..base.errors import DataError
 from ..base.files import TEMPORARY_PREFIX, atomic_write
-from .opening import file_kind
+from ..data.image_file import special_kind
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def check_target(path: Path) -> None:
     try:
         if path.is_symlink() and not real.exists():
             raise DataError(f"{path} cannot be written: it is a link to {real}, which does not exist")
-        if real.exists() and (kind := file_kind(real)) is not None:
+        if real.exists() and (kind := special_kind(real.stat().st_mode)) is not None:
             raise DataError(f"{path} cannot be written: it is {kind}, not a regular file")
         real.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX, dir=real.parent):
