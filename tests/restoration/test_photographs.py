@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from logcosh_vae.restoration import photographs
 
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MODES = ["RGB", "L", "RGBA", "LA", "P", "1", "I;16"]
 
 
@@ -29,7 +30,7 @@ def random_picture(mode: str) -> Image.Image:
 def test_metadata_and_orientation_are_kept(tmp_path: Path, mode: str, orientation: int) -> None:
     picture, exif = random_picture(mode), Image.Exif()
     exif[0x0112], exif[0x010E] = orientation, "a picture"
-    picture.save(tmp_path / "a.png", exif=exif, icc_profile=b"a profile")
+    picture.save(tmp_path / "a.png", exif=exif, icc_profile=PROFILE)
     photograph = photographs.read(tmp_path / "a.png")
     rotated = orientation >= 5
     assert photograph.pixels.shape[:2] == ((31, 23) if rotated else (23, 31))
@@ -37,7 +38,7 @@ def test_metadata_and_orientation_are_kept(tmp_path: Path, mode: str, orientatio
     with Image.open(tmp_path / "b.png") as written:
         assert written.getexif()[0x0112] == orientation
         assert written.getexif()[0x010E] == "a picture"
-        assert written.info["icc_profile"] == b"a profile"
+        assert written.info["icc_profile"] == PROFILE
         expected = picture.convert("RGB") if mode == "P" else picture
         same = "L" if mode == "1" else expected.mode
         assert written.mode == ("RGBA" if mode == "LA" and written.mode == "RGBA" else same)
@@ -62,7 +63,7 @@ def test_unchanged_jpeg_is_stored_with_its_own_quality(tmp_path: Path, quality: 
 
 def test_lossless_webp_stays_lossless(tmp_path: Path) -> None:
     for lossless in (True, False):
-        random_picture("RGBA").save(tmp_path / "a.webp", lossless=lossless, exact=True, icc_profile=b"a profile")
+        random_picture("RGBA").save(tmp_path / "a.webp", lossless=lossless, exact=True, icc_profile=PROFILE)
         photograph = photographs.read(tmp_path / "a.webp")
         photographs.write(photograph, photograph.pixels, tmp_path / "b.webp")
         again = photographs.read(tmp_path / "b.webp")

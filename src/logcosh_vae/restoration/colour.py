@@ -21,6 +21,7 @@ SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 SRGB_CODE_POINTS = (1, 13)
 """Primaries and transfer function of sRGB by ITU-T H.273, as in cICP chunks and AVIF files."""
 
+_PROFILE_HEADER_BYTES = 128
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 """White point of profiles, and the cone responses by which colours are adapted to it."""
@@ -30,6 +31,17 @@ def is_srgb(gamma: int | None, chromaticities: Sequence[int]) -> bool:
     """Return whether the values of gAMA and cHRM chunks mean sRGB, up to the rounding of common programs."""
     near = all(abs(a - b) <= 10 for a, b in zip(chromaticities, SRGB_CHROMATICITIES, strict=True))
     return (gamma is None or abs(gamma - SRGB_GAMMA) <= 100) and near
+
+
+def is_whole_profile(icc: bytes) -> bool:
+    """Return whether a colour profile has a header, its whole length, and all the tags that it lists."""
+    if len(icc) < _PROFILE_HEADER_BYTES + 4 or icc[36:40] != b"acsp":
+        return False
+    size, count = int.from_bytes(icc[:4], "big"), int.from_bytes(icc[128:132], "big")
+    if size > len(icc) + 3 or _PROFILE_HEADER_BYTES + 4 + 12 * count > len(icc):  # some are not padded at their end
+        return False
+    tags = (struct.unpack_from(">II", icc, _PROFILE_HEADER_BYTES + 8 + 12 * index) for index in range(count))
+    return all(offset + length <= len(icc) + 3 for offset, length in tags)
 
 
 def matrix_profile(gamma: int, chromaticities: Sequence[int], grey: bool = False) -> bytes:

@@ -20,8 +20,8 @@ IPTC_SEGMENT = b"Photoshop 3.0\0"
 MAX_SEGMENT_BYTES = 65533
 """Largest payload of a JPEG segment."""
 
-MAX_METADATA_BYTES = 1 << 27
-"""Largest metadata of a file that are read: 128 MiB."""
+MAX_METADATA_BYTES, PART_BYTES = 1 << 27, 256
+"""Largest metadata of a file that are read: 128 MiB; and what each part counts in addition, for the memory it takes."""
 
 SOF, SOS, EOI, APP0, COM = 0xC0, 0xDA, 0xD9, 0xE0, 0xFE
 """JPEG markers: baseline frame, scan, end of image, first application segment, comment."""
@@ -29,6 +29,7 @@ SOF, SOS, EOI, APP0, COM = 0xC0, 0xDA, 0xD9, 0xE0, 0xFE
 _NEXT_MARKER = re.compile(rb"\xff+(?![\x00\xff\xd0-\xd7])")
 _GIF_APPLICATION = re.compile(rb"\x21\xff\x0b([ -~]{11})")
 _HEAD_BYTES = 64
+_MAX_PADDING_BYTES = 4096
 
 
 class MetadataBudget:
@@ -66,11 +67,25 @@ class Part:
         return self.kind[0]
 
 
-def jpeg_segments(path: Path) -> tuple[list[Part], int]:
-    """Return the segments of a JPEG file up to its end marker, and the number of bytes behind that.
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a file beside its pixels, which are intact.
 
-    What follows damage is left out.
+    Attributes:
+        parts: segments or chunks.
+        behind: number of bytes behind the end of the picture, without those of padding.
+        video: number of these bytes from the start of a video, if there is one.
+        damaged: names of damaged parts, without what follows them.
     """
+
+    parts: tuple[Part, ...]
+    behind: int = 0
+    video: int = 0
+    damaged: tuple[str, ...] = ()
+
+
+def jpeg_segments(path: Path) -> Parts:
+    """Return the segments of a JPEG file up to its end marker. What follows damage is left out."""
     segments, budget = list[Part](), MetadataBudget()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         position = 2
@@ -80,14 +95,17 @@ def jpeg_segments(path: Path) -> tuple[list[Part], int]:
                 break
             marker, position = data[position], position + 1
             if marker == EOI:
-                return segments, len(data) - position
+                video, behind = data.find(b"ftyp", position + 4), len(data) - position
+                if behind <= _MAX_PADDING_BYTES and not data[position:].strip(b"\0 \t\r\n"):
+                    behind = 0
+                return Parts(tuple(segments), behind, 0 if video < 0 else len(data) - video + 4)
             size = int.from_bytes(data[position : position + 2], "big")
             if size < 2 or position + size > len(data):
-                break
-            budget.take(size)
+                return Parts(tuple(segments), damaged=(f"segment FF{marker:02X}",))
+            budget.take(size + PART_BYTES)
             segments.append(Part(bytes([marker]), data[position + 2 : position + size]))
             position += size
-    return segments, 0
+    return Parts(tuple(segments))
 
 
 def jpeg_segment(marker: int, payload: bytes) -> bytes:
@@ -95,27 +113,29 @@ def jpeg_segment(marker: int, payload: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
 
 
-def png_chunks(path: Path) -> list[Part]:
-    """Return the chunks of a PNG file without their pixels. Damaged chunks and what follows them are left out."""
-    chunks, budget = [], MetadataBudget()
+def png_chunks(path: Path) -> Parts:
+    """Return the chunks of a PNG file without those of pixels. Damaged chunks are left out."""
+    chunks, damaged, budget = list[Part](), list[str](), MetadataBudget()
     with path.open("rb") as file:
         file.seek(8)
         size_of_file = path.stat().st_size
         while len(header := file.read(8)) == 8:
             size, kind = struct.unpack(">I4s", header)
             if file.tell() + size > size_of_file or not kind.isalpha():
+                damaged.append(kind.decode("latin-1") if kind.isalpha() else "without a name")
                 break
             if kind in (b"IDAT", b"fdAT"):
                 file.seek(size + 4, 1)
-                chunks.append(Part(kind, b""))
                 continue
-            budget.take(size)
+            budget.take(size + PART_BYTES)
             data = file.read(size)
             if file.read(4) == struct.pack(">I", zlib.crc32(kind + data)):
                 chunks.append(Part(kind, data))
+            else:
+                damaged.append(kind.decode("latin-1"))
             if kind == b"IEND":
-                break
-    return chunks
+                return Parts(tuple(chunks), size_of_file - file.tell(), damaged=tuple(damaged))
+    return Parts(tuple(chunks), damaged=tuple(damaged))
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ..data.orientation import (
     xmp_of,
 )
 from . import containers
-from .colour import SRGB_CHROMATICITIES, SRGB_CODE_POINTS, SRGB_GAMMA, is_srgb
+from .colour import SRGB_CHROMATICITIES, SRGB_CODE_POINTS, SRGB_GAMMA, is_srgb, is_whole_profile
 from .companions import without_companions
 from .containers import Part
 from .tags import (
@@ -86,6 +86,7 @@ class Metadata:
         parts: segments or chunks, to be copied to a file of the same format.
         tags: fields of a TIFF file, to be copied to a TIFF file.
         other: properties that only some formats hold, with a description.
+        damage: sentences about what is damaged and therefore not part of the metadata.
     """
 
     format: str = ""
@@ -100,6 +101,7 @@ class Metadata:
     parts: tuple[Part, ...] = ()
     tags: Directory = field(default_factory=Directory)
     other: Mapping[str, str] = field(default_factory=dict)
+    damage: tuple[str, ...] = ()
 
     def losses(self, target: str) -> list[str]:
         """Return descriptions of what a file of the format `target` does not hold."""
@@ -171,7 +173,9 @@ def read_metadata(picture: Image.Image, path: Path) -> Metadata:
         tags = read_tiff(path)
         other = {name: text for tag, (name, text) in _NEVER_KEPT.items() if tag in tags.fields}
         exif, kept = exif_of_tiff(tags).block(), tags.without({*STORAGE_TAGS, *_NEVER_KEPT})
-        return replace(found, exif=exif, tags=kept, iptc=_iptc_of_tiff(tags), other=other)
+        numbers = ", ".join(f"0x{tag:04x}" for tag in dict.fromkeys(tags.damaged[:4]))
+        damage = (f"damaged fields of its TIFF directory (tag {numbers}) are not copied",) if numbers else ()
+        return replace(found, exif=exif, tags=kept, iptc=_iptc_of_tiff(tags), other=other, damage=damage)
     comment = picture.info.get("comment")
     return replace(found, comment=comment if isinstance(comment, bytes) else b"")
 
@@ -184,9 +188,9 @@ def _iptc_of_tiff(tags: Directory) -> bytes:
 
 
 def _with_jpeg(found: Metadata, picture: Image.Image, path: Path) -> Metadata:
-    segments, _ = containers.jpeg_segments(path)
+    file = containers.jpeg_segments(path)
     parts = []
-    for part in segments:
+    for part in file.parts:
         if part.data.startswith(containers.XMP_SEGMENT):
             packet = without_companions(part.data[len(containers.XMP_SEGMENT) :])
             part = Part(part.kind, containers.XMP_SEGMENT + packet)
@@ -210,13 +214,22 @@ def _with_jpeg(found: Metadata, picture: Image.Image, path: Path) -> Metadata:
         iptc=b"".join(data.removeprefix(containers.IPTC_SEGMENT) for data in resources),
         parts=tuple(parts),
         other=other,
+        damage=_damage(file.damaged),
     )
 
 
+def _damage(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (f"its {', '.join(dict.fromkeys(names[:4]))}, where the file is damaged, is not copied",)
+
+
 def _with_png(found: Metadata, path: Path) -> Metadata:
-    chunks = containers.png_chunks(path)
-    parts = [part for part in chunks if part.kind not in _PNG_STRUCTURE and PREFIX not in part.data]
+    file = containers.png_chunks(path)
+    parts = [part for part in file.parts if part.kind not in _PNG_STRUCTURE and PREFIX not in part.data]
     by_kind = {part.kind: part.data for part in parts}
+    if not is_whole_profile(found.icc):
+        by_kind.pop(b"iCCP", None)
     other = {}
     carriers = {b"XML:com.adobe.xmp"} if found.xmp else set()
     carriers |= {b"Raw profile type " + name for name in (b"exif", b"APP1") if found.exif or found.xmp}
@@ -239,7 +252,8 @@ def _with_png(found: Metadata, path: Path) -> Metadata:
     if kinds:
         other["chunks"] = f"its chunks {', '.join(dict.fromkeys(kinds))}"
     gamma, chromaticities = _png_colour(by_kind)
-    return replace(found, gamma=gamma, chromaticities=chromaticities, parts=tuple(parts), other=other)
+    damage = _damage([f"chunk {name}" for name in file.damaged])
+    return replace(found, gamma=gamma, chromaticities=chromaticities, parts=tuple(parts), other=other, damage=damage)
 
 
 def _png_colour(chunks: Mapping[bytes, bytes]) -> tuple[int | None, tuple[int, ...] | None]:

@@ -17,8 +17,11 @@ from PIL import Image
 
 from ..base.errors import DataError
 from ..base.files import one_line
+from ..base.text import visible
 from ..data.formats import UNKNOWN_FORMAT, FormatError
+from ..data.orientation import exif_orientation
 from . import encoding, scratch
+from .damage import without_damage
 from .decoding import Pixels, decode, stored_view
 from .finished import mark_result
 from .jpeg import JpegEncoding
@@ -116,17 +119,19 @@ def _photograph(picture: Image.Image, path: Path) -> Photograph:
     complete_info(picture, path)
     options, jpeg = encoding.file_encoding(picture, path)
     decoded = decode(picture)
+    metadata = without_damage(read_metadata(picture, path))
+    stands_in_exif = exif_orientation(metadata.exif) is not None
     return Photograph(
         decoded.pixels,
         decoded.alpha,
         decoded.grey,
-        decoded.orientation,
+        decoded.orientation if stands_in_exif else 1,
         decoded.transparent_level,
-        read_metadata(picture, path),
+        metadata,
         options,
         jpeg,
         path.stat().st_mode & 0o777,
-        (*notes, *decoded.notes),
+        (*notes, *decoded.notes, *map(visible, metadata.damage)),
     )
 
 

@@ -34,8 +34,10 @@ STORAGE_TAGS = frozenset(
 )
 """Tags of TIFF files that describe how the pixels are stored, or hold further pixels."""
 
-_UNIT_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_UNITS_PER_VALUE = {5: 2, 10: 2}
+_UNITS = {1: (1, 2, 6, 7, 129), 2: (3, 8), 4: (4, 5, 9, 10, 11, 13), 8: (12, 16, 17, 18)}
+UNIT_SIZES = {kind: size for size, kinds in _UNITS.items() for kind in kinds}
+UNITS_PER_VALUE = {5: 2, 10: 2}
+"""Bytes of a unit of each type, and units of a value where there are two."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Directory:
-    """Fields by tag, with their byte order."""
+    """Fields by tag, with their byte order, and the tags of damaged fields, which were left out."""
 
     fields: Mapping[int, Field] = field(default_factory=dict)
     order: Order = "<"
+    damaged: tuple[int, ...] = ()
 
     def without(self, tags: Iterable[int]) -> Directory:
         """Return the directory without these tags."""
@@ -114,7 +117,7 @@ class Directory:
 
 
 def _swapped(value: Field, before: Order, after: Order) -> bytes:
-    size = _UNIT_SIZES.get(value.kind, 1)
+    size = UNIT_SIZES.get(value.kind, 1)
     if before == after or size == 1:
         return value.data
     return np.frombuffer(value.data, f"u{size}").byteswap().tobytes()
@@ -146,12 +149,15 @@ def _directory(
     (count,) = struct.unpack_from(order + count_format, data, start)
     first, size = start + struct.calcsize(order + count_format), struct.calcsize(order + entry_format)
     fields: dict[int, Field] = {}
+    damaged: list[int] = []
     for index in range(min(count, 4096)):
         if first + (index + 1) * size > len(data):
+            damaged.append(0)
             break
         tag, kind, values, short = struct.unpack_from(order + entry_format, data, first + index * size)
-        length = _UNIT_SIZES.get(kind, 0) * _UNITS_PER_VALUE.get(kind, 1) * values
+        length = UNIT_SIZES.get(kind, 0) * UNITS_PER_VALUE.get(kind, 1) * values
         if not 0 < length <= len(data):
+            damaged += [tag] if (tag, kind, values) != (0, 0, 0) and (values or kind not in UNIT_SIZES) else []
             continue
         if tag == LAYERS_TAG:  # never copied, and may have gigabytes
             fields[tag] = Field(kind, values, b"")
@@ -160,6 +166,7 @@ def _directory(
         position = int.from_bytes(short, "little" if order == "<" else "big")
         content = short[:length] if length <= inline else data[position : position + length]
         if len(content) < length:
+            damaged.append(tag)
             continue
         child = None
         if tag in pointers:
@@ -167,9 +174,11 @@ def _directory(
             try:
                 child = _directory(data, target, order, big, pointers - {tag}, budget)
             except struct.error:
+                damaged.append(tag)
                 continue
+            damaged += child.damaged
         fields[tag] = Field(kind, values, bytes(content), child)
-    return Directory(fields, order)
+    return Directory(fields, order, tuple(damaged))
 
 
 def read_tiff(path: Path) -> Directory:
