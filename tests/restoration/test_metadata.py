@@ -5,6 +5,7 @@ The table of docs/restoration.md is walked: every format that is read, every for
 
 import io
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -271,6 +272,90 @@ def test_damaged_exif_does_not_prevent_a_result(tmp_path: Path, exif: bytes, tar
     (tmp_path / "a.jpg").write_bytes(content.getvalue()[:20] + segment + content.getvalue()[20:])
     rewritten(tmp_path / "a.jpg", tmp_path / f"b.{target}")
     assert photographs.read(tmp_path / f"b.{target}").pixels.shape == (48, 64, 3)
+
+
+@needs_convert
+@pytest.mark.parametrize("target", ["jpg", "tif", "png", "webp"])
+def test_iptc_in_the_text_of_a_png_is_kept_or_named(originals: Path, tmp_path: Path, target: str) -> None:
+    convert(originals / "a.jpg", "-set", "Title", "x", tmp_path / "a.png")  # as hexadecimal text
+    assert b"Ulm" not in (tmp_path / "a.png").read_bytes()
+    notes = " ".join(rewritten(tmp_path / "a.png", tmp_path / f"b.{target}"))
+    assert (b"Ulm" in (tmp_path / f"b.{target}").read_bytes()) == (target in ("jpg", "tif"))
+    assert ("its IPTC" in notes) == (target == "webp")
+    assert "iptc" not in notes
+    assert "8bim" not in notes
+    if target == "png":
+        rewritten(tmp_path / "b.png", tmp_path / "c.jpg")
+        assert b"Ulm" in (tmp_path / "c.jpg").read_bytes()
+
+
+LINEAR = struct.pack(">I", 100_000)
+ADOBE_RGB = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "named"),
+    [
+        ({b"gAMA": LINEAR}, "its gamma"),
+        ({b"cHRM": ADOBE_RGB}, "its chromaticities"),
+        ({b"gAMA": LINEAR, b"cHRM": ADOBE_RGB}, "its gamma and chromaticities"),
+    ],
+)
+def test_what_a_png_says_of_its_colours_is_named_as_what_it_is(
+    tmp_path: Path, chunks: dict[bytes, bytes], named: str
+) -> None:
+    coarse_picture().save(tmp_path / "p.png")
+    data = (tmp_path / "p.png").read_bytes()
+    added = b"".join(png_chunk(kind, content) for kind, content in chunks.items())
+    (tmp_path / "a.png").write_bytes(data[:33] + added + data[33:])
+    assert rewritten(tmp_path / "a.png", tmp_path / "b.bmp") == (f"a BMP file does not keep {named}",)
+
+
+@pytest.mark.parametrize(
+    ("mode", "chunk", "target_chunk"),
+    [
+        ("P", (b"bKGD", b"\1"), (b"bKGD", b"\0\xff\0\x80\0\0")),
+        ("P", (b"sBIT", b"\5\6\5"), (b"sBIT", b"\5\6\5")),
+        ("1", (b"bKGD", b"\0\1"), (b"bKGD", b"\0\xff")),
+        ("1", (b"sBIT", b"\1"), (b"sBIT", b"\1")),
+        ("RGB", (b"bKGD", b"\0\1\0\2\0\3"), (b"bKGD", b"\0\1\0\2\0\3")),
+        ("P", (b"bKGD", b"\x09"), None),
+        ("1", (b"sBIT", b"\1\1"), None),
+    ],
+)
+def test_levels_in_chunks_follow_the_pixel_format(
+    tmp_path: Path, mode: str, chunk: tuple[bytes, bytes], target_chunk: tuple[bytes, bytes] | None
+) -> None:
+    picture = Image.new(mode, (1, 1))
+    if mode == "P":
+        picture.putpalette([0, 0, 0, 255, 128, 0])
+    picture.save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    place = data.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(data[:place] + png_chunk(*chunk) + data[place:])
+    notes = rewritten(tmp_path / "a.png", tmp_path / "b.png")
+    content = (tmp_path / "b.png").read_bytes()
+    if target_chunk is None:
+        assert notes == (f"its {chunk[0].decode()} chunk is damaged and is not copied",)
+        assert chunk[0] not in content
+    else:
+        assert notes == ()
+        assert png_chunk(*target_chunk) in content
+
+
+def test_fields_of_a_tiff_file_that_do_not_describe_the_pixels_are_kept(tmp_path: Path) -> None:
+    fields = {269: "a document", 297: (3, 7), 337: "a printer", 266: 1}
+    coarse_picture().save(tmp_path / "a.tif", tiffinfo=fields)
+    assert rewritten(tmp_path / "a.tif", tmp_path / "b.tif") == ()
+    with Image.open(tmp_path / "b.tif") as written:
+        assert {tag: written.tag_v2[tag] for tag in fields} == fields  # type: ignore[attr-defined]
+
+
+def test_a_resolution_is_not_invented(tmp_path: Path) -> None:
+    coarse_picture().save(tmp_path / "a.png")
+    for suffix in SUFFIXES.values():
+        assert rewritten(tmp_path / "a.png", tmp_path / f"b.{suffix}") == ()
+        assert photographs.read(tmp_path / f"b.{suffix}").metadata.density is None
 
 
 def test_postscript_is_never_run(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from .tags import RESOURCES_TAG, UNIT_SIZES, UNITS_PER_VALUE, XMP_TAG
 _POINTERS = {0x8769, 0x8825, 0xA005}
 """Tags of EXIF blocks whose value is the offset of another directory."""
 
+_IPTC_PARTS = (containers.IPTC_SEGMENT, b"Raw profile type iptc\0", b"Raw profile type 8bim\0")
 _RESOURCE_SIGNATURES = (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR")
 
 
@@ -48,7 +49,7 @@ def without_damage(metadata: Metadata) -> Metadata:
         tags = tags.without([XMP_TAG])
     if iptc and not are_whole_resources(iptc):
         notes.append("its IPTC is damaged and is not copied")
-        iptc, parts = b"", [part for part in parts if not part.data.startswith(containers.IPTC_SEGMENT)]
+        iptc, parts = b"", [part for part in parts if not part.data.startswith(_IPTC_PARTS)]
         tags = tags.without([RESOURCES_TAG])
     return replace(metadata, exif=exif, xmp=xmp, icc=icc, iptc=iptc, parts=tuple(parts), tags=tags, damage=tuple(notes))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,19 +15,19 @@ from pathlib import Path
 from PIL import Image
 
 from ..base.own_outputs import PREFIX
-from ..data.orientation import (
-    exif_of,
-    xmp_of,
-)
+from ..data.orientation import exif_of, xmp_of
 from . import containers
-from .colour import SRGB_CHROMATICITIES, SRGB_CODE_POINTS, SRGB_GAMMA, is_srgb, is_whole_profile
+from .colour import SRGB_CHROMATICITIES, is_srgb
 from .companions import without_companions
 from .containers import Part
+from .png_metadata import as_resource, damage_note, iptc_of_png, with_png
 from .tags import (
+    FILL_ORDER,
     IPTC_TAG,
     LAYERS_TAG,
     RESOURCES_TAG,
     STORAGE_TAGS,
+    X_RESOLUTION,
     Directory,
     exif_of_tiff,
     read_tiff,
@@ -62,12 +61,8 @@ _JPEG_DROPPED = (b"MPF\0", b"urn:iso:std:iso:ts:21496", PREFIX)
 _NEVER_KEPT = {LAYERS_TAG: ("layers", "its Photoshop layers"), 52545: ("credentials", "its content credentials (C2PA)")}
 """Fields of a TIFF file that would not be true of another picture, with a name and a description."""
 
-_PNG_STRUCTURE = frozenset({b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"hIST"})
-_PNG_OF_COLOUR_TYPE = frozenset({b"bKGD", b"sBIT"})
-_PNG_COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP")
 _HEAD_BYTES = 1 << 22
 _PPM_HEADER, _PPM_COMMENT = re.compile(rb"P\d(?:\s|#[^\n]*\n|\d)*"), re.compile(rb"#([^\n]*)\n")
-_PNG_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class Metadata:
         present = {
             "EXIF": self.exif,
             "XMP": self.xmp,
-            "colour profile": self.icc or self.gamma or self.chromaticities,
+            "colour profile": self.icc,
             "resolution": self.density,
             "comment": self.comment,
             "IPTC": self.iptc,
@@ -117,6 +112,10 @@ class Metadata:
         lost = [name for name in names if name not in HOLDS[target]]
         if target == self.format == "TIFF":
             lost += [text for name, text in _NEVER_KEPT.values() if name in self.other]
+        if "IPTC" in lost and target == self.format == "PNG":  # which holds it as text
+            lost.remove("IPTC")
+        if self.gamma and target != "PNG" and "colour profile" not in HOLDS[target]:
+            lost.append(_colour_name(self.gamma, self.chromaticities or SRGB_CHROMATICITIES))
         if target != self.format:
             lost += [text for name, text in self.other.items() if name not in HOLDS[target] or name == "extended XMP"]
         return lost
@@ -168,23 +167,30 @@ def read_metadata(picture: Image.Image, path: Path) -> Metadata:
     if kind == "JPEG":
         return _with_jpeg(found, picture, path)
     if kind == "PNG":
-        return _with_png(found, path)
+        return with_png(replace(found, iptc=iptc_of_png(picture.info)), path)
     if kind == "TIFF":
         tags = read_tiff(path)
         other = {name: text for tag, (name, text) in _NEVER_KEPT.items() if tag in tags.fields}
-        exif, kept = exif_of_tiff(tags).block(), tags.without({*STORAGE_TAGS, *_NEVER_KEPT})
+        exif, kept = exif_of_tiff(tags).block(), tags.without({*STORAGE_TAGS, *_NEVER_KEPT} - {FILL_ORDER})
         numbers = ", ".join(f"0x{tag:04x}" for tag in dict.fromkeys(tags.damaged[:4]))
         damage = (f"damaged fields of its TIFF directory (tag {numbers}) are not copied",) if numbers else ()
-        return replace(found, exif=exif, tags=kept, iptc=_iptc_of_tiff(tags), other=other, damage=damage)
+        density = found.density if X_RESOLUTION in tags.fields else None  # Pillow gives 1 where there is none
+        found = replace(found, exif=exif, tags=kept, density=density)
+        return replace(found, iptc=_iptc_of_tiff(tags), other=other, damage=damage)
     comment = picture.info.get("comment")
     return replace(found, comment=comment if isinstance(comment, bytes) else b"")
 
 
+def _colour_name(gamma: int, chromaticities: Sequence[int]) -> str:
+    """Return what of a PNG file's gamma and chromaticities is not that of sRGB."""
+    if is_srgb(None, chromaticities):
+        return "gamma"
+    return "chromaticities" if is_srgb(gamma, SRGB_CHROMATICITIES) else "gamma and chromaticities"
+
+
 def _iptc_of_tiff(tags: Directory) -> bytes:
     """Return the Photoshop resources of a TIFF file, or its IPTC record as such a resource."""
-    record = tags.data(IPTC_TAG)
-    resource = struct.pack(">4sHHI", b"8BIM", 0x0404, 0, len(record)) + record + bytes(len(record) % 2)
-    return tags.data(RESOURCES_TAG) or (resource if record else b"")
+    return tags.data(RESOURCES_TAG) or as_resource(tags.data(IPTC_TAG))
 
 
 def _with_jpeg(found: Metadata, picture: Image.Image, path: Path) -> Metadata:
@@ -214,54 +220,5 @@ def _with_jpeg(found: Metadata, picture: Image.Image, path: Path) -> Metadata:
         iptc=b"".join(data.removeprefix(containers.IPTC_SEGMENT) for data in resources),
         parts=tuple(parts),
         other=other,
-        damage=_damage(file.damaged),
+        damage=damage_note(file.damaged),
     )
-
-
-def _damage(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (f"its {', '.join(dict.fromkeys(names[:4]))}, where the file is damaged, is not copied",)
-
-
-def _with_png(found: Metadata, path: Path) -> Metadata:
-    file = containers.png_chunks(path)
-    parts = [part for part in file.parts if part.kind not in _PNG_STRUCTURE and PREFIX not in part.data]
-    by_kind = {part.kind: part.data for part in parts}
-    if not is_whole_profile(found.icc):
-        by_kind.pop(b"iCCP", None)
-    other = {}
-    carriers = {b"XML:com.adobe.xmp"} if found.xmp else set()
-    carriers |= {b"Raw profile type " + name for name in (b"exif", b"APP1") if found.exif or found.xmp}
-    carriers |= {b"Raw profile type xmp"} if found.xmp else set()
-    parts = [
-        part
-        for part in parts
-        if part.kind != b"eXIf" and not (part.kind in _PNG_TEXT and part.data.partition(b"\0")[0] in carriers)
-    ]
-    names = [part.data.partition(b"\0")[0].decode("latin-1") for part in parts if part.kind in _PNG_TEXT]
-    if names:
-        listed = list(dict.fromkeys(names))
-        more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
-        other["text"] = f"its text ({', '.join(listed[:4])}{more})"
-    if (code_points := by_kind.get(b"cICP", b"")) and tuple(code_points[:2]) != SRGB_CODE_POINTS:
-        numbers = "-".join(map(str, code_points))
-        other["colour code points"] = f"its colour space (code points {numbers}), so colours may look different"
-    known = {*_PNG_TEXT, *_PNG_COLOUR, b"pHYs", b"IHDR"}
-    kinds = [part.kind.decode("latin-1") for part in parts if part.kind not in known]
-    if kinds:
-        other["chunks"] = f"its chunks {', '.join(dict.fromkeys(kinds))}"
-    gamma, chromaticities = _png_colour(by_kind)
-    damage = _damage([f"chunk {name}" for name in file.damaged])
-    return replace(found, gamma=gamma, chromaticities=chromaticities, parts=tuple(parts), other=other, damage=damage)
-
-
-def _png_colour(chunks: Mapping[bytes, bytes]) -> tuple[int | None, tuple[int, ...] | None]:
-    """Return gamma and chromaticities, if they apply and are not those of sRGB."""
-    if any(kind in chunks for kind in (b"iCCP", b"sRGB", b"cICP")):
-        return None, None
-    gamma = struct.unpack(">I", chunks[b"gAMA"])[0] if len(chunks.get(b"gAMA", b"")) == 4 else None
-    points = struct.unpack(">8I", chunks[b"cHRM"]) if len(chunks.get(b"cHRM", b"")) == 32 else None
-    if (not gamma and points is None) or is_srgb(gamma or None, points or SRGB_CHROMATICITIES):
-        return None, None
-    return gamma or SRGB_GAMMA, points or SRGB_CHROMATICITIES

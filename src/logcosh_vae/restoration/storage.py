@@ -16,9 +16,10 @@ from ..base.text import visible
 from ..data.orientation import ORIENTATION, with_exif_orientation, with_xmp_orientation
 from . import containers
 from .colour import matrix_profile
-from .containers import jpeg_segment, png_chunk
-from .metadata import Metadata
+from .containers import Part, jpeg_segment, png_chunk
+from .metadata import HOLDS, Metadata
 from .tags import (
+    FILL_ORDER,
     ICC_TAG,
     RESOURCES_TAG,
     STORAGE_TAGS,
@@ -77,7 +78,7 @@ def prepare(metadata: Metadata, target: str, orientation: int, mode: str) -> Sto
     if unsuited and not (metadata.icc[16:20] == b"GRAY" and grey and target in ("JPEG", "PNG", "TIFF")):
         lost += [f"its colour profile, which is for {unsuited}"] if "colour profile" not in lost else []
         metadata = replace(metadata, icc=b"", parts=tuple(part for part in metadata.parts if part.kind != b"iCCP"))
-    if target != "PNG" and metadata.gamma and metadata.chromaticities:
+    if target != "PNG" and "colour profile" in HOLDS[target] and metadata.gamma and metadata.chromaticities:
         try:
             icc = matrix_profile(metadata.gamma, metadata.chromaticities, grey and target in ("JPEG", "TIFF"))
             metadata = replace(metadata, icc=icc)
@@ -167,12 +168,15 @@ def _png(metadata: Metadata, mode: str) -> Storage:
     if metadata.format != "PNG" and metadata.icc:
         chunks.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     header = next((part.data for part in metadata.parts if part.kind == b"IHDR"), b"")
-    dropped = set() if header[8:10] == _HEADERS[mode] else {b"bKGD", b"sBIT"}  # they hold levels of that header
     for part in metadata.parts if metadata.format == "PNG" else ():
-        if part.kind in dropped:
-            notes.append(f"its {part.kind.decode()} chunk, which is for another pixel format, is not kept")
-        elif part.kind != b"IHDR":
-            chunks.append(png_chunk(part.kind, part.data))
+        data = part.data
+        if part.kind in (b"bKGD", b"sBIT"):  # they hold levels of the pixel format
+            data = data if header[8:10] == _HEADERS[mode] else _levels(part, header[8], header[9], mode)
+            if not data:
+                notes.append(f"its {part.kind.decode()} chunk is damaged and is not copied")
+                continue
+        if part.kind != b"IHDR":
+            chunks.append(png_chunk(part.kind, data))
     if metadata.exif:
         chunks.append(png_chunk(b"eXIf", metadata.exif))
     if metadata.xmp:
@@ -183,6 +187,30 @@ def _png(metadata: Metadata, mode: str) -> Storage:
         across, down = (max(1, round(value / 0.0254)) for value in metadata.density)
         chunks.append(png_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
     return Storage({}, lambda head: head[:33] + b"".join(chunks) + head[33:], notes=tuple(notes))
+
+
+def _levels(part: Part, depth: int, colour_type: int, mode: str) -> bytes:
+    """Return a bKGD or sBIT chunk of a PNG file for pixels of another kind; empty if it does not suit its header.
+
+    Args:
+        part: the chunk.
+        depth, colour_type: of its header.
+        mode: Pillow's mode of the new pixels.
+    """
+    bits, channels = (16 if mode == "I;16" else 8), 3 if mode.startswith("RGB") else 1
+    given = 3 if colour_type & 2 else 1
+    if part.kind == b"sBIT":
+        if len(part.data) != given + (colour_type >> 2 & 1):
+            return b""
+        values = [min(value, bits) for value in part.data[:given]]
+        alpha = bytes([min(part.data[given], 8) if len(part.data) > given else 8]) if mode.endswith("A") else b""
+        return bytes(values if channels == given else [max(values)] * channels) + alpha
+    if len(part.data) != 2 * given:
+        return b""
+    scale = ((1 << bits) - 1) / ((1 << depth) - 1)
+    levels = [min(round(level * scale), (1 << bits) - 1) for level in struct.unpack(f">{given}H", part.data)]
+    levels = levels if channels == given else [round(sum(levels) / given)] * channels
+    return struct.pack(f">{channels}H", *levels)
 
 
 def _utf8(text: bytes) -> bytes:
@@ -201,6 +229,9 @@ def _tiff(metadata: Metadata, orientation: int) -> Storage:
             notes.append("its EXIF is damaged and was left out")
     if metadata.format != "TIFF":
         tags = tags.with_bytes(RESOURCES_TAG, metadata.iptc)
+    if FILL_ORDER in tags.fields:  # of the bits of the former file
+        value = struct.pack(tags.order + "H", 1)
+        tags = Directory({**tags.fields, FILL_ORDER: Field(3, 1, value)}, tags.order)
     tags = tags.with_bytes(XMP_TAG, metadata.xmp, 1).with_bytes(ICC_TAG, metadata.icc)
     if orientation != 1:
         value = struct.pack(tags.order + "H", orientation)
@@ -219,4 +250,6 @@ def _options(metadata: Metadata, target: str) -> Storage:
     options: dict[str, Any] = {"exif": containers.EXIF_SEGMENT + exif if exif else b"", "xmp": metadata.xmp}
     options["icc_profile"] = metadata.icc
     found = {name: value for name, value in options.items() if value}
-    return Storage({**found, **({"dpi": metadata.density} if metadata.density else {})}, notes=notes)
+    if metadata.density or target == "BMP":  # without a resolution, Pillow would store one of its own
+        found["dpi"] = metadata.density or (0, 0)
+    return Storage(found, notes=notes)

@@ -26,10 +26,13 @@ XMP_TAG, IPTC_TAG, RESOURCES_TAG, ICC_TAG, LAYERS_TAG = 700, 33723, 34377, 34675
 POINTERS = {0x8769, 0x8825, 0xA005}
 """Tags whose value is the offset of another directory: EXIF, GPS and interoperability."""
 
+FILL_ORDER, X_RESOLUTION = 266, 282
+"""Tags of TIFF files: order of the bits in a byte, pixels per unit of length."""
+
 MAKER_NOTE, _LONG = 0x927C, 4
 
 STORAGE_TAGS = frozenset(
-    {*range(254, 270), *range(273, 282), ORIENTATION, 284, *range(288, 296), 297, 317, *range(320, 348)}
+    {*range(254, 269), *range(273, 282), ORIENTATION, 284, *range(288, 296), 317, *range(320, 337), *range(338, 348)}
     | {*range(512, 533), 33421, 33422, LAYERS_TAG}
 )
 """Tags of TIFF files that describe how the pixels are stored, or hold further pixels."""
