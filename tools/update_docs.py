@@ -55,6 +55,7 @@ import prepare  # noqa: E402
 import scaling  # noqa: E402
 import ship_restoration  # noqa: E402
 import speed_plots  # noqa: E402
+import unchanged_pixels  # noqa: E402
 
 import restoration  # noqa: E402
 from soak import record as soak_record  # noqa: E402
@@ -142,6 +143,7 @@ BLOCKS: dict[str, Block] = {
     "shipped-text": study("shipped-text", ship_restoration.markdown),
     "shipped-captions": study("shipped-captions", ship_restoration.markdown),
     "captions": study("captions", captions.markdown),
+    "unchanged-pixels": study("unchanged-pixels", unchanged_pixels.markdown),
     "bfloat16": study("bfloat16", bfloat16.markdown),
     "bench-step": bench("bench-step"),
     "bench-step-2-threads": bench("bench-step-2-threads"),

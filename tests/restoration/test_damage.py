@@ -172,7 +172,7 @@ def test_damaged_fields_of_a_tiff_file_are_told(tmp_path: Path) -> None:
         assert "damaged fields of its TIFF directory (tag 0x010f) are not copied" in note
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "ppm", "pgm"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "ppm", "pgm", "gif", "avif", "jp2"])
 def test_bytes_behind_the_picture_are_told_with_their_number(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     (PICTURE.convert("L") if suffix == "pgm" else PICTURE).save(path)

@@ -7,18 +7,17 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..base.own_outputs import END, PREFIX, WINDOW, own_output
 from ..data.formats import HEAD_BYTES, decoding_takes, identify, kind_of, quiet_decoders, webp_size
 from ..data.image_file import check_size, open_image_file
 from ..data.orientation import ORIENTATION, xmp_of
 from . import containers
 from .colour import SRGB_CODE_POINTS
 from .decoding import PIXEL_BYTES, decodes_in_pieces
+from .trailing import bytes_behind
 
 MEMORY_LIMIT, RESERVED_MEMORY = 2 << 30, 450 << 20
 """Largest memory of the command in bytes, and the part of it that is not for pixels of the picture."""
@@ -138,38 +137,6 @@ def file_notes(picture: Image.Image, path: Path) -> tuple[str, ...]:
     if picture.format == "AVIF":
         notes += _avif_notes(path)
     return tuple(notes)
-
-
-def bytes_behind(picture: Image.Image, path: Path) -> int:
-    """Return the number of bytes behind the end of a PNG, WebP, BMP or PPM picture, apart from a mark of this program.
-
-    The picture is not decoded yet.
-    """
-    with path.open("rb") as file:
-        size, head = os.fstat(file.fileno()).st_size, file.read(HEAD_BYTES)
-        file.seek(max(0, size - WINDOW))
-        tail = file.read()
-    end = size
-    first: tuple[str, Any, int, Any] = next(iter(getattr(picture, "tile", ())), ("", None, 0, None))
-    decoder, _, offset, arguments = first
-    if picture.format == "PNG":
-        end = size - containers.png_chunks(path).behind
-    elif picture.format == "WEBP":
-        end = 8 + int.from_bytes(head[4:8], "little")
-        end += end % 2
-    elif picture.format == "BMP":
-        end = int.from_bytes(head[2:6], "little") or size
-        end = max(end, offset + arguments[1] * picture.height) if decoder == "raw" and end < size else end
-    elif picture.format == "PPM" and decoder in ("raw", "ppm"):
-        deep = isinstance(arguments, tuple) and isinstance(arguments[-1], int) and arguments[-1] > 255
-        deep = deep or ";16" in str(arguments)
-        row = (picture.width + 7) // 8 if picture.mode == "1" else picture.width * len(picture.getbands()) * (1 + deep)
-        end = offset + row * picture.height
-    behind = max(0, size - end)
-    if (found := own_output(b"", tail)) is not None and tail.endswith(mark := PREFIX + found.encode() + END):
-        behind = max(0, behind - len(mark))
-    is_padding = behind <= len(tail) and not tail[len(tail) - behind :].strip(b"\0 \t\r\n")
-    return 0 if is_padding else behind
 
 
 def _bits(picture: Image.Image, path: Path) -> int:
