@@ -146,7 +146,7 @@ def test_a_test_folder_without_usable_images_is_an_error(
     (folder / "test" / "photo.heic").write_bytes(HEIC)
     place = f"{inside}/test" if inside else "test"
     error = f"none of the files in {place} can be used, so there is no test split: {place}"
-    with pytest.raises(DataError, match=rf"{error}/photo\.heic: HEIC images are not read"):
+    with pytest.raises(DataError, match=rf"{error}/photo\.heic: it is a HEIC image, which is not read"):
         load_both(tmp_path / "set")
     (folder / "test" / "photo.heic").rename(folder / "photo.heic")
     write_set(folder / "test" / "cats")
