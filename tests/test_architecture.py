@@ -20,6 +20,7 @@ LAYERS = (
     "experiments",
     "restoration",
     "reporting",
+    "explorer",
     "paper",
     "bench",
     "cli",

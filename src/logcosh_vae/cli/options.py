@@ -17,7 +17,7 @@ from ..training.defaults import AUTO, RECOMMENDED
 if TYPE_CHECKING:
     from ..training.config import TrainConfig
 
-VERBS = ("train", "evaluate", "sample", "reconstruct", "interpolate", "compare", "reproduce", "restore")
+VERBS = ("train", "evaluate", "sample", "reconstruct", "interpolate", "explore", "compare", "reproduce", "restore")
 """The order of the verbs in `--help`; verbs that are not named here come last."""
 
 

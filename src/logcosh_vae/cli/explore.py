@@ -1,0 +1,75 @@
+"""The verb `explore`: a page to play with trained models in a browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..base.errors import DataError, UsageError
+from .options import DataRoot, Overwrite, Prior, Seed, app
+from .streams import say
+
+
+@app.command()
+def explore(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders of trained models.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.", show_default=False)],
+    images: Annotated[
+        int, typer.Option("--images", min=0, max=200, help="Number of test images on the page; 0 for none.")
+    ] = 24,
+    prior: Prior = "standard",
+    max_mb: Annotated[
+        float, typer.Option("--max-mb", min=0.1, max=100.0, help="Largest size of the page, in millions of bytes.")
+    ] = 5.0,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Write a page on which one moves through the latent space of trained models, and draws images to reconstruct.
+
+    The page is one HTML file. A browser opens it from disk and computes all images itself, without a server or a
+    network connection. Several runs are shown side by side.
+    """
+    from ..base.settings import validate_choice
+    from ..explorer.page import build, check_shapes
+    from ..explorer.precision import CHECKED_IMAGES
+    from ..explorer.runs import choose_shown, distinct, load_test_images, no_images, read_run, with_spread
+    from ..models.density import PRIORS
+
+    validate_choice("--prior", prior, PRIORS)
+    _check_path(out, overwrite)
+    read = distinct([read_run(run, prior, data_root) for run in runs], runs)
+    check_shapes(read)
+    try:
+        test = load_test_images(runs[0], data_root)
+    except DataError as error:
+        if images:
+            raise DataError(f"{error}; add --images 0 for a page without test images") from None
+        shown, checked = no_images(read[0]), None
+    else:
+        shown, checked = choose_shown(test, images, seed), choose_shown(test, CHECKED_IMAGES, seed).images
+        read = [with_spread(run, test.images) for run in read]
+    page = build(read, shown, out, checked=checked, limit_mb=max_mb)
+    say(
+        f"page: {page.path}, {page.size / 1e6:.2f} MB; open it in a browser",
+        f"largest difference of a pixel to the models: {page.difference:.1e} (of a range of 1)",
+    )
+
+
+def _check_path(path: Path, overwrite: bool) -> None:
+    """Check, before anything is computed, that the page can be written.
+
+    Raises:
+        UsageError: the file exists and `overwrite` is false, it is a folder, or its name does not end in .html.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; choose another --out, such as {path / 'explore.html'}")
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(f"{path} exists; add --overwrite or choose another --out")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{path}: the page is written as HTML; end the name in .html")

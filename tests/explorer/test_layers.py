@@ -1,0 +1,105 @@
+"""Networks as lists of layers: they compute what the networks compute, and what cannot be exported is refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.explorer.models import random_model
+from torch import nn
+
+from logcosh_vae.explorer.compensation import compensated
+from logcosh_vae.explorer.layers import ExportError, apply, layers_of
+from logcosh_vae.explorer.precision import Networks, RoundingCheck, StepChooser, round_networks, rounded_networks
+from logcosh_vae.explorer.runs import networks_of
+from logcosh_vae.models import VAE, WAE, ImageShape
+
+
+def in_float64(networks: Networks) -> Networks:
+    """Layers that compute in double precision, with the weights as they are."""
+    return networks.with_layers(
+        [replace(layer, weight=layer.weight.double(), bias=layer.bias.double()) for layer in networks.layers]
+    )
+
+
+SHAPES = [(1, 28, 28), (3, 64, 64), (1, 17, 30), (3, 96, 40)]
+
+
+@pytest.mark.parametrize("family", [VAE, WAE])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_layers_compute_what_the_model_computes(network: str, shape: ImageShape, family: type[VAE | WAE]) -> None:
+    model = random_model(network, shape, family=family)
+    networks = in_float64(networks_of(model, shape))
+    x, z = torch.rand(5, *shape).double(), torch.randn(5, model.latent_size).double()
+    with torch.inference_mode():
+        code, image = model.double().encode_mean(x), model.decode(z)
+    assert image.std() > 0.05
+    torch.testing.assert_close(apply(networks.encoder, x), code, atol=1e-6 * float(code.abs().max() + 1), rtol=0)
+    torch.testing.assert_close(apply(networks.decoder, z).reshape(image.shape), image, atol=1e-6, rtol=0)
+
+
+def test_normalisation_leaves_only_convolutions_and_linear_maps() -> None:
+    networks = networks_of(random_model("conv"), (1, 28, 28))
+    assert [layer.kind for layer in networks.encoder] == ["conv"] * 4 + ["linear"]
+    assert [layer.kind for layer in networks.decoder] == ["linear"] + ["transposed"] * 3
+    assert [layer.activation for layer in networks.decoder] == ["relu", "relu", "relu", "sigmoid"]
+    assert networks.decoder[-1].outputs == (1, 28, 28)
+
+
+def test_the_log_variances_of_a_vae_are_left_out() -> None:
+    networks = networks_of(random_model("mlp", latent_size=7), (1, 28, 28))
+    assert networks.encoder[-1].weight.shape == (7, 48)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Linear(4, 4), nn.Tanh()],
+        [nn.ReLU()],
+        [nn.BatchNorm2d(1)],
+        [nn.Linear(5, 4)],
+        [nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 2, 2, dilation=2)],
+        [nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 2, (1, 2))],
+        [nn.Unflatten(1, (1, 2, 2)), nn.ZeroPad2d((1, 0, 1, 0))],
+        [nn.Unflatten(1, (1, 2, 2)), nn.ConvTranspose2d(1, 2, 2, stride=2, output_padding=1)],
+    ],
+    ids=lambda layers: str(layers[-1]),
+)
+def test_other_layers_are_refused_by_name(layers: list[nn.Module]) -> None:
+    with pytest.raises(ExportError, match=f"{type(layers[-1]).__name__}.*cannot be explored; the page computes"):
+        layers_of(nn.Sequential(*layers), (4, 1, 1))
+
+
+def test_networks_that_are_no_sequence_are_refused() -> None:
+    class Doubled(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return 2 * z
+
+    with pytest.raises(ExportError, match=r"Doubled cannot be explored: only nn\.Sequential"):
+        networks_of(VAE(nn.Sequential(nn.Flatten(), nn.Linear(784, 4)), Doubled(), 2), (1, 28, 28))
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_rounding_stays_within_the_tolerance(network: str) -> None:
+    networks = networks_of(random_model(network), (1, 28, 28))
+    check = RoundingCheck(networks, torch.rand(100, 1, 28, 28), 3.0)
+    chooser = StepChooser(networks, check)
+    fine, coarse = chooser.steps_within(2e-4), chooser.steps_within(2e-3)
+    for steps, tolerance in ((fine, 2e-4), (coarse, 2e-3)):
+        largest = check.largest(rounded_networks(networks, steps))
+        assert 0.3 * tolerance <= largest <= tolerance
+        rounding = round_networks(networks, check, steps)
+        assert rounding.difference <= 1.2 * tolerance
+    assert max(c / f for c, f in zip(coarse, fine, strict=True)) > 3
+
+
+def test_compensated_rounding_keeps_products_with_inputs_of_few_dimensions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(500, 5, generator=generator) @ torch.randn(5, 60, generator=generator)
+    weight = torch.randn(30, 60, generator=generator)
+    step = 0.1
+    rounded = compensated(weight, step, inputs)
+    torch.testing.assert_close((rounded / step).round() * step, rounded, atol=1e-6, rtol=0)
+    error = ((rounded - weight) @ inputs.T).square().mean().sqrt()
+    plain = (((weight / step).round() * step - weight) @ inputs.T).square().mean().sqrt()
+    assert error < 0.3 * plain
