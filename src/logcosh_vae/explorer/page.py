@@ -154,7 +154,7 @@ def _page_data(runs: Sequence[ExplorerRun], shown: ShownImages) -> dict[str, Any
         "format": FORMAT,
         "image": runs[0].image_shape,
         "radius": max(run.radius for run in runs),
-        "centre": runs[0].data == "mnist",
+        "centre": runs[0].data == "mnist" and runs[0].image_shape[0] == 1,
         "notice": _notice(shown),
         "images": {
             "count": len(shown.images),

@@ -187,7 +187,7 @@ class StepChooser:
     def steps_within(self, tolerance: float) -> list[float]:
         """Return the largest steps that change no pixel of the check images by more than a tolerance, in [0, 1].
 
-        They are nearly the largest: the largest difference is at least 0.8 times the tolerance, if few attempts suffice.
+        The search ends where the largest difference is at least 0.8 times the tolerance, or after `ATTEMPTS`.
         """
         best = self._finest
         for _ in range(ATTEMPTS):

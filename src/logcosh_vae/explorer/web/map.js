@@ -1,6 +1,8 @@
 // The maps: for each run, the decoded images over two latent variables, with a cursor at its code.
 
+// Multiplications for a whole map, and for one step of its computation.
 const MAP_COST = 60e6;
+const STEP_COST = 15e6;
 
 // Number of images in a row of a map: fewer for networks that take longer.
 function mapColumns(explorer) {
@@ -14,8 +16,9 @@ class MapView {
     this.explorer = explorer;
     this.index = index;
     this.columns = columns;
-    this.row = columns >> 1;
+    this.next = columns * (columns >> 1); // the cell that is computed next
     this.left = 0;
+    this.atOnce = clamp(Math.floor(STEP_COST / explorer.runs[index].decoder.cost), 1, columns);
     this.plane = "";
     const { shape, runs } = explorer;
     const name = runs[index].label;
@@ -84,8 +87,8 @@ class MapView {
     const plane = [...code].map((value, i) => (i === axes.x || i === axes.y ? "" : value)).join() + axes.x + "/" + axes.y;
     if (plane === this.plane) return;
     this.plane = plane;
-    this.left = this.columns;
-    schedule.request(`map ${index}`, 2, () => this.showRow());
+    this.left = this.columns ** 2;
+    schedule.request(`map ${index}`, 2, () => this.showCells());
   }
 
   showDecoded() {
@@ -101,15 +104,21 @@ class MapView {
     return false;
   }
 
-  showRow() {
-    const { explorer, columns, row } = this;
+  // Computes some cells of a row. A map that changes goes on from the same cell, so that all of it follows a drag.
+  showCells() {
+    const { explorer, columns } = this;
     const { shape, axes, radius } = explorer;
-    const images = run(explorer.runs[this.index].decoder, rowOfMap(this.code, axes, radius, columns, row), columns);
+    const [row, first] = [Math.floor(this.next / columns), this.next % columns];
+    const count = Math.min(this.atOnce, columns - first);
+    const d = this.code.length;
+    const codes = rowOfMap(this.code, axes, radius, columns, row).subarray(first * d, (first + count) * d);
+    const images = run(explorer.runs[this.index].decoder, codes, count);
     const size = sizeOf(shape);
-    for (let column = 0; column < columns; column++) {
-      paint(this.canvas, images.subarray(column * size, (column + 1) * size), shape, column, row);
+    for (let i = 0; i < count; i++) {
+      paint(this.canvas, images.subarray(i * size, (i + 1) * size), shape, first + i, row);
     }
-    this.row = (row + 1) % columns;
-    return --this.left > 0;
+    this.next = (this.next + count) % columns ** 2;
+    this.left -= count;
+    return this.left > 0;
   }
 }

@@ -46,12 +46,10 @@ class Samples {
     this.codes = numbers(columns ** 2).map((i) => explorer.draw(this.source.value, 7919 * this.seed + i));
     this.grids.forEach(({ canvas, marker }, index) => {
       marker.hidden = true;
-      let row = 0;
+      let i = 0;
       schedule.request(`samples ${index}`, 3, () => {
-        for (let column = 0; column < columns; column++) {
-          paint(canvas, explorer.decode(index, this.codes[row * columns + column][index]), shape, column, row);
-        }
-        return ++row < columns;
+        paint(canvas, explorer.decode(index, this.codes[i][index]), shape, i % columns, Math.floor(i / columns));
+        return ++i < columns ** 2;
       });
     });
   }
