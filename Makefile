@@ -1,4 +1,5 @@
-# make quickstart   install, train the MLP VAE with L2 and with log-cosh on MNIST, write a report comparing them
+# make quickstart   install, train the MLP VAE with L2 and with log-cosh on MNIST, write a report comparing
+#                   them and a page to explore them in a browser
 # make test         install, then run linter, type checker and tests, and report their coverage
 # make lint         install, format and fix the code, then run the type checker
 # make coverage     run the tests alone and list the lines that they do not reach
@@ -18,6 +19,7 @@ BIN := $(VENV)/bin
 quickstart: $(VENV)/.run
 	$(BIN)/logcosh-vae compare --data mnist --model vae-mlp --loss l2 --loss log-cosh --a 100 \
 	    --epochs 12 --out runs/quickstart --resume
+	$(BIN)/logcosh-vae explore runs/quickstart/runs/*/ -o runs/quickstart/explore.html --overwrite
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .

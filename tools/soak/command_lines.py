@@ -48,6 +48,7 @@ USUAL: tuple[tuple[str, ...], ...] = (
     ("sample", "run", "--count", "4"),
     ("reconstruct", "run", "--count", "4"),
     ("interpolate", "run"),
+    ("explore", "run", "-o", "page.html", "--images", "4"),
     ("data", "info", "pictures", "--size", "8"),
     ("data", "info", "pictures.zip", "--size", "8"),
     ("data",),

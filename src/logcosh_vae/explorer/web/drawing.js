@@ -96,7 +96,6 @@ class Drawing {
   erase() {
     this.pixels.fill(0);
     this.changed();
-    say("The image is empty.");
   }
 
   // Shows and reconstructs a complete image.
@@ -174,7 +173,12 @@ async function pixelsOf(file, [, height, width]) {
   return context.getImageData(0, 0, width, height).data;
 }
 
-// Announces a message, also to screen readers.
+const MESSAGE_MS = 5000;
+let messageTimer = 0;
+
+// Shows a message for some seconds, also to screen readers.
 function say(text) {
   byId("message").textContent = text;
+  clearTimeout(messageTimer);
+  messageTimer = setTimeout(() => clear(byId("message")), MESSAGE_MS);
 }
