@@ -124,7 +124,8 @@ class Browser:
         self.events.clear()
         self.call("Page.navigate", url=page.resolve().as_uri())
         self.wait("document.body?.classList.contains('ready') || document.body?.classList.contains('failed')")
-        self.settle()
+        if self.run("document.body.classList.contains('ready')"):
+            self.settle()
 
     def resize(self, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
         """Set the size of the window, the colour scheme, and whether there is a touch screen."""

@@ -13,10 +13,12 @@ import pytest
 import torch
 from PIL import Image
 from tests.explorer.browser import Browser, find_browser
+from tests.explorer.models import explorer_run
 from torch import Tensor
 
 from logcosh_vae.data.batches import to_unit
 from logcosh_vae.explorer.layers import apply
+from logcosh_vae.explorer.page import build
 from logcosh_vae.explorer.runs import ExplorerRun, ShownImages
 
 EXECUTABLE = find_browser()
@@ -239,6 +241,27 @@ def test_axes_are_exchanged_and_codes_reset(opened: Browser) -> None:
     assert any(numbers(opened, "state.codes[0]"))
     opened.click("#zero")
     assert not any(numbers(opened, "state.codes[0]"))
+
+
+def test_one_latent_variable_and_three_runs(browser: Browser, tmp_path: Path) -> None:
+    runs = [explorer_run("mlp", latent_size=1, label=f"run {seed}", seed=seed) for seed in range(3)]
+    nothing = ShownImages(torch.empty(0, 1, 28, 28, dtype=torch.uint8), None, "mnist")
+    browser.open(build(runs, nothing, tmp_path / "page.html").path, 400)
+    browser.drag([browser.place("#maps .card:nth-child(3) .map", right, 0.9) for right in (0.2, 0.75)])
+    assert numbers(browser, "state.codes[2]") == pytest.approx([1.5], abs=0.05)
+    assert_shows_codes(browser, runs)
+    assert browser.problems() == []
+
+
+def test_an_old_browser_is_told_so(browser: Browser, page: Path) -> None:
+    script = browser.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.DecompressionStream;")
+    try:
+        browser.open(page)
+    finally:
+        browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
+    text = browser.run("document.querySelector('#message').textContent")
+    assert text.startswith("This page cannot start: DecompressionStream is not defined.")
+    assert text.endswith("It needs a browser of 2023 or later.")
 
 
 def test_colour_images_are_painted_and_reconstructed(

@@ -17,7 +17,7 @@ from logcosh_vae.cli.explore import explore
 from logcosh_vae.explorer import runs as explorer_runs
 from logcosh_vae.explorer.layers import ExportError
 from logcosh_vae.explorer.page import SCRIPTS, WEB, build
-from logcosh_vae.explorer.runs import ShownImages, distinct, networks_of, read_run
+from logcosh_vae.explorer.runs import ShownImages, affordable_count, distinct, networks_of, read_run
 from logcosh_vae.models.density import CodeDensity
 from logcosh_vae.training.autoencoder import config_of, train
 from logcosh_vae.training.config import ModelConfig, ObjectiveConfig, TrainConfig
@@ -69,6 +69,18 @@ def test_a_page_that_is_too_large_is_refused_with_its_size(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=r"a page with 2 runs would take about 0\.4 MB.*explore fewer runs.*--max-mb"):
         build([run, run], NOTHING, tmp_path / "page.html", limit_mb=0.01)
     assert not list(tmp_path.iterdir())
+
+
+def test_test_images_that_are_too_large_are_refused(tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (200, 1, 28, 28), dtype=torch.uint8)
+    with pytest.raises(ConfigError, match=r"the test images take 0\.2 MB of a page.*put fewer on it with --images"):
+        build([explorer_run("mlp")], ShownImages(images, None, "mnist"), tmp_path / "page.html", limit_mb=0.3)
+
+
+def test_fewer_images_are_measured_where_they_are_large() -> None:
+    assert affordable_count((1, 28, 28), 500) == 500
+    assert affordable_count((3, 256, 256), 500) == 170
+    assert affordable_count((3, 4000, 4000), 500) == 32
 
 
 def test_weights_are_rounded_more_coarsely_to_fit(tmp_path: Path) -> None:

@@ -38,7 +38,15 @@ def explore(
     from ..base.settings import validate_choice
     from ..explorer.page import build, check_shapes
     from ..explorer.precision import CHECKED_IMAGES
-    from ..explorer.runs import choose_shown, distinct, load_test_images, no_images, read_run, with_spread
+    from ..explorer.runs import (
+        affordable_count,
+        choose_shown,
+        distinct,
+        load_test_images,
+        no_images,
+        read_run,
+        with_spread,
+    )
     from ..models.density import PRIORS
 
     validate_choice("--prior", prior, PRIORS)
@@ -52,7 +60,8 @@ def explore(
             raise DataError(f"{error}; add --images 0 for a page without test images") from None
         shown, checked = no_images(read[0]), None
     else:
-        shown, checked = choose_shown(test, images, seed), choose_shown(test, CHECKED_IMAGES, seed).images
+        shown = choose_shown(test, images, seed)
+        checked = choose_shown(test, affordable_count(read[0].image_shape, CHECKED_IMAGES), seed).images
         read = [with_spread(run, test.images) for run in read]
     page = build(read, shown, out, checked=checked, limit_mb=max_mb)
     say(

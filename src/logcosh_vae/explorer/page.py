@@ -190,10 +190,8 @@ def build(
     """
     check_shapes(runs)
     title = title or f"Latent space of {data_name(runs[0].data)}"
-    count = sum(layer.weight.numel() for run in runs for layer in run.networks.layers)
-    if count > limit_mb * 1e6:  # a number takes more than one byte
-        raise ConfigError(_too_large(len(runs), f"about {BYTES_PER_WEIGHT * count / 1e6:.1f}", limit_mb))
     data = _page_data(runs, shown)
+    _check_least_size(runs, len(data["images"]["pixels"]) / 1e6, limit_mb)
     images = to_unit(shown.images if checked is None else checked)
     checks = [RoundingCheck(run.networks, images, data["radius"]) for run in runs]
     choosers = [StepChooser(run.networks, check) for run, check in zip(runs, checks, strict=True)]
@@ -209,6 +207,22 @@ def build(
             write_bytes(target, content)
             return WrittenPage(target, len(content), max(rounding.difference for rounding in roundings))
     raise ConfigError(_too_large(len(runs), f"{len(content) / 1e6:.1f}", limit_mb))
+
+
+def _check_least_size(runs: Sequence[ExplorerRun], images_mb: float, limit_mb: float) -> None:
+    """Check, before anything is computed, that the page is not certainly too large.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if images_mb > 0.5 * limit_mb:
+        raise ConfigError(
+            f"the test images take {images_mb:.1f} MB of a page, which must not be larger than {limit_mb:g} MB; put "
+            "fewer on it with --images, or raise the limit with --max-mb"
+        )
+    count = sum(layer.weight.numel() for run in runs for layer in run.networks.layers)
+    if count > limit_mb * 1e6:  # a weight takes more than one byte
+        raise ConfigError(_too_large(len(runs), f"about {BYTES_PER_WEIGHT * count / 1e6:.1f}", limit_mb))
 
 
 def _too_large(count: int, size: str, limit_mb: float) -> str:

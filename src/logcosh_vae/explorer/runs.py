@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from .precision import Networks
 
 MEASURED_IMAGES = 1_000
 """Number of test images whose codes tell how far each latent variable varies."""
+
+PIXEL_VALUES = 1 << 25
+"""Number of pixel values that are measured or compared, 128 MiB as float32."""
 
 SMALLEST_RADIUS, LARGEST_RADIUS = 3.0, 8.0
 """Limits of the range of the sliders; a standard normal variable is within the first with probability 99.7%."""
@@ -167,6 +171,11 @@ def load_test_images(path: Path, root: Path | None = None) -> ImageSet:
     return images
 
 
+def affordable_count(shape: ImageShape, count: int) -> int:
+    """Return `count`, or fewer where images are large: at most `PIXEL_VALUES` pixel values, and at least 32 images."""
+    return min(count, max(32, PIXEL_VALUES // math.prod(shape)))
+
+
 def choose_shown(images: ImageSet, count: int, seed: int) -> ShownImages:
     """Choose test images at random, in the order of their labels."""
     rows = choose_rows(images.images, count, seed, "pictures")
@@ -190,8 +199,8 @@ def with_spread(run: ExplorerRun, images: Tensor) -> ExplorerRun:
         run: the run.
         images: `(N, C, H, W)`, uint8; the first `MEASURED_IMAGES` are encoded.
     """
-    batches = to_unit(images[:MEASURED_IMAGES]).split(BATCH_SIZE)
-    codes = torch.cat([apply(run.networks.encoder, batch) for batch in batches])
+    batches = images[: affordable_count(run.image_shape, MEASURED_IMAGES)].split(BATCH_SIZE)
+    codes = torch.cat([apply(run.networks.encoder, to_unit(batch)) for batch in batches])
     furthest = float(torch.quantile(codes.abs().flatten()[: 1 << 24], 0.999))
     radius = min(LARGEST_RADIUS, max(SMALLEST_RADIUS, -(-furthest // 0.5) * 0.5))
     return replace(run, deviations=tuple(codes.std(0, correction=0).tolist()), radius=radius)
