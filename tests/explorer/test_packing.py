@@ -23,10 +23,9 @@ def bytes_of(text: str) -> bytes:
     return content[4 : 4 + int.from_bytes(content[:4], "big")]
 
 
-def unpacked(text: str) -> list[int]:
-    content = zlib.decompress(bytes_of(text))
-    count = len(content) // 3
-    unsigned = [content[i] | content[count + i] << 8 | content[2 * count + i] << 16 for i in range(count)]
+def unpacked(texts: list[str]) -> list[int]:
+    planes = [zlib.decompress(bytes_of(text)) for text in texts]
+    unsigned = [low | middle << 8 | high << 16 for low, middle, high in zip(*planes, strict=True)]
     return [value // 2 if value % 2 == 0 else -(value + 1) // 2 for value in unsigned]
 
 
@@ -43,8 +42,8 @@ def test_text_holds_bytes(length: int) -> None:
 
 def test_packed_numbers_are_multiples_of_the_step() -> None:
     values = torch.tensor([[0.0, 0.5, -0.5], [1.26, -300.0, 2.0]])
-    text = pack([(values, 0.25), (torch.tensor([-1.0]), 0.5)])
-    assert unpacked(text) == [0, 2, -2, 5, -1200, 8, -2]
+    texts = pack([(values, 0.25), (torch.tensor([-1.0]), 0.5)])
+    assert unpacked(texts) == [0, 2, -2, 5, -1200, 8, -2]
     assert rounded(values, 0.25).flatten().tolist() == [0.0, 0.5, -0.5, 1.25, -300.0, 2.0]
 
 

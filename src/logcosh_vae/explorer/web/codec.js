@@ -25,15 +25,14 @@ async function inflated(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// Returns a function (count, step) that reads the next array of numbers, float32.
-async function numberReader(text) {
-  const bytes = await inflated(bytesOf(text));
-  const total = bytes.length / 3;
+// Returns a function (count, step) that reads the next array of numbers, float32, from the texts of the three planes.
+async function numberReader(texts) {
+  const [low, middle, high] = await Promise.all(texts.map((text) => inflated(bytesOf(text))));
   let position = 0;
   return (count, step) => {
     const values = new Float32Array(count);
     for (let i = 0; i < count; i++, position++) {
-      const u = bytes[position] + 256 * bytes[total + position] + 65536 * bytes[2 * total + position];
+      const u = low[position] + 256 * middle[position] + 65536 * high[position];
       values[i] = step * (u % 2 === 0 ? u / 2 : -(u + 1) / 2);
     }
     return values;
