@@ -15,7 +15,7 @@ from torch import Tensor
 from ..base.errors import ConfigError
 from ..base.files import write_bytes
 from ..base.own_outputs import mark
-from ..base.text import visible
+from ..base.text import counted, visible
 from ..data.batches import to_unit
 from ..reporting.html import COLOURS
 from .layers import ExportError, Layer
@@ -108,7 +108,7 @@ def _notice(shown: ShownImages) -> str:
     count = len(shown.images)
     if not count:
         return "This page contains no images of a data set."
-    text = f"This page contains {count} test images of {data_name(shown.data)}."
+    text = f"This page contains {counted(count, 'test image')} of {data_name(shown.data)}."
     if shown.data == "celeba":
         text += (
             " The terms of CelebA do not allow publishing its images: keep this page to yourself, or make one without"
@@ -226,8 +226,9 @@ def _check_least_size(runs: Sequence[ExplorerRun], images_mb: float, limit_mb: f
 
 
 def _too_large(count: int, size: str, limit_mb: float) -> str:
-    what, fewer = ("1 run", "") if count == 1 else (f"{count} runs", "explore fewer runs, ")
+    fewer = "explore fewer runs, " if count > 1 else ""
     return (
-        f"a page with {what} would take {size} MB, more than the limit of {limit_mb:g} MB; {fewer}train smaller "
-        "networks (--set model.width=0.125 or --set model.hidden=[200,200]), or raise the limit with --max-mb"
+        f"a page with {counted(count, 'run')} would take {size} MB, more than the limit of {limit_mb:g} MB; {fewer}"
+        "train smaller networks (--set model.width=0.125 or --set model.hidden=[200,200]), or raise the limit with "
+        "--max-mb"
     )

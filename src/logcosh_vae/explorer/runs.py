@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..base.errors import DataError
-from ..base.text import visible
+from ..base.text import counted, visible
 from ..data import ImageSet
 from ..data.batches import to_unit
 from ..evaluation.images import BATCH_SIZE, choose_rows
@@ -18,9 +18,8 @@ from ..evaluation.priors import density_of_run
 from ..models.autoencoder import VAE, WAE
 from ..models.density import PRIORS, CodeDensity
 from ..models.networks import ImageShape
-from ..reporting.tables import LOSS_NAMES, model_text
+from ..reporting.labels import loss_text, model_text
 from ..training.autoencoder import config_of, load_with_weights, split
-from ..training.config import TrainConfig
 from ..training.run_folder import RunFolder
 from .layers import ExportError, apply, first_outputs, layers_of
 from .precision import Networks
@@ -108,18 +107,6 @@ def data_name(data: str) -> str:
     return NAMES.get(data) or visible(Path(data).name)
 
 
-def _epochs(count: int | None) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
-
-
-def _label(config: TrainConfig) -> str:
-    objective = config.objective
-    name = LOSS_NAMES[objective.loss]
-    if objective.likelihood is not None:
-        return f"{name}, learned {objective.likelihood.replace('+', ' and ')}"
-    return name if objective.a is None else f"{name}, a = {objective.a:g}"
-
-
 def read_run(path: Path, prior: str = PRIORS[0], root: Path | None = None) -> ExplorerRun:
     """Read a run folder.
 
@@ -141,12 +128,18 @@ def read_run(path: Path, prior: str = PRIORS[0], root: Path | None = None) -> Ex
         networks = networks_of(model, image_shape)
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from None
-    data = config.data.name
-    detail = f"{model_text(config.model_name)}, {data_name(data)}, {_epochs(weights.epochs)}, seed {config.seed}"
+    data, objective = config.data.name, config.objective
+    training = f"{counted(weights.epochs or 0, 'epoch')}, seed {config.seed}"
     return ExplorerRun(
-        _label(config), detail, data, image_shape, networks, prior, density_of_run(path, model, prior, root),
+        label=loss_text(objective.loss, objective.a, objective.likelihood),
+        detail=f"{model_text(config.model_name)}, {data_name(data)}, {training}",
+        data=data,
+        image_shape=image_shape,
+        networks=networks,
+        prior=prior,
+        density=density_of_run(path, model, prior, root),
         deviations=(1.0,) * model.latent_size,
-    )  # fmt: skip
+    )
 
 
 def distinct(runs: list[ExplorerRun], paths: list[Path]) -> list[ExplorerRun]:
