@@ -114,10 +114,16 @@ def test_a_density_is_on_the_page(tmp_path: Path) -> None:
     assert (written["name"], written["components"]) == ("mixture", 2)
 
 
-def test_equal_labels_get_the_names_of_the_folders() -> None:
-    runs = [explorer_run("mlp", label=label) for label in ("a", "b", "a")]
-    paths = [Path("runs/x"), Path("runs/y"), Path("runs/z")]
-    assert [run.label for run in distinct(runs, paths)] == ["a (x)", "b", "a (z)"]
+def test_equal_labels_get_what_differs_or_the_names_of_the_folders() -> None:
+    details = ("VAE, 3 epochs, seed 0", "VAE, 3 epochs, seed 0", "VAE, 12 epochs, seed 1", "VAE, 3 epochs, seed 1")
+    runs = [
+        replace(explorer_run("mlp", label=label), detail=detail) for label, detail in zip("abab", details, strict=True)
+    ]
+    paths = [Path("runs/x"), Path("runs/y"), Path("runs/z"), Path("runs/" + 40 * "w")]
+    labels = [run.label for run in distinct(runs, paths)]
+    assert labels == ["a, 3 epochs, seed 0", "b, seed 0", "a, 12 epochs, seed 1", "b, seed 1"]
+    same = [replace(run, label="a", detail=details[0]) for run in runs]
+    assert [run.label for run in distinct(same, paths)] == ["a, x", "a, y", "a, z", f"a, {11 * 'w'}...{10 * 'w'}"]
 
 
 def test_models_of_two_outputs_per_latent_variable_are_cut_to_the_means() -> None:

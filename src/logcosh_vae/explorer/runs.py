@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..base.errors import DataError
-from ..base.text import counted, visible
+from ..base.text import counted, shorten, visible
 from ..data import ImageSet
 from ..data.batches import to_unit
 from ..evaluation.images import BATCH_SIZE, choose_rows
@@ -26,6 +27,9 @@ from .precision import Networks
 
 MEASURED_IMAGES = 1_000
 """Number of test images whose codes tell how far each latent variable varies."""
+
+LONGEST_FOLDER = 24
+"""Longest name of a folder in a label, in characters."""
 
 PIXEL_VALUES = 1 << 25
 """Number of pixel values that are measured or compared, 128 MiB as float32."""
@@ -142,13 +146,26 @@ def read_run(path: Path, prior: str = PRIORS[0], root: Path | None = None) -> Ex
     )
 
 
-def distinct(runs: list[ExplorerRun], paths: list[Path]) -> list[ExplorerRun]:
-    """Return the runs with the names of their folders added to labels that occur more than once."""
-    labels = [run.label for run in runs]
-    return [
-        replace(run, label=f"{run.label} ({path.resolve().name})") if labels.count(run.label) > 1 else run
-        for run, path in zip(runs, paths, strict=True)
-    ]
+def distinct(runs: Sequence[ExplorerRun], paths: Sequence[Path]) -> list[ExplorerRun]:
+    """Return the runs with different labels: equal ones get what differs of their details, or their folders' names.
+
+    Example: `squared L2, 3 epochs` and `squared L2, 12 epochs`.
+    """
+    named = list(runs)
+    for label in {run.label for run in runs}:
+        group = [index for index, run in enumerate(runs) if run.label == label]
+        if len(group) > 1:
+            details = [runs[index].detail.split(", ") for index in group]
+            names = [", ".join(name) for name in zip(*filter(_differ, zip(*details, strict=True)), strict=True)]
+            if len(set(names)) < len(group):
+                names = [shorten(paths[index].resolve().name, LONGEST_FOLDER) for index in group]
+            for index, name in zip(group, names, strict=True):
+                named[index] = replace(runs[index], label=f"{label}, {name}")
+    return named
+
+
+def _differ(parts: Sequence[str]) -> bool:
+    return len(set(parts)) > 1
 
 
 def load_test_images(path: Path, root: Path | None = None) -> ImageSet:
