@@ -7,6 +7,7 @@ not installed.
 from __future__ import annotations
 
 import sys
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -22,7 +23,11 @@ OPTIONAL = (
     "dask",
     "distributed",
     "efficientnet_lite_pytorch",
+    "huggingface_hub",
     "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
     "platformdirs",
     "rich",
     "scipy",
@@ -40,6 +45,7 @@ NEEDS = {
     "import torch; from logcosh_vae.metrics.image_quality import ssim; ssim(*torch.zeros(2, 3, 8, 8))": "torchmetrics",
     "from logcosh_vae.data import data_root; data_root()": "platformdirs",
     "from logcosh_vae.training.autoencoder import train; train(None, None)": "Pillow",
+    "from logcosh_vae import VAE; VAE.from_pretrained('someone/digits')": "huggingface-hub",
 }
 """Code that needs an extra, and what its error message asks for."""
 
@@ -68,6 +74,13 @@ def check_trained_model(run_folder: str) -> None:
     assert abs(frechet_distance(statistics, statistics)) < 1e-6
 
 
+def check_pretrained_model(run_folder: str) -> None:
+    model = logcosh_vae.VAE.from_pretrained(run_folder)
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(f"{folder}/model", half=True)
+        assert logcosh_vae.load(f"{folder}/model").sample(4).shape == model.sample(4).shape
+
+
 def check_messages() -> None:
     for code, names in NEEDS.items():
         message = None
@@ -76,13 +89,15 @@ def check_messages() -> None:
         except ImportError as error:
             message = str(error)
         assert message is not None, f"no error without {names}: {code}"
-        assert message.endswith(f" needs {names}: pip install 'logcosh-vae[all]'"), message
+        extra = "hub" if names == "huggingface-hub" else "all"
+        assert message.endswith(f" needs {names}: pip install 'logcosh-vae[{extra}]'"), message
 
 
 if __name__ == "__main__":
     check_losses()
     check_gradients()
     check_trained_model(sys.argv[1])
+    check_pretrained_model(sys.argv[1])
     check_messages()
     loaded = [name for name in OPTIONAL if sys.modules.get(name) is not None]
     assert not loaded, f"imported although optional: {loaded}"

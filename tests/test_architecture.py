@@ -22,6 +22,7 @@ LAYERS = (
     "reporting",
     "explorer",
     "paper",
+    "export",
     "bench",
     "cli",
 )

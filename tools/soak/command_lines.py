@@ -49,6 +49,8 @@ USUAL: tuple[tuple[str, ...], ...] = (
     ("reconstruct", "run", "--count", "4"),
     ("interpolate", "run"),
     ("explore", "run", "-o", "page.html", "--images", "4"),
+    ("save", "run", "-o", "saved", "--half"),
+    ("models",),
     ("data", "info", "pictures", "--size", "8"),
     ("data", "info", "pictures.zip", "--size", "8"),
     ("data",),

@@ -1,7 +1,8 @@
 """Optional dependencies: code that needs one asks for it first, and the error says how to install it.
 
 The losses, the models, the objective and `logcosh_vae.load` need only torch, numpy, safetensors and filelock. The extra
-`all` brings what training from files, evaluation, reports and the commands need.
+`all` brings what training from files, evaluation, reports and the commands need, `hub` the client of the Hugging Face
+Hub, and `onnx` what writes and checks ONNX files.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from importlib.util import find_spec
 
 from .errors import MissingPackageError
 
-DISTRIBUTIONS = {"PIL": "Pillow", "jinja2": "Jinja2", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {
+    "PIL": "Pillow",
+    "huggingface_hub": "huggingface-hub",
+    "jinja2": "Jinja2",
+    "sklearn": "scikit-learn",
+}
 """Names on the package index, where they differ from the module's."""
 
 
-def require(purpose: str, *modules: str) -> None:
+def require(purpose: str, *modules: str, extra: str = "all") -> None:
     """Check that top-level modules can be imported, without importing them.
 
     Args:
         purpose: what needs them; the subject of the error message.
         modules: their import names.
+        extra: the extra that brings them.
 
     Raises:
         MissingPackageError: some are not installed.
@@ -29,7 +36,7 @@ def require(purpose: str, *modules: str) -> None:
     """
     missing = [DISTRIBUTIONS.get(module, module) for module in modules if not _is_installed(module)]
     if missing:
-        raise MissingPackageError(f"{purpose} needs {' and '.join(missing)}: pip install 'logcosh-vae[all]'")
+        raise MissingPackageError(f"{purpose} needs {' and '.join(missing)}: pip install 'logcosh-vae[{extra}]'")
 
 
 def _is_installed(module: str) -> bool:

@@ -10,7 +10,7 @@ import typer
 from ..base.errors import UsageError
 from ..base.levels import naming_weights
 from .options import DataRoot, Overwrite, PngOut, Prior, Run, Seed, app, fitted_priors
-from .pictures import check_png_path, save_grid
+from .pictures import check_png_path, default_png, save_grid
 from .streams import say, tell
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def evaluate(
 ) -> None:
     """Measure a trained model: sharpness, FID, test losses.
 
-    Writes evaluation.json to the run folder, and pictures of samples, reconstructions and an interpolation.
+    Writes evaluation.json to the run folder, and pictures of samples, reconstructions and an interpolation. For a
+    pretrained model, the results are only printed.
     """
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.evaluate import evaluation_for
@@ -89,7 +90,7 @@ def evaluate(
         say(f"features: {network.name} {network.fingerprint}; {result.seconds:.1f} s")
         if "fid" in result.metrics and result.fid_caveat:
             tell(f"note: {result.fid_caveat}")
-    if not unwritable:
+    if not unwritable and not RunFolder(run).is_pretrained:
         samples = ["samples.png", *(f"samples-{name}.png" for name in fitted or ())]
         say(f"written: {run / 'evaluation.json'}, {', '.join(samples)}, reconstructions.png, interpolation.png")
 
@@ -135,7 +136,7 @@ def sample(
     from ..training.run_folder import RunFolder
 
     validate_choice("--prior", prior, PRIORS)
-    path = out or run / f"sample-{'' if prior == PRIORS[0] else f'{prior}-'}seed{seed}-{count}.png"
+    path = out or default_png(run, f"sample-{'' if prior == PRIORS[0] else f'{prior}-'}seed{seed}-{count}.png")
     check_png_path(path, overwrite)
     model = load(run)
     density = density_of_run(run, model, prior, data_root)
@@ -161,7 +162,7 @@ def reconstruct(
     from ..training.autoencoder import load
     from ..training.run_folder import RunFolder
 
-    path = out or run / f"reconstruct-seed{seed}-{count}.png"
+    path = out or default_png(run, f"reconstruct-seed{seed}-{count}.png")
     check_png_path(path, overwrite)
     real = random_test_images(run, count, seed, data_root)
     with naming_weights(RunFolder(run).weights_path):
@@ -200,7 +201,8 @@ def interpolate(
 
     if prior is not None:
         validate_choice("--prior", prior, PRIORS)
-    path = out or run / f"interpolate-{'' if prior is None else f'{prior}-'}seed{seed}-{pairs}x{steps}.png"
+    drawn_from = "" if prior is None else f"{prior}-"
+    path = out or default_png(run, f"interpolate-{drawn_from}seed{seed}-{pairs}x{steps}.png")
     check_png_path(path, overwrite)
     model = load(run)
     if prior is None:

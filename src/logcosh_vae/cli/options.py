@@ -17,7 +17,10 @@ from ..training.defaults import AUTO, RECOMMENDED
 if TYPE_CHECKING:
     from ..training.config import TrainConfig
 
-VERBS = ("train", "evaluate", "sample", "reconstruct", "interpolate", "explore", "compare", "reproduce", "restore")
+VERBS = (
+    *("train", "evaluate", "sample", "reconstruct", "interpolate", "explore", "compare", "reproduce", "restore"),
+    *("models", "save", "export"),
+)
 """The order of the verbs in `--help`; verbs that are not named here come last."""
 
 
@@ -144,10 +147,31 @@ Prior = Annotated[
         help="Where codes are drawn from: standard (the prior) | gaussian | mixture (fitted to training codes).",
     ),
 ]
-Run = Annotated[Path, typer.Argument(help="Run folder of a trained model.", show_default=False)]
+
+
+def _folder_of_model(run: Path) -> Path:
+    """The folder of the model that an argument names: a folder, or a model of the package."""
+    from ..training.model_names import find_model
+
+    return find_model(run)
+
+
+Run = Annotated[
+    Path,
+    typer.Argument(
+        help="Run folder, folder of a pretrained model, or name of a model ('logcosh-vae models' lists them).",
+        callback=_folder_of_model,
+        show_default=False,
+    ),
+]
 PngOut = Annotated[
     Path | None,
-    typer.Option("--out", help="PNG file to write; by default a file in the run folder.", show_default=False),
+    typer.Option(
+        "-o",
+        "--out",
+        help="PNG file to write; by default a file in the run folder, or here for a pretrained model.",
+        show_default=False,
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 

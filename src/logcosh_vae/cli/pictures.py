@@ -27,6 +27,13 @@ def check_png_path(path: Path, overwrite: bool) -> None:
         raise UsageError(f"{path}: pictures are written as PNG; end the name in .png")
 
 
+def default_png(run: Path, name: str) -> Path:
+    """The picture that is written without `--out`: in a run folder, or in the current folder for a pretrained model."""
+    from ..training.run_folder import RunFolder
+
+    return Path(f"{run.resolve().name}-{name}") if RunFolder(run).is_pretrained else run / name
+
+
 def save_grid(images: Tensor, path: Path, columns: int, scale: int = 2) -> None:
     """Write images `(N, C, H, W)` to a PNG file as a grid of `columns`, and print the file's name."""
     from ..base import image_grid

@@ -1,23 +1,26 @@
-"""Densities fitted to the codes of a run: fitting a mixture, and the file of densities in a run folder."""
+"""Fitting a mixture of Gaussians to the codes of a run. `training.density_file` stores densities."""
 
 from __future__ import annotations
 
-import json
-import math
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..base.errors import RunError
 from ..base.extras import require
-from ..base.files import one_line, read_regular, write_bytes
 from ..models.density import REGULARISATION, CodeDensity, checked_codes
-from ..training.weights_file import LARGEST_BYTES, digest_of, metadata_of, with_sorted_header
+from ..training.density_file import load_densities, save_densities
+
+__all__ = [
+    "COMPONENTS",
+    "HELD_OUT",
+    "MIN_CODES",
+    "check_enough_codes",
+    "fit_mixture",
+    "load_densities",
+    "save_densities",
+]
 
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100)
 """Numbers of components that are tried for a mixture, until the likelihood of held-out codes falls."""
@@ -90,73 +93,3 @@ def _fit_quietly(mixture: Any, codes: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(codes)
-
-
-def save_densities(densities: dict[str, CodeDensity], path: Path, **origin: str) -> None:
-    """Write fitted densities to a safetensors file of plain arrays, such as `mixture.means`.
-
-    Args:
-        densities: by name, keys of `PRIORS`.
-        path: the file; it is replaced.
-        origin: what the densities were fitted to, for `load_densities` to compare.
-    """
-    tensors = {
-        f"{name}.{key}": getattr(density, key).contiguous()
-        for name, density in densities.items()
-        for key in ("weights", "means", "factors")
-    }
-    held_out = {name: density.held_out for name, density in densities.items()}
-    metadata = {**origin, "digest": digest_of(tensors), "held_out": json.dumps(held_out)}
-    write_bytes(path, with_sorted_header(safetensors.torch.save(tensors, metadata)))
-
-
-def load_densities(path: Path, latent_size: int | None = None) -> tuple[dict[str, CodeDensity], dict[str, str]]:
-    """Read the densities of a file and what they were fitted to.
-
-    Args:
-        path: the file.
-        latent_size: number of latent variables `d` that the densities must have; None for any.
-
-    Raises:
-        RunError: the file is damaged.
-        OSError: it cannot be read.
-    """
-    try:
-        content = read_regular(path, LARGEST_BYTES, follow=True)
-        tensors, origin = safetensors.torch.load(content), metadata_of(content)
-        if origin.pop("digest") != digest_of(tensors):
-            raise ValueError("wrong checksum")
-        held_out = json.loads(origin.pop("held_out"))
-        densities = {name: _density(tensors, name, scores, latent_size) for name, scores in held_out.items()}
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file raises many types
-        raise RunError(f"{path} is damaged ({one_line(error)}): remove it, and it is fitted anew") from None
-    return densities, origin
-
-
-def _density(tensors: Mapping[str, Tensor], name: str, scores: Sequence[Any], latent_size: int | None) -> CodeDensity:
-    """Return the density `name` from the arrays of a file.
-
-    Raises:
-        ValueError, KeyError, TypeError, OverflowError: they are missing or not those of a mixture.
-    """
-    weights, means, factors = (tensors[f"{name}.{key}"] for key in ("weights", "means", "factors"))
-    components, d = len(weights), means.shape[-1] if latent_size is None else latent_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "weights": (components,),
-        "means": (components, d),
-        "factors": (components, d, d),
-    }
-    for (key, shape), array in zip(shapes.items(), (weights, means, factors), strict=True):
-        if array.dtype != torch.float64 or tuple(array.shape) != shape or not bool(array.isfinite().all()):
-            found = f"{array.dtype} of shape {tuple(array.shape)}"
-            raise ValueError(f"{name}.{key} must be finite float64 of shape {shape}; it is {found}")
-    if components < 1 or bool((weights < 0).any()) or abs(float(weights.sum()) - 1) >= 1e-6:
-        raise ValueError(f"{name}.weights are no probabilities")
-    if bool((factors.diagonal(dim1=1, dim2=2) <= 0).any()) or bool(factors.triu(1).any()):
-        raise ValueError(f"{name}.factors are no Cholesky factors")
-    held_out = tuple((int(count), float(score)) for count, score in scores)
-    if not all(count >= 1 and math.isfinite(score) for count, score in held_out):
-        raise ValueError(f"the likelihoods of held-out codes of {name} are not finite")
-    return CodeDensity(weights, means, factors, held_out)

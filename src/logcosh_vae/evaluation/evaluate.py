@@ -233,7 +233,7 @@ def evaluate(
     """Evaluate a finished run and write `evaluation.json` and the pictures into its folder.
 
     The folder is locked meanwhile, so that the weights cannot be replaced. The weights are read once; their digest is
-    part of the results.
+    part of the results. Nothing is written to the folder of a pretrained model.
 
     Args:
         path: the run folder.
@@ -253,6 +253,8 @@ def evaluate(
     """
     folder = RunFolder(path)
     train_config, _ = config_of(folder)
+    if folder.is_pretrained:
+        return _measure_run(folder, config or evaluation_for(train_config.data.name), root, device)[0]
     with folder.lock(shared=not os.access(path, os.W_OK)):
         try:
             check_writable(path)

@@ -24,10 +24,11 @@ from ..metrics.frechet import FeatureStatistics, frechet_distance
 from ..models.autoencoder import VAE, WAE
 from ..models.density import PRIORS, CodeDensity, fit_gaussian
 from ..training.autoencoder import config_of, split
+from ..training.density_file import load_densities, save_densities, stored_densities
 from ..training.loop import make_generator
 from ..training.run_folder import DENSITY_FILE, RunFolder
-from ..training.weights_file import digest_of
-from .densities import MIN_CODES, check_enough_codes, fit_mixture, load_densities, save_densities
+from ..training.weights_file import digest_of_model
+from .densities import MIN_CODES, check_enough_codes, fit_mixture
 from .features import Extractor
 from .images import BATCH_SIZE, choose_images, generated_batches, real_statistics, reconstruct
 from .latents import codes_of, nearest_distances
@@ -43,7 +44,7 @@ def densities_for(
     """Return fitted densities of a run's codes: from its folder, or fitted now and written there if possible.
 
     Args:
-        folder: the run folder.
+        folder: the run folder; nothing is written to that of a pretrained model.
         model: the run's model, in evaluation mode.
         train: its training images; the codes of `FITTED_IMAGES` of them are used.
         names: `gaussian`, `mixture`.
@@ -68,14 +69,14 @@ def densities_for(
             known |= {name: fit_gaussian(codes) if name == "gaussian" else fit_mixture(codes, seed) for name in missing}
         except ValueError as error:
             raise RunError(f"{folder}: no density can be fitted: {error}") from None
-        with suppress(OSError):  # a run folder that cannot be written to: fit again the next time
-            save_densities(known, path, **origin)
+        if not RunFolder(folder).is_pretrained:
+            with suppress(OSError):  # a run folder that cannot be written to: fit again the next time
+                save_densities(known, path, **origin)
     return {name: known[name] for name in names}
 
 
 def _origin(model: VAE | WAE, train: ImageSet, seed: int) -> dict[str, str]:
-    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    return {"weights": digest_of(weights), "images": train.fingerprint, "seed": str(seed)}
+    return {"weights": digest_of_model(model), "images": train.fingerprint, "seed": str(seed)}
 
 
 def _chosen(train: ImageSet, seed: int) -> Tensor:
@@ -199,6 +200,9 @@ def density_of_run(run: Path, model: VAE | WAE, prior: str, root: Path | None = 
     """
     if prior == PRIORS[0]:
         return None
+    stored = stored_densities(RunFolder(run), model, model.latent_size)
+    if prior in stored:
+        return stored[prior]
     config, _ = config_of(RunFolder(run))
     return densities_for(run, model, split(config, "train", root), [prior])[prior]
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import ClassVar, NamedTuple, Self
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from ..losses import Likelihood
 from ..losses.elementwise import float_under_autocast
+from .density import CodeDensity
 from .distributions import DiagonalGaussian, NoiseSource, register_for_export, standard_normal
 from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
 
@@ -38,6 +40,14 @@ class AutoencoderOutput(NamedTuple):
 register_for_export(AutoencoderOutput)
 
 
+def _storage() -> Any:
+    """Return the module that stores models in folders and on the Hub.
+
+    It lies above this package, which touches no files, so it is found by its name when a method needs it.
+    """
+    return import_module("logcosh_vae.export.pretrained")
+
+
 class Autoencoder(nn.Module, ABC):
     """Common base of `VAE` and `WAE`: reconstruction, sampling and interpolation with an encoder and a decoder.
 
@@ -50,13 +60,19 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         parameters_per_latent: encoder outputs per latent variable: 2 for a VAE (mean and log-variance), 1 for a WAE.
+        family: name of the class in configs, `vae` or `wae`.
         likelihood: distribution of the pixels given the reconstruction, if its scale or shape was learned with the
             networks; else None.
+        densities: densities that were fitted to the codes of training images, by name (`gaussian`, `mixture`);
+            `from_pretrained` fills it.
+        origin: content of the `config.json` that describes the networks and their training, as JSON values; None for
+            other networks than the paper's. `save_pretrained` writes it.
         trains_in_bfloat16: use bfloat16 autocast in training mode. Weights, latent codes and images stay float32, and
             evaluation uses float32.
     """
 
     parameters_per_latent: ClassVar[int] = 1
+    family: ClassVar[str]
     trains_in_bfloat16: bool = False
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_size: int) -> None:
@@ -65,6 +81,8 @@ class Autoencoder(nn.Module, ABC):
         self.decoder = decoder
         self.latent_size = latent_size
         self.likelihood: Likelihood | None = None
+        self.densities: dict[str, CodeDensity] = {}
+        self.origin: Mapping[str, Any] | None = None
         self._compiled: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
 
     @classmethod
@@ -96,7 +114,81 @@ class Autoencoder(nn.Module, ABC):
             raise ValueError(f"unknown network {name!r}; known networks: {', '.join(NETWORKS)}")
         network = NETWORKS[name]
         encoder = network.encoder(image_shape, cls.parameters_per_latent * latent_size, size)
-        return cls(encoder, network.decoder(image_shape, latent_size, size), latent_size)
+        model = cls(encoder, network.decoder(image_shape, latent_size, size), latent_size)
+        sizes = {"hidden": list(size.hidden)} if name == "mlp" else {"width": size.width}
+        networks = {"family": cls.family, "network": name, "latent_size": latent_size, **sizes}
+        model.origin = {"train": {"model": networks}, "image_shape": list(image_shape)}
+        return model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: Any,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: Any = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Load a trained model from a folder, from the package, or from the Hugging Face Hub.
+
+        Args:
+            source: path of a folder that `save_pretrained` or a training run wrote; the name of a model that comes with
+                the package; or a repository of the Hub, `OWNER/NAME`. A folder is preferred.
+            revision: branch, tag or commit of the repository.
+            token: access token of the Hub; by default the one that `hf auth login` stored.
+            cache_dir: folder that downloads are kept in; by default the Hub's.
+            local_files_only: use only what has been downloaded before.
+
+        Returns:
+            The model, in evaluation mode on the CPU, float32, with its `densities`.
+
+        Raises:
+            RunError: there is no such model, it is damaged, or it belongs to another class.
+            MissingPackageError: a repository is named and `huggingface_hub` is not installed.
+
+        Example:
+            model = VAE.from_pretrained("models/digits")
+            images = model.sample(16)
+        """
+        model: Self = _storage().load_pretrained(
+            source, cls, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        return model
+
+    def save_pretrained(self, folder: Any, **options: Any) -> None:
+        """Write the model to a folder that `from_pretrained` reads.
+
+        The folder gets `config.json`, `model.safetensors`, a model card (`README.md`) and, if the model has
+        `densities`, `densities.safetensors`.
+
+        Args:
+            folder: its path; it is created, and must be empty unless `overwrite`.
+            **options: `half=True` stores the weights in half precision, `overwrite=True` replaces a model in the
+                folder, and `name`, `license` and `description` are shown on the card.
+
+        Raises:
+            RunError: the encoder and decoder are not networks of the paper, the folder holds other files, or weights
+                are not finite.
+        """
+        _storage().save_pretrained(self, folder, **options)
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Upload the model to the Hugging Face Hub, as `save_pretrained` writes it.
+
+        Args:
+            repository: `OWNER/NAME`; it is created if it is missing.
+            **options: `private`, `revision`, `token` and `message` for the upload, and those of `save_pretrained`.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            RunError: the model cannot be stored, or the upload failed.
+            MissingPackageError: `huggingface_hub` is not installed.
+        """
+        address: str = _storage().push_to_hub(self, repository, **options)
+        return address
 
     @abstractmethod
     def encode_mean(self, x: Tensor) -> Tensor:
@@ -233,6 +325,7 @@ class VAE(Autoencoder):
     """
 
     parameters_per_latent: ClassVar[int] = 2
+    family: ClassVar[str] = "vae"
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """Return the posterior `q(z|x)` of images `(N, C, H, W)` in [0, 1]."""
@@ -265,6 +358,8 @@ class WAE(Autoencoder):
         >>> output.z.shape, output.posterior
         (torch.Size([2, 8]), None)
     """
+
+    family: ClassVar[str] = "wae"
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the latent codes, `(N, latent_size)`, of images `(N, C, H, W)` in [0, 1]."""

@@ -11,27 +11,11 @@ from dataclasses import dataclass
 
 from ..base.text import markdown
 from ..experiments.results import ExperimentResults, RowResult
+from ..metrics.names import METRIC_NAMES as METRIC_NAMES
 from .labels import LOSS_NAMES as LOSS_NAMES
 from .labels import loss_text
 from .labels import model_text as model_text
 
-METRIC_NAMES = {
-    "sharpness_reconstructed": "Sharpness, reconstructed",
-    "sharpness_generated": "Sharpness, generated",
-    "fid": "FID",
-    "fid_gaussian": "FID, fitted Gaussian",
-    "fid_mixture": "FID, fitted mixture",
-    "fid_codes": "FID, codes of images",
-    "fid_reconstructed": "FID, reconstructions",
-    "validation_fid": "Validation FID",
-    "validation_fid_gaussian": "Validation FID, fitted Gaussian",
-    "validation_fid_mixture": "Validation FID, fitted mixture",
-    "nearest_generated": "Distance to training images, generated",
-    "nearest_test": "Distance to training images, test images",
-    "ssim": "SSIM",
-    "psnr": "PSNR in dB",
-}
-"""Column headings, in the order of the columns."""
 SMALLER_IS_BETTER = {name for name in METRIC_NAMES if "fid" in name}
 DIFFERENCES = {"ssim", "psnr"}
 """Metrics whose changes are shown as differences. Changes of other metrics are in percent."""

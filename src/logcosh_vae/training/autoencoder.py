@@ -42,7 +42,9 @@ from .config import TrainConfig, required, resolve
 from .distributed import Processes, local_device, process_group
 from .limits import check_holds, check_network, check_training_memory, shape_of
 from .loop import make_generator
+from .model_names import comes_with_package, find_model
 from .objective import Objective
+from .pretrained_config import check_pretrained
 from .run_folder import RunFolder
 from .run_identity import RunIdentity
 from .session import Callbacks, RunPlan, TrainingSetup, run_training
@@ -292,27 +294,41 @@ def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:
 
 
 def load(run_folder: Path | str) -> VAE | WAE:
-    """Load the trained model of a run folder.
+    """Load the trained model of a run folder, or a pretrained model.
 
     Args:
-        run_folder: a finished run of `train`.
+        run_folder: a finished run of `train`, a folder that `save_pretrained` wrote, or the name of a model that comes
+            with the package. A folder is preferred.
 
     Returns:
         The model, in evaluation mode, on the CPU.
 
     Raises:
-        RunError: the folder does not hold the run of an autoencoder, or the run has not finished.
+        RunError: the folder does not hold an autoencoder, the run has not finished, or a file is damaged.
 
     Example:
         model = logcosh_vae.load("runs/quickstart/l2"); model.sample(16)
     """
-    return load_with_weights(RunFolder(Path(run_folder)))[0]
+    return load_with_weights(RunFolder(find_model(run_folder)))[0]
 
 
 def load_with_weights(folder: RunFolder) -> tuple[VAE | WAE, SavedWeights]:
     """Load the trained model of a run folder, and the weights that it got, with their digest and epochs; see `load`."""
+    try:
+        return _load_with_weights(folder)
+    except RunError as error:
+        if comes_with_package(folder.path):
+            raise RunError(f"{error}; reinstall logcosh-vae") from None
+        raise
+
+
+def _load_with_weights(folder: RunFolder) -> tuple[VAE | WAE, SavedWeights]:
     config, image_shape = config_of(folder)
-    check_holds(folder.weights_path, state_bytes(check_network(config, image_shape)))
+    needed = state_bytes(check_network(config, image_shape))
+    check_holds(folder.weights_path, needed // 2 if folder.is_pretrained else needed)  # in half precision at least
     model = build_model(config, image_shape)
     weights = folder.load_weights(model)
+    model.origin = folder.config()
+    if folder.is_pretrained:
+        check_pretrained(folder.path, model.origin, weights.digest)
     return model.eval(), weights

@@ -10,6 +10,9 @@ state.pt              number of a finished epoch, weights, optimizer state and r
 weights.safetensors   final weights; the run is finished when this file exists
 progress.json         current epoch and step
 
+A folder of a pretrained model (`export.pretrained`) is read like a finished run. It holds `model.safetensors` in place
+of the weights and of all files that only training needs, and is never written to.
+
 Every write happens under the lock, and nothing is replaced before its successor is complete: continued training leaves
 the former weights and their evaluation in place until the new weights are written.
 """
@@ -37,6 +40,7 @@ from ..base.text import counted
 from . import state_file
 from .epoch_records import Record, merge, read_records, same_losses, to_text
 from .loop import Position
+from .model_names import nearest_name
 from .run_identity import RUN_KEY, RunIdentity, shown
 from .weights_file import (
     EXTRA_BYTES,
@@ -44,12 +48,13 @@ from .weights_file import (
     SavedWeights,
     check_fits,
     digest_of,
+    in_single_precision,
     read_weights,
     tensor_bytes,
     write_weights,
 )
 
-__all__ = ["DERIVED_FILES", "STATE_SECONDS", "RunFolder", "RunIdentity", "digest_of"]
+__all__ = ["DERIVED_FILES", "PRETRAINED_WEIGHTS", "STATE_SECONDS", "RunFolder", "RunIdentity", "digest_of"]
 
 MEASURED_FILES = ("evaluation.json", "measures.json")
 """Measurements of the final weights, with the digest of the weights."""
@@ -62,6 +67,9 @@ DERIVED_FILES = (
     *("samples.png", "samples-gaussian.png", "samples-mixture.png", "reconstructions.png", "interpolation.png"),
 )
 """Files that were computed from the final weights."""
+
+PRETRAINED_WEIGHTS = "model.safetensors"
+"""Weights of a pretrained model, under the name that model hubs use."""
 
 _STARTED = ("metrics.jsonl", "weights.safetensors")
 """Files that show that an epoch of a run has been reported as done. A state is written before."""
@@ -98,7 +106,12 @@ class RunFolder:
 
     @property
     def weights_path(self) -> Path:
-        return self.path / "weights.safetensors"
+        return self.path / (PRETRAINED_WEIGHTS if self.is_pretrained else "weights.safetensors")
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the folder holds a pretrained model, which is only read, and no run."""
+        return not os.path.lexists(self.path / "weights.safetensors") and (self.path / PRETRAINED_WEIGHTS).is_file()
 
     @property
     def state_path(self) -> Path:
@@ -117,6 +130,8 @@ class RunFolder:
                 raise RunError(f"{self.path} is a file; choose another --out")
             return
         self.check_files()
+        if self.is_pretrained:
+            raise RunError(f"{self.path} holds a pretrained model, which cannot be trained; choose another --out")
         if self.config_path.exists():
             if not resume and any((self.path / name).exists() for name in _STARTED):
                 raise RunError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
@@ -151,7 +166,9 @@ class RunFolder:
         try:
             config = read_json(self.config_path)
         except FileNotFoundError:
-            raise RunError(f"{self.path} is not a run folder: it has no config.json") from None
+            near = None if self.path.exists() else nearest_name(self.path)
+            hint = f"; did you mean the model {near!r}?" if near else ""
+            raise RunError(f"{self.path} is not a run folder: it has no config.json{hint}") from None
         except NotADirectoryError:
             raise RunError(f"{self.path} is not a run folder: it is a file") from None
         except OSError as error:
@@ -407,11 +424,14 @@ class RunFolder:
         """Load the final weights into `model`; returns them with the number of their epochs.
 
         Raises:
-            RunError: the weights are missing, damaged, not finite, of another run, or do not fit the model.
+            RunError: the weights are missing, damaged, not finite, of another run, or do not fit the model. Those of a
+                pretrained model may have half precision.
         """
         if not os.path.lexists(self.weights_path):
             raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")
         weights = self.read_weights(EXTRA_BYTES + 2 * tensor_bytes(model))
+        if self.is_pretrained:
+            weights = replace(weights, tensors=in_single_precision(weights.tensors, model))
         try:
             check_fits(weights.tensors, model)
         except ValueError as error:

@@ -43,19 +43,19 @@ class RunIdentity:
         return self._digest_without(self.may_grow, *WITHOUT_EFFECT)
 
     def _digest_without(self, *keys: str | None) -> str:
-        fixed = {key: value for key, value in _flatten(self.config).items() if key not in keys}
+        fixed = {key: value for key, value in flatten(self.config).items() if key not in keys}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
     def has_grown(self, saved: Mapping[str, Any]) -> bool:
         """Whether the number that may grow is larger than in a saved config."""
-        former, current = (_flatten(config).get(self.may_grow or "") for config in (saved, self.config))
+        former, current = (flatten(config).get(self.may_grow or "") for config in (saved, self.config))
         return isinstance(former, int) and isinstance(current, int) and current > former
 
     def difference(self, saved: Mapping[str, Any]) -> str | None:
         """Describe the first difference to a saved config, such as `seed (0, now 1)`; None if it is the same run."""
         renamed = self.renamed or {}
-        former = {renamed.get(key, key): value for key, value in _flatten(saved).items() if key != RUN_KEY}
-        current = _flatten(self.config)
+        former = {renamed.get(key, key): value for key, value in flatten(saved).items() if key != RUN_KEY}
+        current = flatten(self.config)
         changed = {key for key in former.keys() | current.keys() if former.get(key) != current.get(key)}
         if self.has_grown(saved):
             changed.discard(self.may_grow or "")
@@ -71,12 +71,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten nested mappings into one dict with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

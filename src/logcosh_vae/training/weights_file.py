@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 from torch import uint8 as byte
 
@@ -48,6 +49,15 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     return content.hexdigest()
 
 
+def digest_of_model(model: nn.Module) -> str:
+    """Return `digest_of` the parameters and buffers of a model."""
+    return digest_of(_tensors_of(model))
+
+
+def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+
+
 def _epochs_digest(digest: str, epochs: str) -> str:
     return hashlib.sha256(f"{digest} {epochs}".encode()).hexdigest()[:16]
 
@@ -58,14 +68,18 @@ def write_weights(path: Path, model: nn.Module, epochs: int | None, run: str | N
     Raises:
         OSError: the file cannot be written.
     """
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    return write_tensors(path, _tensors_of(model), epochs, run)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], epochs: int | None, run: str | None = None) -> str:
+    """Write contiguous CPU tensors as `write_weights` does."""
     digest = digest_of(tensors)
     metadata = {"digest": digest}
     if epochs is not None:
         metadata |= {"epochs": str(epochs), "epochs_digest": _epochs_digest(digest, str(epochs))}
     if run is not None:
         metadata["run"] = run
-    write_bytes(path, with_sorted_header(safetensors.torch.save(tensors, metadata)))
+    write_bytes(path, with_sorted_header(safetensors.torch.save(dict(tensors), metadata)))
     return digest
 
 
@@ -115,6 +129,16 @@ def read_weights(path: Path, limit: int = LARGEST_BYTES) -> SavedWeights:
 def tensor_bytes(model: nn.Module) -> int:
     """Return the size in bytes of all parameters and buffers."""
     return sum(tensor.nbytes for tensor in model.state_dict().values())
+
+
+def in_single_precision(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return tensors with those in half precision converted to float32 where the model has float32."""
+    expected = model.state_dict()
+
+    def is_halved(name: str, tensor: Tensor) -> bool:
+        return tensor.dtype == torch.float16 and name in expected and expected[name].dtype == torch.float32
+
+    return {name: tensor.float() if is_halved(name, tensor) else tensor for name, tensor in tensors.items()}
 
 
 def check_fits(tensors: Mapping[str, Tensor], model: nn.Module) -> None:

@@ -1,0 +1,79 @@
+"""The verbs `models` and `save`: list the models that have a name, and make a folder of a trained model to share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..base.errors import DamagedJsonError, UsageError
+from .options import Overwrite, Run, app, shell_word
+from .streams import say, tell
+
+
+@app.command()
+def models() -> None:
+    """List the models that can be used by name.
+
+    They come with the package, or are folders in $LOGCOSH_VAE_MODELS. Every command that takes a run takes their name.
+    """
+    from ..base.files import read_json
+    from ..training.model_names import MODELS_VARIABLE, named_models
+
+    found = named_models()
+    for name, folder in found.items():
+        try:
+            summary = _summary(read_json(folder / "config.json"))
+        except (OSError, DamagedJsonError, KeyError, TypeError, AttributeError):
+            summary = "damaged; reinstall or save it again"
+        size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
+        say(f"{name}: {summary}; {size / 1e6:.1f} MB")
+    if not found:
+        tell(f"no models come with this package; ${MODELS_VARIABLE} names a folder of your own")
+
+
+def _summary(config: dict[str, dict[str, dict[str, object]]]) -> str:
+    """What a model is, in one line, from its `config.json`."""
+    train = config["train"]
+    data, model, objective = (train.get(key) or {} for key in ("data", "model", "objective"))
+    parts = [f"{model.get('family')}-{model.get('network')} on {data.get('name')}"]
+    if objective:
+        a = objective.get("a")
+        parts.append(f"{objective.get('loss')}{'' if a is None else f', a = {a:g}'}")
+    metrics = (config.get("pretrained", {}).get("measured") or {}).get("metrics")
+    if isinstance(metrics, dict) and "fid" in metrics:
+        parts.append(f"FID {metrics['fid']:.1f}")
+    return "; ".join(parts)
+
+
+@app.command()
+def save(
+    run: Run,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write the model to.", show_default=False)],
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision.")] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name on the model card; that of the run by default.", show_default=False),
+    ] = None,
+    license_name: Annotated[
+        str | None,
+        typer.Option("--license", help="Licence of the weights for the card, e.g. apache-2.0.", show_default=False),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a trained model to a folder to share, with a model card.
+
+    The folder has what is needed to use the model: config.json, model.safetensors, densities that were fitted to its
+    codes, and README.md. VAE.from_pretrained, WAE.from_pretrained and every command that takes a run read it.
+    """
+    from ..export.pretrained import FILES, load_pretrained, save_pretrained
+
+    if not overwrite and (out / "config.json").exists():
+        raise UsageError(f"{out} already holds a model or a run; add --overwrite or choose another --out")
+    model = load_pretrained(run)
+    save_pretrained(model, out, half=half, overwrite=overwrite, name=name, license=license_name)
+    if (model.origin or {}).get("pretrained", {}).get("measured") is None:
+        tell(f"note: the card has no measurements; 'logcosh-vae evaluate {shell_word(run)}' makes them")
+    written = [(out / each).stat().st_size for each in FILES if (out / each).exists()]
+    say(f"written: {out} ({sum(written) / 1e6:.1f} MB)", f"to use it: logcosh-vae sample {shell_word(out)}")

@@ -1,0 +1,247 @@
+"""Pretrained models: a trained autoencoder in a folder that can be shared, with a model card.
+
+config.json             config of the training, image shape, and the key `pretrained`: name, licence, what was measured,
+                        and a digest of the weights
+model.safetensors       weights, in single or half precision
+densities.safetensors   densities that were fitted to the codes, if there are any
+README.md               the model card
+
+`load_pretrained` and `save_pretrained` are behind the methods of `VAE` and `WAE`. Everything is checked as in run
+folders, because folders may come from elsewhere: sizes, types, digests and finite numbers; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..base.errors import ConfigError, RunError, UserError
+from ..base.files import is_temporary, make_folder, one_line, read_json, write_json, write_text
+from ..base.records import SEAL, from_json, seal, to_json
+from ..base.settings import from_dict
+from ..data import DATASETS, TEXT_REMOVAL
+from ..models.autoencoder import Autoencoder
+from ..training.autoencoder import load_with_weights
+from ..training.config import TrainConfig, resolve
+from ..training.density_file import density_origin, save_densities, stored_densities
+from ..training.limits import check_network
+from ..training.model_names import find_model, nearest_name
+from ..training.pretrained_config import FORMAT, KEY, Measured, PretrainedInfo, pretrained_info
+from ..training.run_folder import DENSITY_FILE, PRETRAINED_WEIGHTS, RunFolder
+from ..training.run_identity import RUN_KEY
+from ..training.weights_file import check_fits, digest_of, digest_of_model, in_single_precision, write_tensors
+from . import hub
+from .card import model_card
+
+CARD = "README.md"
+
+FILES = ("config.json", PRETRAINED_WEIGHTS, DENSITY_FILE, CARD)
+"""The files of a pretrained model; `config.json` is written last."""
+
+_STATE = "state"
+"""Key of a loaded model's `origin`: digest of its weights, which shows whether they are changed afterwards."""
+
+OTHER_FILES = (".gitattributes", ".git", ".cache", ".huggingface")
+"""What tools of model hubs keep beside them."""
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """Options of `save_pretrained`.
+
+    Attributes:
+        half: store the weights of encoder and decoder in half precision.
+        overwrite: replace a model that the folder holds.
+        name: name of the model; that of the folder by default.
+        license: licence of the weights, as the Hub abbreviates it, such as `apache-2.0`.
+        description: a paragraph for the card, in Markdown.
+        source: what the example on the card loads the model from; its name by default.
+    """
+
+    half: bool = False
+    overwrite: bool = False
+    name: str | None = None
+    license: str | None = None
+    description: str | None = None
+    source: str | None = None
+
+
+def load_pretrained(source: Path | str, kind: type[Any] = Autoencoder, **hub_options: Any) -> Any:
+    """Load a model from a folder, the package or the Hub; see `Autoencoder.from_pretrained`.
+
+    Args:
+        source: path, name of a model, or repository of the Hub.
+        kind: class that the model must belong to.
+        **hub_options: passed to `hub.download`.
+    """
+    folder = RunFolder(_folder_of(source, hub_options))
+    model, weights = load_with_weights(folder)
+    if not isinstance(model, kind):
+        name = type(model).__name__
+        raise RunError(f"{source} holds a {name}, not a {kind.__name__}; load it with {name}.from_pretrained")
+    config = folder.config()
+    if folder.is_pretrained:
+        info = pretrained_info(folder.path, config)
+    else:
+        info = PretrainedInfo("", "", epochs=weights.epochs, measured=_measured(folder, weights.digest))
+    model.origin = config | {KEY: to_json(info), _STATE: digest_of_model(model)}
+    model.densities = stored_densities(folder, model, model.latent_size)
+    return model
+
+
+def _folder_of(source: Path | str, hub_options: Mapping[str, Any]) -> Path:
+    """Return the folder of a model, downloaded if need be.
+
+    Raises:
+        RunError: there is no such model.
+    """
+    folder = find_model(source)
+    if os.path.lexists(folder):
+        return folder
+    if isinstance(source, str) and hub.is_repository(source):
+        return hub.download(source, [*FILES], **hub_options)
+    near = nearest_name(source)
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise RunError(f"there is no folder {source}, and no model of the package has this name{hint}")
+
+
+def _measured(folder: RunFolder, digest: str) -> Measured | None:
+    """Return what a run's `evaluation.json` says of the weights with this digest; None if there is nothing."""
+    try:
+        values = read_json(folder.path / "evaluation.json")
+        sealed = values.pop(SEAL, None)
+        if sealed != seal(values) or values.get("weights") != digest:
+            return None
+        counts = {"generated": values["evaluation"]["fid_images"], "test": values["real"]["count"]}
+        return from_json(Measured, {"metrics": values["metrics"], "features": values.get("features"), **counts})
+    except (OSError, UserError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> Path:
+    """Write a model to a folder; see `Autoencoder.save_pretrained`.
+
+    Args:
+        model: a `VAE` or `WAE` with networks of the paper.
+        folder: where to write it.
+        **options: fields of `SaveOptions`.
+
+    Returns:
+        The folder.
+    """
+    chosen, folder = SaveOptions(**options), Path(folder)
+    config, info = _config_to_save(model)
+    tensors = _tensors(model, half=chosen.half)
+    check_target(folder, overwrite=chosen.overwrite)
+    info = replace(
+        info,
+        name=chosen.name or info.name or folder.resolve().name,
+        license=chosen.license or info.license,
+        description=chosen.description or info.description,
+        precision="float16" if chosen.half else "float32",
+        weights=digest_of(tensors),
+        format=FORMAT,
+    )
+    try:
+        make_folder(folder)
+        write_tensors(folder / PRETRAINED_WEIGHTS, tensors, info.epochs)
+        (folder / DENSITY_FILE).unlink(missing_ok=True)
+        if model.densities:
+            loaded = digest_of(in_single_precision(tensors, model))
+            save_densities(model.densities, folder / DENSITY_FILE, **density_origin(config, loaded))
+        card = model_card(config, info, source=chosen.source or info.name, densities=sorted(model.densities))
+        write_text(folder / CARD, card)
+        write_json(folder / "config.json", config | {KEY: to_json(info)})
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written to: {error.strerror or one_line(error)}") from error
+    return folder
+
+
+def check_target(folder: Path, *, overwrite: bool) -> None:
+    """Check that a model can be written to a folder.
+
+    Raises:
+        RunError: it is a file, holds files that do not belong to a pretrained model, or holds a model and `overwrite`
+            is false.
+    """
+    if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise RunError(f"{folder} is a file; choose another folder")
+        return
+    names = {each.name for each in folder.iterdir() if not is_temporary(each.name)}
+    if foreign := names - {*FILES, *OTHER_FILES}:
+        raise RunError(f"{folder} holds {min(foreign)}, which does not belong to a model; choose another folder")
+    if "config.json" in names and not overwrite:
+        raise RunError(f"{folder} already holds a model; choose another folder, or replace it with overwrite")
+
+
+def _config_to_save(model: Autoencoder) -> tuple[dict[str, Any], PretrainedInfo]:
+    """Return the content of `config.json`, checked against the model, without paths of this machine.
+
+    The record in it is returned by itself. It says nothing of the training if the weights have changed since.
+
+    Raises:
+        RunError: the networks are not those that a config describes.
+    """
+    if model.origin is None:
+        raise RunError(
+            f"this {type(model).__name__} has an encoder and a decoder of your own, which config.json cannot describe; "
+            "store its state_dict() and build the networks in your code"
+        )
+    config = {"kind": "auto-encoder", **model.origin}
+    config.pop(RUN_KEY, None)  # it belongs to the files of the run folder
+    train: dict[str, Any] = dict(config["train"])
+    data = train.get("data")
+    name = data.get("name") if isinstance(data, Mapping) else "./unknown"
+    if name not in (None, *DATASETS, TEXT_REMOVAL):
+        train["data"] = {**(data or {}), "name": f"./{Path(str(name)).name}"}
+    config["train"] = train
+    try:
+        channels, height, width = config["image_shape"]
+        described = check_network(resolve(from_dict(TrainConfig, train)), (channels, height, width))
+        check_fits(model.state_dict(), described)
+    except (ConfigError, ValueError) as error:
+        raise RunError(f"the model cannot be saved, because it is not what its config describes: {error}") from None
+    known, state = config.pop(KEY, None), config.pop(_STATE, None)
+    info = PretrainedInfo("", "") if known is None else from_json(PretrainedInfo, known)
+    if state not in (None, digest_of_model(model)):
+        info = replace(info, epochs=None, measured=None, changed=True)
+    return config, info
+
+
+def _tensors(model: Autoencoder, *, half: bool) -> dict[str, torch.Tensor]:
+    """Return the weights to store.
+
+    Raises:
+        RunError: one is not finite, or not in half precision.
+    """
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        rounds = half and tensor.dtype == torch.float32 and not name.startswith("likelihood.")
+        tensors[name] = tensor.detach().to("cpu", torch.float16 if rounds else tensor.dtype).contiguous()
+        if not bool(tensors[name].isfinite().all()):
+            raise RunError(f"{name} holds numbers that are not finite{' in half precision' if rounds else ''}")
+    return tensors
+
+
+def push_to_hub(
+    model: Autoencoder,
+    repository: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    message: str | None = None,
+    **options: Any,
+) -> str:
+    """Upload a model; see `Autoencoder.push_to_hub`."""
+    with tempfile.TemporaryDirectory(prefix="logcosh-vae-") as name:
+        options = {"name": repository.rpartition("/")[2], "source": repository, **options}
+        folder = save_pretrained(model, Path(name) / "model", **options)
+        return hub.upload(folder, repository, private=private, revision=revision, token=token, message=message)

@@ -1,0 +1,106 @@
+"""What the `config.json` of a pretrained model has beyond that of a run folder: a record, and its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import RecordError, RunError
+from ..base.records import free, from_json, optional
+
+FORMAT = 1
+"""Version of the files in a folder of a pretrained model; raised when older programs cannot read them."""
+
+KEY = "pretrained"
+"""Key of the record in `config.json`. The other keys are those of a run folder."""
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """The features of an FID: name of the network, and a digest of its weights."""
+
+    name: str
+    fingerprint: str
+    more: Mapping[str, Any] = free()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `evaluate` measured of a model.
+
+    Attributes:
+        metrics: by name, see `metrics.names`.
+        generated: number of generated images for the FID.
+        test: number of test images.
+        features: the features of the FID; None without an FID.
+    """
+
+    metrics: Mapping[str, float]
+    generated: int
+    test: int
+    features: FeatureSource | None = None
+
+
+@dataclass(frozen=True)
+class PretrainedInfo:
+    """What is known of a pretrained model besides the config of its training.
+
+    Attributes:
+        name: name of the model.
+        weights: digest of the tensors in `model.safetensors`.
+        format: version of the files, see `FORMAT`.
+        precision: `float32` or `float16`.
+        epochs: number of epochs that the weights were trained for, None if it is not known.
+        license: licence of the weights, as the Hub abbreviates it.
+        description: a paragraph for the card.
+        measured: measurements of the weights in single precision.
+        changed: true if the weights were changed after the training.
+        more: keys of later versions.
+    """
+
+    name: str
+    weights: str
+    format: int = FORMAT
+    precision: str = "float32"
+    epochs: int | None = None
+    license: str | None = None
+    description: str | None = None
+    measured: Measured | None = None
+    changed: bool | None = optional()
+    more: Mapping[str, Any] = free()
+
+
+def pretrained_info(folder: Path, config: Mapping[str, Any]) -> PretrainedInfo:
+    """Return the record in the `config.json` of a folder.
+
+    Raises:
+        RunError: it is missing or damaged, or a later version has written it.
+    """
+    path, values = folder / "config.json", config.get(KEY)
+    version = values.get("format") if isinstance(values, Mapping) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise RunError(f"{path} has format {version}, which this version of logcosh-vae cannot read; update it")
+    try:
+        return from_json(PretrainedInfo, values, KEY)
+    except RecordError as error:
+        raise RunError(f"{path} is damaged: {error}") from None
+
+
+def check_pretrained(folder: Path, config: Mapping[str, Any], digest: str) -> None:
+    """Check that the weights in a folder are those that its `config.json` describes.
+
+    Args:
+        folder: the folder.
+        config: content of its `config.json`.
+        digest: of the weights that were read from it.
+
+    Raises:
+        RunError: the record is missing or damaged, or the weights are others.
+    """
+    if pretrained_info(folder, config).weights != digest:
+        raise RunError(
+            f"{folder / 'config.json'} describes other weights than those in the folder; save the model, or download "
+            "it, again"
+        )

@@ -1,0 +1,343 @@
+"""Pretrained models: saved and loaded without loss, verified like run folders, and usable by name."""
+
+import json
+import os
+import random
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from tests.export.conftest import NAME
+from torch import nn
+
+import logcosh_vae
+from logcosh_vae import VAE, WAE
+from logcosh_vae.base.errors import RunError, UserError
+from logcosh_vae.base.settings import from_dict
+from logcosh_vae.cli import main
+from logcosh_vae.evaluation.evaluate import evaluate
+from logcosh_vae.evaluation.records import EvaluationConfig
+from logcosh_vae.export.card import train_command
+from logcosh_vae.models.density import fit_gaussian
+from logcosh_vae.models.networks import Size
+from logcosh_vae.training import model_names
+from logcosh_vae.training.autoencoder import train
+from logcosh_vae.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
+from logcosh_vae.training.weights_file import digest_of_model
+
+FILES = {"README.md", "config.json", "densities.safetensors", "model.safetensors"}
+
+
+def small(kind: type[Any] = VAE) -> Any:
+    return kind.from_network("mlp", latent_size=2, size=Size(hidden=(4,))).eval()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_run_is_a_pretrained_model(run: Path) -> None:
+    model = VAE.from_pretrained(run)
+    assert digest_of_model(model) == digest_of_model(logcosh_vae.load(run))
+    assert set(model.densities) == {"gaussian"}
+    assert not model.training
+
+
+def test_single_precision_loses_nothing_and_saving_again_gives_the_same_files(run: Path, tmp_path: Path) -> None:
+    model = VAE.from_pretrained(run)
+    model.save_pretrained(tmp_path / "digits")
+    again = VAE.from_pretrained(tmp_path / "digits")
+    assert digest_of_model(again) == digest_of_model(model)
+    assert torch.equal(again.densities["gaussian"].factors, model.densities["gaussian"].factors)
+    again.save_pretrained(tmp_path / "twice")
+    assert content(tmp_path / "twice") == content(tmp_path / "digits")
+
+
+def test_half_precision_is_half_the_size_and_gives_nearly_the_same_images(run: Path, saved: Path) -> None:
+    assert {file.name for file in saved.iterdir()} == FILES
+    model, half = VAE.from_pretrained(run), VAE.from_pretrained(saved)
+    sizes = [folder_file.stat().st_size for folder_file in (run / "weights.safetensors", saved / "model.safetensors")]
+    assert sizes[1] < 0.55 * sizes[0]
+    codes = torch.randn(8, model.latent_size, generator=torch.Generator().manual_seed(0))
+    assert half.decode(codes).dtype == torch.float32
+    assert torch.allclose(half.decode(codes), model.decode(codes), atol=2e-3)
+    assert set(half.densities) == {"gaussian"}
+
+
+def test_the_card_names_data_loss_licence_metrics_and_the_command(run: Path, saved: Path) -> None:
+    card = (saved / "README.md").read_text()
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert card.startswith(
+        "---\nlibrary_name: logcosh-vae\npipeline_tag: unconditional-image-generation\nlicense: mit\n"
+    )
+    for part in (
+        f"# {NAME}",
+        "`mnist`, fingerprint",
+        "`log-cosh`, a = 100, weight 1",
+        f"| FID | {evaluation['metrics']['fid']:.4g} |",
+        evaluation["features"]["fingerprint"],
+        "--loss log-cosh --a 100 --epochs 3 --seed 0 --set data.limit=400 --set 'model.hidden=[16]'",
+        'model.densities["gaussian"]',
+        "half precision",
+    ):
+        assert part in card
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainConfig(DataConfig("celeba", size=(32, 48)), ModelConfig("wae", "conv"), batch_size=25),
+        TrainConfig(DataConfig("./my photos", size=(16,), tiles=True), objective=ObjectiveConfig("l1")),
+        TrainConfig(objective=ObjectiveConfig("log-cosh", likelihood="scale+shape", shape=0.5, free_bits=0.1)),
+    ],
+)
+def test_the_command_on_the_card_means_the_config(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+    monkeypatch.setattr("logcosh_vae.training.autoencoder.train", lambda found, *_, **__: trained.append(found))
+    monkeypatch.setattr(sys, "argv", shlex.split(train_command(resolve(config))))
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
+    data = trained[0].data
+    assert Path(data.name).name == Path(config.data.name).name
+    named = {**trained[0].__dict__, "data": DataConfig(**{**data.__dict__, "name": config.data.name})}
+    assert resolve(TrainConfig(**named)) == resolve(config)
+
+
+def test_paths_of_this_machine_are_not_stored(tmp_path: Path, run: Path) -> None:
+    model = VAE.from_pretrained(run)
+    assert model.origin is not None
+    train_values = model.origin["train"]
+    data = {**train_values["data"], "name": "/home/someone/secret/photos.zip", "size": [28, 28], "channels": 1}
+    model.origin = {**model.origin, "train": {**train_values, "data": data}}
+    model.save_pretrained(tmp_path / "model")
+    assert all(b"secret" not in file for file in content(tmp_path / "model").values())
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["train"]["data"]["name"] == "./photos.zip"
+    VAE.from_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("kind", [VAE, WAE])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_a_model_without_a_run_is_saved(kind: Any, network: str, tmp_path: Path) -> None:
+    shape = (3, 17, 20)
+    model = kind.from_network(network, image_shape=shape, latent_size=3, size=Size(hidden=(5, 4), width=0.01)).eval()
+    model.densities = {"gaussian": fit_gaussian(torch.randn(9, 3))}
+    model.save_pretrained(tmp_path / "model")
+    again = kind.from_pretrained(tmp_path / "model")
+    images = torch.rand(2, *shape)
+    assert torch.allclose(again.reconstruct(images), model.reconstruct(images), atol=1e-5)  # another memory layout
+    assert set(again.densities) == {"gaussian"}
+    assert "There is no record of the training" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_learned_likelihood_is_saved(tmp_path: Path, data_root: Path) -> None:
+    objective = ObjectiveConfig(likelihood="scale+shape")
+    config = TrainConfig(DataConfig(limit=200), ModelConfig(hidden=(4,)), objective, epochs=1)
+    folder = train(config, tmp_path / "run", root=data_root).path
+    model = VAE.from_pretrained(folder)
+    model.save_pretrained(tmp_path / "model", half=True)
+    learned, expected = VAE.from_pretrained(tmp_path / "model").likelihood, model.likelihood
+    assert learned is not None
+    assert expected is not None
+    assert torch.equal(learned.scale, expected.scale)
+
+
+def test_measurements_of_other_weights_are_left_out(run: Path, tmp_path: Path) -> None:
+    model = VAE.from_pretrained(run)
+    with torch.no_grad():
+        next(model.parameters()).add_(0.01)
+    model.save_pretrained(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "were changed after this training" in card
+    assert "FID" not in card
+
+
+def test_networks_of_the_user_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="encoder and a decoder of your own"):
+        VAE(nn.Linear(4, 4), nn.Linear(2, 4), 2).save_pretrained(tmp_path / "model")
+    model = small()
+    model.decoder = nn.Linear(2, 4)
+    with pytest.raises(RunError, match="not what its config describes"):
+        model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, half: bool) -> None:
+    model = small()
+    with torch.no_grad():
+        next(model.parameters())[0, 0] = 1e5 if half else torch.inf
+    with pytest.raises(RunError, match="not finite"):
+        model.save_pretrained(tmp_path / "model", half=half)
+
+
+def test_what_a_folder_holds_is_replaced_only_on_request(tmp_path: Path, run: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "mine", run, tmp_path / "file"):
+        with pytest.raises(RunError):
+            small().save_pretrained(folder, overwrite=True)
+    first, second = small(), small()
+    first.densities = {"gaussian": fit_gaussian(torch.randn(9, 2))}
+    first.save_pretrained(tmp_path / "model")
+    with pytest.raises(RunError, match="already holds a model"):
+        second.save_pretrained(tmp_path / "model")
+    second.save_pretrained(tmp_path / "model", overwrite=True)
+    assert digest_of_model(VAE.from_pretrained(tmp_path / "model")) == digest_of_model(second)
+    assert VAE.from_pretrained(tmp_path / "model").densities == {}
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+def test_the_class_has_to_fit(tmp_path: Path) -> None:
+    small(WAE).save_pretrained(tmp_path / "model")
+    with pytest.raises(RunError, match=r"holds a WAE, not a VAE; load it with WAE\.from_pretrained"):
+        VAE.from_pretrained(tmp_path / "model")
+
+
+def test_names_that_mean_nothing_are_explained(model_folder: Path) -> None:
+    assert model_folder.name == NAME
+    with pytest.raises(RunError, match=f"no folder mnist-vae-smal, .*did you mean '{NAME}'"):
+        VAE.from_pretrained("mnist-vae-smal")
+    with pytest.raises(RunError, match=f"not a run folder.*did you mean the model '{NAME}'"):
+        logcosh_vae.load("mnist-vae-smal")
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def other_weights(path: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    tensors = {name: change(tensor) for name, tensor in safetensors.torch.load_file(path).items()}
+    safetensors.torch.save_file(tensors, path)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no config": (lambda f: (f / "config.json").unlink(), "not a run folder"),
+    "no record": (lambda f: rewrite(f / "config.json", lambda v: v.pop("pretrained")), "pretrained must be an object"),
+    "later": (lambda f: rewrite(f / "config.json", lambda v: v["pretrained"].update(format=9)), "cannot read; update"),
+    "name": (
+        lambda f: rewrite(f / "config.json", lambda v: v["pretrained"].update(name=[])),
+        "pretrained.name must be",
+    ),
+    "metrics": (
+        lambda f: rewrite(f / "config.json", lambda v: v["pretrained"]["measured"].update(metrics={"fid": "x"})),
+        "fid must be float",
+    ),
+    "huge": (lambda f: rewrite(f / "config.json", lambda v: v["train"]["model"].update(hidden=[10**6])), "network of"),
+    "cut": (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "loaded"),
+    "other weights": (lambda f: other_weights(f / "model.safetensors", lambda t: t + 1), "other weights than those"),
+    "nan": (lambda f: other_weights(f / "model.safetensors", lambda t: t * torch.nan), "not finite"),
+    "double": (lambda f: other_weights(f / "model.safetensors", torch.Tensor.double), "float64"),
+    "pipe": (lambda f: ((f / "model.safetensors").unlink(), os.mkfifo(f / "model.safetensors")), "no final weights"),
+    "densities": (lambda f: (f / "densities.safetensors").write_bytes(b"x" * 99), "densities.safetensors is damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_named(model_folder: Path, damage: str) -> None:
+    change, message = DAMAGE[damage]
+    change(model_folder)
+    with pytest.raises(RunError, match=message):
+        VAE.from_pretrained(model_folder)
+
+
+def test_random_damage_is_found_or_harmless(model_folder: Path) -> None:
+    draw, whole = random.Random(0), content(model_folder)
+    expected = digest_of_model(VAE.from_pretrained(model_folder))
+    for _ in range(60):
+        name = draw.choice(["config.json", "model.safetensors", "densities.safetensors"])
+        data = bytearray(whole[name])
+        data[draw.randrange(min(len(data), 3_000))] ^= 1 << draw.randrange(8)
+        (model_folder / name).write_bytes(data)
+        with suppress(UserError):
+            assert digest_of_model(VAE.from_pretrained(model_folder)) == expected
+        (model_folder / name).write_bytes(whole[name])
+
+
+def test_damage_of_a_model_of_the_package_asks_for_a_new_installation(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_names, "WEIGHTS_FOLDER", model_folder.parent)
+    monkeypatch.delenv(model_names.MODELS_VARIABLE)
+    VAE.from_pretrained(NAME)
+    other_weights(model_folder / "model.safetensors", lambda t: t + 1)
+    with pytest.raises(RunError, match=r"; reinstall logcosh-vae$"):
+        VAE.from_pretrained(NAME)
+
+
+def test_nothing_is_written_to_the_folder_of_a_pretrained_model(model_folder: Path, data_root: Path) -> None:
+    before = content(model_folder)
+    measured = evaluate(model_folder, EvaluationConfig(sharpness_images=4, fid_images=200), root=data_root)
+    config = json.loads(before["config.json"])
+    assert measured.metrics["fid"] == pytest.approx(config["pretrained"]["measured"]["metrics"]["fid"], rel=1e-2)
+    for resume in (False, True):
+        with pytest.raises(RunError, match="pretrained model, which cannot be trained"):
+            train(from_dict(TrainConfig, config["train"]), model_folder, resume=resume, root=data_root)
+    assert content(model_folder) == before
+
+
+@pytest.mark.usefixtures("model_folder")
+@pytest.mark.parametrize(
+    ("arguments", "picture"),
+    [
+        (["sample", NAME], f"{NAME}-sample-seed0-100.png"),
+        (["sample", NAME, "--prior", "gaussian", "--data-root", "nowhere"], f"{NAME}-sample-gaussian-seed0-100.png"),
+        (["sample", NAME, "-o", "digits.png"], "digits.png"),
+        (["interpolate", NAME, "--prior", "standard"], f"{NAME}-interpolate-standard-seed0-8x12.png"),
+        (["reconstruct", NAME, "--data-root", "DATA"], f"{NAME}-reconstruct-seed0-40.png"),
+    ],
+)
+def test_commands_take_the_name_of_a_model(
+    arguments: list[str],
+    picture: str,
+    tmp_path: Path,
+    data_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [str(data_root) if word == "DATA" else word for word in arguments]
+    assert command(monkeypatch, *words) == 0
+    assert capfd.readouterr().out == f"written: {picture}\n"
+    assert (tmp_path / picture).is_file()
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command in this process, because importing torch in a new one takes seconds; returns the exit code."""
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(sys, "argv", ["logcosh-vae", *arguments])
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def test_the_command_saves_a_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "evaluation.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert command(monkeypatch, "save", "run", "-o", "models/digits", "--half", "--license", "cc0-1.0") == 0
+    output, errors = capfd.readouterr()
+    assert output == "written: models/digits (0.1 MB)\nto use it: logcosh-vae sample models/digits\n"
+    assert errors == "note: the card has no measurements; 'logcosh-vae evaluate run' makes them\n"
+    assert command(monkeypatch, "save", "run", "-o", "models/digits") == 2
+    assert "add --overwrite" in capfd.readouterr().err
+    monkeypatch.setenv(model_names.MODELS_VARIABLE, "models")
+    assert command(monkeypatch, "models") == 0
+    assert "digits: vae-mlp on mnist; log-cosh, a = 100; 0.1 MB\n" in capfd.readouterr().out
