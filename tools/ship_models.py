@@ -1,6 +1,6 @@
 """Make the models that come with the package: train them, measure them, and store them in half precision.
 
-    python tools/ship_models.py --runs FOLDER            all of `MODELS`: about 45 minutes on two cores
+    python tools/ship_models.py --runs FOLDER            all of `MODELS`: about half an hour on two cores
     python tools/ship_models.py --runs FOLDER NAME ...   some of them
     python tools/ship_models.py NAME=RUN ...             finished runs, under any name
 

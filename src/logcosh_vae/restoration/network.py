@@ -108,6 +108,10 @@ class RestorationNetwork(nn.Module):
         padded = F.pad(
             images, (0, -width % self.downsample_factor, 0, -height % self.downsample_factor), mode="replicate"
         )
+        return images + self.change(padded)[..., :height, :width]
+
+    def change(self, padded: Tensor) -> Tensor:
+        """Return what is added to images whose height and width are multiples of `downsample_factor`."""
         features = self.first(padded)
         skips = []
         for blocks, shrink in zip(self.encode, self.shrink, strict=False):
@@ -118,7 +122,7 @@ class RestorationNetwork(nn.Module):
         for grow, blocks in zip(list(self.grow)[::-1], list(self.decode)[::-1], strict=True):
             features = blocks(grow(features) + skips.pop())
         change: Tensor = self.last(features)
-        return images + change[..., :height, :width]
+        return change
 
     def deepened(self, blocks: int) -> RestorationNetwork:
         """Return a copy with more residual blocks at each resolution, which computes the same function at first.
