@@ -51,6 +51,7 @@ USUAL: tuple[tuple[str, ...], ...] = (
     ("explore", "run", "-o", "page.html", "--images", "4"),
     ("save", "run", "-o", "saved", "--half"),
     ("models",),
+    (*AUTOENCODER, "--print-config"),
     ("doctor", "--json"),
     ("export", "run", "-o", "decoder.pt2", "--part", "decoder"),
     ("data", "info", "pictures", "--size", "8"),
