@@ -312,6 +312,21 @@ def test_commands_take_the_name_of_a_model(
     assert (tmp_path / picture).is_file()
 
 
+def test_missing_images_are_named_with_what_needs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small().save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    for arguments, message in (
+        (["reconstruct", "model"], "error: model needs the images that it was trained on: "),
+        (["sample", "model", "--prior", "gaussian"], "error: model holds no gaussian density, and the images to fit"),
+    ):
+        assert command(monkeypatch, *arguments) == 1
+        errors = capfd.readouterr().err
+        assert errors.startswith(message)
+        assert errors.count("\n") == 1
+
+
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """Run the command in this process, because importing torch in a new one takes seconds; returns the exit code."""
 
@@ -341,3 +356,7 @@ def test_the_command_saves_a_run(
     monkeypatch.setenv(model_names.MODELS_VARIABLE, "models")
     assert command(monkeypatch, "models") == 0
     assert "digits: vae-mlp on mnist; log-cosh, a = 100; 0.1 MB\n" in capfd.readouterr().out
+    monkeypatch.delenv(model_names.MODELS_VARIABLE)
+    monkeypatch.setattr(model_names, "WEIGHTS_FOLDER", tmp_path / "nowhere")
+    assert command(monkeypatch, "models") == 0
+    assert capfd.readouterr().err.startswith("note: no models come with this package")

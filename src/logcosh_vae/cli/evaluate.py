@@ -90,7 +90,9 @@ def evaluate(
         say(f"features: {network.name} {network.fingerprint}; {result.seconds:.1f} s")
         if "fid" in result.metrics and result.fid_caveat:
             tell(f"note: {result.fid_caveat}")
-    if not unwritable and not RunFolder(run).is_pretrained:
+    if RunFolder(run).is_pretrained:
+        tell(f"note: {run} holds a pretrained model, so the results are not stored")
+    elif not unwritable:
         samples = ["samples.png", *(f"samples-{name}.png" for name in fitted or ())]
         say(f"written: {run / 'evaluation.json'}, {', '.join(samples)}, reconstructions.png, interpolation.png")
 

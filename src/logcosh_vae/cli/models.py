@@ -30,7 +30,7 @@ def models() -> None:
         size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
         say(f"{name}: {summary}; {size / 1e6:.1f} MB")
     if not found:
-        tell(f"no models come with this package; ${MODELS_VARIABLE} names a folder of your own")
+        tell(f"note: no models come with this package; ${MODELS_VARIABLE} may name a folder of your own")
 
 
 def _summary(config: dict[str, dict[str, dict[str, object]]]) -> str:

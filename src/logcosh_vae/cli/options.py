@@ -149,7 +149,7 @@ Prior = Annotated[
 ]
 
 
-def _folder_of_model(run: Path) -> Path:
+def model_folder(run: Path) -> Path:
     """The folder of the model that an argument names: a folder, or a model of the package."""
     from ..training.model_names import find_model
 
@@ -160,7 +160,7 @@ Run = Annotated[
     Path,
     typer.Argument(
         help="Run folder, folder of a pretrained model, or name of a model ('logcosh-vae models' lists them).",
-        callback=_folder_of_model,
+        callback=model_folder,
         show_default=False,
     ),
 ]

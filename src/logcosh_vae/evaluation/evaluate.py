@@ -192,7 +192,12 @@ def _test_images(folder: RunFolder, root: Path | None) -> ImageSet:
         RunError: they have another shape than those that the run was trained on.
     """
     config, image_shape = config_of(folder)
-    test = split(config, "test", root)
+    try:
+        test = split(config, "test", root)
+    except DataError as error:
+        if folder.is_pretrained:
+            raise DataError(f"{folder.path} needs the images that it was trained on: {error}") from None
+        raise
     if tuple(test.images.shape[1:]) != image_shape:
         raise RunError(
             f"{folder.path} was trained on images of shape {image_shape}, but those of {config.data.name} have shape "

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..base.errors import ConfigError, RunError
+from ..base.errors import ConfigError, DataError, RunError
 from ..data import ImageSet
 from ..data.batches import to_unit
 from ..metrics.classifier import feature_statistics
@@ -200,11 +200,20 @@ def density_of_run(run: Path, model: VAE | WAE, prior: str, root: Path | None = 
     """
     if prior == PRIORS[0]:
         return None
-    stored = stored_densities(RunFolder(run), model, model.latent_size)
+    folder = RunFolder(run)
+    stored = stored_densities(folder, model, model.latent_size)
     if prior in stored:
         return stored[prior]
-    config, _ = config_of(RunFolder(run))
-    return densities_for(run, model, split(config, "train", root), [prior])[prior]
+    config, _ = config_of(folder)
+    try:
+        train = split(config, "train", root)
+    except DataError as error:
+        if folder.is_pretrained:
+            raise DataError(
+                f"{run} holds no {prior} density, and the images to fit one to are missing: {error}"
+            ) from None
+        raise
+    return densities_for(run, model, train, [prior])[prior]
 
 
 @torch.inference_mode()
