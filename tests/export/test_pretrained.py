@@ -25,6 +25,7 @@ from logcosh_vae.cli import main
 from logcosh_vae.evaluation.evaluate import evaluate
 from logcosh_vae.evaluation.records import EvaluationConfig
 from logcosh_vae.export.card import train_command
+from logcosh_vae.models.autoencoder import Autoencoder
 from logcosh_vae.models.density import fit_gaussian
 from logcosh_vae.models.networks import Size
 from logcosh_vae.training import model_names
@@ -160,13 +161,23 @@ def test_measurements_of_other_weights_are_left_out(run: Path, tmp_path: Path) -
 
 
 def test_networks_of_the_user_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="encoder and a decoder of your own"):
+    with pytest.raises(RunError, match="networks or a class of your own"):
         VAE(nn.Linear(4, 4), nn.Linear(2, 4), 2).save_pretrained(tmp_path / "model")
     model = small()
     model.decoder = nn.Linear(2, 4)
     with pytest.raises(RunError, match="not what its config describes"):
         model.save_pretrained(tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_model_class_of_the_user_is_refused(tmp_path: Path) -> None:
+    class Other(Autoencoder):
+        encode_mean = WAE.encode_mean  # type: ignore[assignment]
+        forward = WAE.forward  # type: ignore[assignment]
+
+    model = Other.from_network("mlp", size=Size(hidden=(4,)))
+    with pytest.raises(RunError, match=r"this Other .* of your own"):
+        model.save_pretrained(tmp_path / "model")
 
 
 @pytest.mark.parametrize("half", [False, True])

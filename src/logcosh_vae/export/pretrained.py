@@ -191,8 +191,8 @@ def _config_to_save(model: Autoencoder) -> tuple[dict[str, Any], PretrainedInfo]
     """
     if model.origin is None:
         raise RunError(
-            f"this {type(model).__name__} has an encoder and a decoder of your own, which config.json cannot describe; "
-            "store its state_dict() and build the networks in your code"
+            f"this {type(model).__name__} has networks or a class of your own, which config.json cannot describe; "
+            "store its state_dict() and build the model in your code"
         )
     config = {"kind": "auto-encoder", **model.origin}
     config.pop(RUN_KEY, None)  # it belongs to the files of the run folder

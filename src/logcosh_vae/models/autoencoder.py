@@ -60,7 +60,7 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         parameters_per_latent: encoder outputs per latent variable: 2 for a VAE (mean and log-variance), 1 for a WAE.
-        family: name of the class in configs, `vae` or `wae`.
+        family: name of the class in configs, `vae` or `wae`; None for other subclasses.
         likelihood: distribution of the pixels given the reconstruction, if its scale or shape was learned with the
             networks; else None.
         densities: densities that were fitted to the codes of training images, by name (`gaussian`, `mixture`);
@@ -72,7 +72,7 @@ class Autoencoder(nn.Module, ABC):
     """
 
     parameters_per_latent: ClassVar[int] = 1
-    family: ClassVar[str]
+    family: ClassVar[str | None] = None
     trains_in_bfloat16: bool = False
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_size: int) -> None:
@@ -115,6 +115,8 @@ class Autoencoder(nn.Module, ABC):
         network = NETWORKS[name]
         encoder = network.encoder(image_shape, cls.parameters_per_latent * latent_size, size)
         model = cls(encoder, network.decoder(image_shape, latent_size, size), latent_size)
+        if cls.family is None:
+            return model
         sizes = {"hidden": list(size.hidden)} if name == "mlp" else {"width": size.width}
         networks = {"family": cls.family, "network": name, "latent_size": latent_size, **sizes}
         model.origin = {"train": {"model": networks}, "image_shape": list(image_shape)}
@@ -325,7 +327,7 @@ class VAE(Autoencoder):
     """
 
     parameters_per_latent: ClassVar[int] = 2
-    family: ClassVar[str] = "vae"
+    family: ClassVar[str | None] = "vae"
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """Return the posterior `q(z|x)` of images `(N, C, H, W)` in [0, 1]."""
@@ -359,7 +361,7 @@ class WAE(Autoencoder):
         (torch.Size([2, 8]), None)
     """
 
-    family: ClassVar[str] = "wae"
+    family: ClassVar[str | None] = "wae"
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the latent codes, `(N, latent_size)`, of images `(N, C, H, W)` in [0, 1]."""
