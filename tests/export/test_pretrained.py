@@ -323,6 +323,16 @@ def test_commands_take_the_name_of_a_model(
     assert (tmp_path / picture).is_file()
 
 
+@pytest.mark.usefixtures("model_folder")
+def test_the_explorer_takes_the_name_of_a_model(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["explore", NAME, "-o", "page.html", "--images", "2", "--data-root", str(data_root)]
+    assert command(monkeypatch, *words) == 0, capfd.readouterr().err
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
 def test_missing_images_are_named_with_what_needs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,14 +9,20 @@ from typing import Annotated
 import typer
 
 from ..base.errors import DataError, UsageError
-from .options import DataRoot, Overwrite, Prior, Seed, app
+from .options import DataRoot, Overwrite, Prior, Seed, app, model_folders
 from .streams import say
 
 
 @app.command()
 def explore(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders of trained models.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folders, folders of pretrained models, or names of models.",
+            callback=model_folders,
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.", show_default=False)],
     images: Annotated[

@@ -156,6 +156,11 @@ def model_folder(run: Path) -> Path:
     return find_model(run)
 
 
+def model_folders(runs: list[Path]) -> list[Path]:
+    """`model_folder` of several arguments."""
+    return [model_folder(run) for run in runs]
+
+
 Run = Annotated[
     Path,
     typer.Argument(
