@@ -66,7 +66,7 @@ def test_folder_is_restored_and_nothing_is_overwritten(studio: Path) -> None:
     with Image.open(studio / "clean" / "a.jpg") as colour, Image.open(studio / "clean" / "more" / "b.png") as grey:
         assert (colour.size, grey.size, grey.mode) == ((160, 120), (160, 120), "L")
     again = restore("pictures", "-o", "clean", "--model", "run", cwd=studio)
-    assert (again.returncode, "already exists; pass --overwrite" in again.stderr) == (2, True)
+    assert (again.returncode, "already exist; pass --overwrite" in again.stderr) == (2, True)
     assert restore("pictures", "-o", "clean", "--model", "run", "--overwrite", cwd=studio).returncode == 1
     for _ in range(2):  # results inside the input folder are not restored again
         inside = restore("pictures", "-o", "pictures/out", "--model", "run", "--overwrite", cwd=studio)

@@ -96,7 +96,7 @@ def test_fault_of_a_command_is_found(
     if main is allocate:
         monkeypatch.setattr(attack, "MAX_BYTES", 1 << 24)
     with pytest.raises(FailedError, match=message):
-        check_outcome(Run([], tmp_path, seconds=2.0).outcome())
+        check_outcome(Run([], tmp_path, seconds=6.0).outcome())
 
 
 def test_image_that_is_neither_used_nor_named_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
