@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..base.errors import DataError, UsageError
+from ..base.errors import DataError
 from .options import DataRoot, Overwrite, Prior, Seed, app, model_folders
+from .pictures import check_out_path
 from .streams import say
 
 
@@ -56,7 +56,7 @@ def explore(
     from ..models.density import PRIORS
 
     validate_choice("--prior", prior, PRIORS)
-    _check_path(out, overwrite)
+    check_out_path(out, overwrite, (".html", ".htm"), "explore.html", "the page is written as HTML")
     read = distinct([read_run(run, prior, data_root) for run in runs], runs)
     check_shapes(read)
     try:
@@ -74,17 +74,3 @@ def explore(
         f"page: {page.path}, {page.size / 1e6:.2f} MB; open it in a browser",
         f"largest difference of a pixel to the models: {page.difference:.1e} (of a range of 1)",
     )
-
-
-def _check_path(path: Path, overwrite: bool) -> None:
-    """Check, before anything is computed, that the page can be written.
-
-    Raises:
-        UsageError: the file exists and `overwrite` is false, it is a folder, or its name does not end in .html.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; choose another --out, such as {path / 'explore.html'}")
-    if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{path} exists; add --overwrite or choose another --out")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{path}: the page is written as HTML; end the name in .html")

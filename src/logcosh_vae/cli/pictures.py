@@ -13,18 +13,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_png_path(path: Path, overwrite: bool) -> None:
-    """Check, before anything is computed, that a picture can be written to `path`.
+def check_out_path(path: Path, overwrite: bool, suffixes: tuple[str, ...], example: str, written: str) -> None:
+    """Check, before anything is computed, that a file can be written to `path`.
+
+    Args:
+        path: the file.
+        overwrite: whether an existing file may be replaced.
+        suffixes: suffixes that its name may end in; the first is suggested.
+        example: file name that is suggested where `path` is a folder.
+        written: what is written, for the message: `pictures are written as PNG`.
 
     Raises:
-        UsageError: the file exists and `overwrite` is false, it is a folder, or its name does not end in .png.
+        UsageError: the file exists and `overwrite` is false, it is a folder, or its name ends in another suffix.
     """
     if path.is_dir():
-        raise UsageError(f"{path} is a folder; choose another --out, such as {path / 'picture.png'}")
+        raise UsageError(f"{path} is a folder; choose another --out, such as {path / example}")
     if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} exists; add --overwrite or choose another --out")
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"{path}: pictures are written as PNG; end the name in .png")
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path}: {written}; end the name in {suffixes[0]}")
+
+
+def check_png_path(path: Path, overwrite: bool) -> None:
+    """Check, before anything is computed, that a picture can be written to `path`; see `check_out_path`."""
+    check_out_path(path, overwrite, (".png",), "picture.png", "pictures are written as PNG")
 
 
 def default_png(run: Path, name: str) -> Path:
