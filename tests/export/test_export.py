@@ -1,19 +1,17 @@
 """Exported files compute what the model does, at any size, and nothing else is ever kept."""
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.export.running import command
 from tests.restoration.networks import random_network
 from torch import Tensor
 
 from logcosh_vae import VAE, WAE
 from logcosh_vae.base.errors import MissingPackageError, RunError
-from logcosh_vae.cli import main
 from logcosh_vae.export import files
 from logcosh_vae.export.files import FORMATS, export_file
 from logcosh_vae.export.parts import PARTS, Part, autoencoder_part, restoration_part
@@ -149,22 +147,11 @@ def test_an_error_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.pt2").write_text("mine")
-    assert command(monkeypatch, [str(run) if word == "RUN" else word for word in arguments]) in (1, 2)
+    assert command(monkeypatch, *[str(run) if word == "RUN" else word for word in arguments]) in (1, 2)
     output, errors = capfd.readouterr()
     assert (output, errors.count("\n")) == ("", 1)
     assert message in errors
     assert [file.name for file in tmp_path.iterdir()] == ["there.pt2"]
-
-
-def command(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> object:
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    monkeypatch.setattr(sys, "argv", ["logcosh-vae", *arguments])
-    monkeypatch.setattr(os, "_exit", leave)
-    with pytest.raises(SystemExit) as left:
-        main()
-    return left.value.code
 
 
 def test_the_command_exports_runs_named_models_and_restoration_networks(
@@ -181,7 +168,7 @@ def test_the_command_exports_runs_named_models_and_restoration_networks(
         ("captions", "images (batch, 3"),
     ):
         part = [] if name == "captions" else ["--part", "decoder"]
-        assert command(monkeypatch, ["export", name, "-o", "model.pt2", "--overwrite", *part]) == 0
+        assert command(monkeypatch, *["export", name, "-o", "model.pt2", "--overwrite", *part]) == 0
         output, errors = capfd.readouterr()
         assert errors == ""
         assert output.startswith(f"input: {inputs}")

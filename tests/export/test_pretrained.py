@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from tests.export.conftest import NAME
+from tests.export.running import command
 from torch import nn
 
 import logcosh_vae
@@ -346,20 +347,6 @@ def test_missing_images_are_named_with_what_needs_them(
         errors = capfd.readouterr().err
         assert errors.startswith(message)
         assert errors.count("\n") == 1
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command in this process, because importing torch in a new one takes seconds; returns the exit code."""
-
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    monkeypatch.setattr(sys, "argv", ["logcosh-vae", *arguments])
-    monkeypatch.setattr(os, "_exit", leave)
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert isinstance(left.value.code, int)
-    return left.value.code
 
 
 def test_the_command_saves_a_run(
