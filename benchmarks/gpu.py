@@ -43,7 +43,7 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    "tests": Stage(40, 1, "tests that need a GPU (needs the packages pytest and hypothesis)"),
+    "tests": Stage(80, 1, "tests that need a GPU (needs the packages pytest and hypothesis)"),
     "speed": Stage(90, 1, "the card's ceilings; training steps and losses beside them"),
     "table3": Stage(420, 3, "MNIST at the paper's size: the rows of tables 1 and 3, and figures 2, 3, 7 and 9"),
     "table4": Stage(200, 3, "CelebA at the paper's size, for as many epochs as the time allows: tables 2 and 4"),

@@ -23,7 +23,7 @@ from logcosh_vae.bench import gpu
 from logcosh_vae.bench.gpu_results import BENCH, TESTS
 
 REPOSITORY = gpu.__file__.rpartition("/src/")[0]
-TESTS_SECONDS = 35.0
+TESTS_SECONDS = 50.0
 ROW_SECONDS = 12.0
 COMPILING_SECONDS = 60.0
 """About what these took on an H200; for the plan that is printed."""

@@ -13,7 +13,17 @@ import logcosh_vae
 from logcosh_vae.base.settings import override
 from logcosh_vae.evaluation.evaluate import evaluate
 from logcosh_vae.evaluation.records import EvaluationConfig
-from logcosh_vae.losses import l1, log_cosh, log_cosh_grad, log_cosh_surrogate, squared_l2
+from logcosh_vae.losses import (
+    GaussianLikelihood,
+    LaplaceLikelihood,
+    Likelihood,
+    LogCoshLikelihood,
+    l1,
+    log_cosh,
+    log_cosh_grad,
+    log_cosh_surrogate,
+    squared_l2,
+)
 from logcosh_vae.restoration.config import RestorationConfig
 from logcosh_vae.restoration.training import load_restoration, train_restoration
 from logcosh_vae.training.autoencoder import train
@@ -76,10 +86,41 @@ def test_log_cosh_uses_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     log_cosh_grad(prediction, torch.zeros_like(prediction), a=100.0, factor=0.5)
 
 
-@pytest.mark.parametrize(("model", "size"), [("vae-mlp", "model.hidden=[64,64]"), ("wae-conv", "model.width=0.03125")])
-def test_training(model: str, size: str, tmp_path: Path, data_root: Path) -> None:
+@pytest.mark.parametrize("per", ["image set", "channel"])
+@pytest.mark.parametrize(
+    ("likelihood", "learn"),
+    [
+        (LogCoshLikelihood, "scale"),
+        (LogCoshLikelihood, "scale+shape"),
+        (GaussianLikelihood, "scale"),
+        (LaplaceLikelihood, "scale"),
+    ],
+)
+def test_likelihoods(likelihood: type[Likelihood], learn: str, per: str) -> None:
+    prediction, target = torch.rand(2, 8, 3, 5, 5, generator=make_generator(0, "x"))
+    results = []
+    for device in ("cpu", "cuda"):
+        density = likelihood(0.05, learn=learn, per=per, image_shape=(3, 5, 5)).to(device)
+        leaf = prediction.to(device).detach().requires_grad_()
+        total = density.nll_total(leaf, target.to(device))
+        gradients = torch.autograd.grad(total, [leaf, *density.parameters()])
+        results.append([value.detach().cpu() for value in (total, *gradients)])
+    for on_cpu, on_gpu in zip(*results, strict=True):
+        torch.testing.assert_close(on_gpu, on_cpu, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("vae-mlp", ["model.hidden=[64,64]"]),
+        ("wae-conv", ["model.width=0.03125"]),
+        ("vae-mlp", ["model.hidden=[64,64]", "objective.loss=log-cosh", "objective.likelihood=scale+shape"]),
+        ("vae-conv", ["model.width=0.03125", "objective.likelihood=scale"]),
+    ],
+)
+def test_training(model: str, settings: list[str], tmp_path: Path, data_root: Path) -> None:
     family, _, network = model.partition("-")
-    settings = [f"model.family={family}", f"model.network={network}", size, "data.limit=1000", "log_every=5"]
+    settings = [f"model.family={family}", f"model.network={network}", *settings, "data.limit=1000", "log_every=5"]
     config = override(TrainConfig(epochs=2), settings)
     notes: list[str] = []
     callbacks = Callbacks(on_message=notes.append)
