@@ -7,6 +7,7 @@ in one file; tables are then made card by card, and the line below them names ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from logcosh_vae.base.records import read_record, to_json
 from logcosh_vae.bench import gpu, loss, step
 from logcosh_vae.bench.gpu_results import with_origin
 from logcosh_vae.experiments.results import ExperimentResults, StudyResults, read_results
-from logcosh_vae.reporting.tables import LOSS_NAMES, METRIC_NAMES, format_value, model_text, time_text
+from logcosh_vae.reporting.tables import (
+    LOSS_NAMES,
+    METRIC_NAMES,
+    format_value,
+    markdown_table,
+    model_text,
+    time_text,
+)
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -55,6 +63,14 @@ def trained(results: ExperimentResults) -> str:
     """The origins of a table's rows, where its own paragraph cannot name them because there are several."""
     text = card(results)
     return f"\nOrigins of the rows:\n{text}" if text.startswith("\n") else ""
+
+
+def convolutional(results: ExperimentResults) -> str:
+    """The rows of a table that only a GPU has, as a table, and where they come from."""
+    rows = tuple(row for row in results.rows if row.model.endswith("-conv"))
+    part = replace(results, rows=rows)
+    seeds = " and ".join(sorted({str(seed) for row in rows for seed in row.seeds}))
+    return f"{markdown_table(part)}\nProfile `{results.profile}`, seed {seeds}. {card(part)}"
 
 
 def agreement(results: ExperimentResults) -> str:

@@ -160,7 +160,7 @@ BLOCKS: dict[str, Block] = {
     "bench-larger-than-memory": study("bench-larger-than-memory", larger_than_memory.markdown),
     "table3-paper": experiment("table3-paper", _with_origins),
     "gpu-agreement": Block("table3-paper", read_results, gpu_docs.agreement),
-    "gpu-agreement-readme": Block("table3-paper", read_results, gpu_docs.agreement),
+    "table3-conv-readme": Block("table3-paper", read_results, gpu_docs.convolutional),
     "gpu-rate": study("bench-gpu", gpu_docs.measured_rate),
     "gpu-steps": study("bench-gpu", gpu_docs.steps),
     "gpu-losses": study("bench-gpu", gpu_docs.losses),

@@ -137,6 +137,12 @@ def test_timings_are_in_the_declared_order_card_by_card() -> None:
     assert rows[0]["what"] == "ceilings"
 
 
+def test_tests_of_a_card_replace_all_that_ran_on_it_before() -> None:
+    old = [{"accelerator": card, "what": name} for card in "AB" for name in ("kept", "renamed since")]
+    new = [{"accelerator": "A", "what": "kept", "outcome": "passed"}]
+    assert joined("gpu-tests", old, new) == [*new, *old[2:]]
+
+
 def test_the_trend_of_figure_6_does_not_depend_on_the_order_of_its_rows() -> None:
     rows = _rows("figure6-paper")
     for number, row in enumerate(rows):
