@@ -1,4 +1,4 @@
-"""Make the models that come with the package: train them, measure them, and store them in half precision.
+"""Make the models that come with the package: train them, measure them, and store them with 8 bits a weight.
 
     python tools/ship_models.py --runs FOLDER            all of `MODELS`: about half an hour on two cores
     python tools/ship_models.py --runs FOLDER NAME ...   some of them
@@ -67,7 +67,7 @@ def ship(name: str, run: Path, target: Path, data_root: Path | None) -> int:
     model.densities = {PRIOR: model.densities[PRIOR]}
     description = MODELS[name][1] if name in MODELS else None
     folder = save_pretrained(
-        model, target / name, half=True, overwrite=True, name=name, license=LICENSE, description=description
+        model, target / name, precision="int8", overwrite=True, name=name, license=LICENSE, description=description
     )
     return sum(file.stat().st_size for file in folder.iterdir())
 
