@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from logcosh_vae.base.errors import UsageError
+from logcosh_vae.base.text import shell_word
 from logcosh_vae.cli.data import contact_sheet
-from logcosh_vae.cli.options import shell_word
 from logcosh_vae.cli.pictures import check_png_path
 from logcosh_vae.cli.restoration import _NotesCutBoxes
 
