@@ -161,6 +161,7 @@ def restore(
     from ..restoration.picture_files import plan_outputs
     from ..restoration.pipeline import check_options, load_network, restore_picture
     from ..restoration.pretrained import PRETRAINED_TASKS
+    from ..restoration.targets import check_folders
 
     if model is not None and str(model) not in PRETRAINED_TASKS and not model.exists():
         names = " and ".join(PRETRAINED_TASKS)
@@ -170,6 +171,8 @@ def restore(
     boxes = [parse_box(text) for text in box or []]
     left_out: list[tuple[Path, str]] = []
     pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite, left_out=left_out)
+    if len(pairs) > 1:
+        check_folders(target for _, target in pairs)
     pixel_mask = None if mask is None else read_mask(mask)
     network, trained_for = load_network(model, task=task, device="cpu" if device is None else device)
     scale = 1.0 if scale is None else scale

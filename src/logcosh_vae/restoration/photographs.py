@@ -111,8 +111,6 @@ def _read(path: Path, what: Callable[[Image.Image, Path], _Read]) -> _Read:
 def _reason(error: Exception) -> str:
     if str(error) == "decoder error -2":
         return "its pixels cannot be decoded, because the file is damaged"
-    if str(error).startswith("encoder error"):  # of libtiff, which hides why it could not write
-        return "its pixels cannot be written; check the free disk space"
     return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
 
 
