@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import resource
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -206,6 +208,39 @@ def test_what_a_folder_holds_is_replaced_only_on_request(tmp_path: Path, run: Pa
     assert digest_of_model(VAE.from_pretrained(tmp_path / "model")) == digest_of_model(second)
     assert VAE.from_pretrained(tmp_path / "model").densities == {}
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_of_the_user_is_replaced_only_on_request(
+    name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Such as README.md in the folder of a repository that the model is saved to."""
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    (tmp_path / "repository" / name).write_text("mine")
+    with pytest.raises(RunError, match="already holds"):
+        small().save_pretrained(tmp_path / "repository")
+    assert command(monkeypatch, "save", str(run), "-o", str(tmp_path / "repository")) == 2
+    assert "add --overwrite" in capfd.readouterr().err
+    assert (tmp_path / "repository" / name).read_text() == "mine"
+    small().save_pretrained(tmp_path / "repository", overwrite=True)
+    VAE.from_pretrained(tmp_path / "repository")
+
+
+def test_a_full_disk_keeps_the_former_model(tmp_path: Path) -> None:
+    former, large = small(), VAE.from_network("mlp", latent_size=2, size=Size(hidden=(64,)))
+    former.densities = {"gaussian": fit_gaussian(torch.randn(9, 2))}
+    former.save_pretrained(tmp_path / "model")
+    before = content(tmp_path / "model")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            large.save_pretrained(tmp_path / "model", overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert content(tmp_path / "model") == before
 
 
 def test_the_class_has_to_fit(tmp_path: Path) -> None:

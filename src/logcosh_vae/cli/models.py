@@ -67,10 +67,11 @@ def save(
     The folder has what is needed to use the model: config.json, model.safetensors, densities that were fitted to its
     codes, and README.md. VAE.from_pretrained, WAE.from_pretrained and every command that takes a run read it.
     """
-    from ..export.pretrained import FILES, load_pretrained, save_pretrained
+    from ..export.pretrained import FILES, files_to_replace, load_pretrained, save_pretrained
 
-    if not overwrite and (out / "config.json").exists():
-        raise UsageError(f"{out} already holds a model or a run; add --overwrite or choose another --out")
+    if not overwrite and (replaced := files_to_replace(out)):
+        held = "a model or a run" if "config.json" in replaced else replaced[0]
+        raise UsageError(f"{out} already holds {held}; add --overwrite or choose another --out")
     model = load_pretrained(run)
     save_pretrained(model, out, half=half, overwrite=overwrite, name=name, license=license_name)
     if (model.origin or {}).get("pretrained", {}).get("measured") is None:
