@@ -1,12 +1,15 @@
 """Pretrained models: saved and loaded without loss, verified like run folders, and usable by name."""
 
+import errno
 import json
 import os
 import random
+import re
 import resource
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -247,6 +250,64 @@ def test_the_class_has_to_fit(tmp_path: Path) -> None:
     small(WAE).save_pretrained(tmp_path / "model")
     with pytest.raises(RunError, match=r"holds a WAE, not a VAE; load it with WAE\.from_pretrained"):
         VAE.from_pretrained(tmp_path / "model")
+
+
+def _train_on(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda values: values["train"]["data"].update(name=name)
+
+
+@pytest.mark.parametrize("name", ["./a\udcff\n`'\\b", "./```\n# no heading", "./\u202e\x1b[31m"])
+def test_a_model_of_images_with_any_name_is_saved(name: str, model_folder: Path, tmp_path: Path) -> None:
+    """The card shows the name in the command that bash reads."""
+    rewrite(model_folder / "config.json", _train_on(name))
+    rewrite(model_folder / "config.json", lambda values: values.update(images="damaged", torch={"a": 1}))
+    VAE.from_pretrained(model_folder).save_pretrained(tmp_path / "again")
+    card = (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
+    written = re.search(r"^logcosh-vae train --data (.*) --model vae-mlp", card, re.MULTILINE)
+    assert written is not None
+    assert "\n# no heading" not in card
+    shown = subprocess.run(["bash", "-c", f"printf %s {written[1]}"], capture_output=True, check=True).stdout
+    assert shown == os.fsencode(name)
+    assert VAE.from_pretrained(tmp_path / "again").origin["train"]["data"]["name"] == name
+
+
+@pytest.mark.parametrize("name", ["./a\0b", "./a\ud800b"])
+def test_a_name_that_no_file_can_have_is_refused(name: str, model_folder: Path) -> None:
+    rewrite(model_folder / "config.json", _train_on(name))
+    with pytest.raises(RunError, match=r"data\.name must be text that a file name can hold"):
+        VAE.from_pretrained(model_folder)
+
+
+def _without_permission(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the system refuse access to what is in a folder, also to the administrator."""
+    for name in ("stat", "iterdir"):
+        allowed = getattr(Path, name)
+
+        def refused(path: Path, allowed: Any = allowed, **options: Any) -> Any:
+            if path == folder or folder in path.parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return allowed(path, **options)
+
+        monkeypatch.setattr(Path, name, refused)
+
+
+def test_models_that_cannot_be_read_are_named_and_hide_no_others(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (model_folder / "dangling").symlink_to("nowhere")
+    secret = model_folder.parent / "secret"
+    shutil.copytree(model_folder, secret, symlinks=True)
+    with monkeypatch.context() as patch:
+        _without_permission(patch, secret)
+        assert command(patch, "models") == 0
+        assert capfd.readouterr().out.splitlines()[-1] == "secret: cannot be read (Permission denied)"
+        VAE.from_pretrained(NAME)
+    with monkeypatch.context() as patch:
+        _without_permission(patch, model_folder.parent)
+        assert command(patch, "models") == 1
+        assert f"the folder in ${model_names.MODELS_VARIABLE}, cannot be read" in capfd.readouterr().err
+        with pytest.raises(RunError, match="cannot be read"):
+            VAE.from_pretrained(NAME)
 
 
 def test_names_that_mean_nothing_are_explained(model_folder: Path) -> None:

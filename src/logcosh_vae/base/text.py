@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 MAX_VALUE = 1000
 """Longest word of a message, in characters: file names fit, and a value of 100 kB does not."""
@@ -45,6 +46,25 @@ def visible(text: object, *, exact: bool = False) -> str:
         a\x1b[31m\nb
     """
     return (_OBEYED if exact else _NOT_SHOWN).sub(_escape, str(text))
+
+
+def shell_word(text: str) -> str:
+    r"""Return the text as a word to paste into a shell; characters that are not shown are escaped, as in `$'a\n'`.
+
+    Example:
+        >>> print(shell_word("my images"), shell_word("a\nb"))
+        'my images' $'a\x0ab'
+    """
+    if not _NOT_SHOWN.search(text):
+        return shlex.quote(text)
+    escaped = re.sub(r"[\\']", r"\\\g<0>", text)
+    return f"$'{_NOT_SHOWN.sub(_escape_bytes, escaped)}'"
+
+
+def _escape_bytes(match: re.Match[str]) -> str:
+    character = match.group()
+    errors = "surrogateescape" if is_escaped_byte(character) else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", errors))
 
 
 def shorten(text: str, limit: int = MAX_VALUE) -> str:

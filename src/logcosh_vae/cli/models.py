@@ -25,10 +25,12 @@ def models() -> None:
     for name, folder in found.items():
         try:
             summary = _summary(read_json(folder / "config.json"))
-        except (OSError, DamagedJsonError, KeyError, TypeError, AttributeError):
-            summary = "damaged; reinstall or save it again"
-        size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
-        say(f"{name}: {summary}; {size / 1e6:.1f} MB")
+            size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
+            say(f"{name}: {summary}; {size / 1e6:.1f} MB")
+        except OSError as error:
+            say(f"{name}: cannot be read ({error.strerror})")
+        except (DamagedJsonError, ValueError, KeyError, TypeError, AttributeError):
+            say(f"{name}: damaged; reinstall or save it again")
     if not found:
         tell(f"note: no models come with this package; ${MODELS_VARIABLE} may name a folder of your own")
 

@@ -12,6 +12,7 @@ import typer
 import typer.core
 
 from ..base.errors import UsageError
+from ..base.text import shell_word as quoted
 from ..training.defaults import AUTO, RECOMMENDED
 
 if TYPE_CHECKING:
@@ -183,10 +184,8 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing f
 
 def shell_word(path: Path) -> str:
     """The path as an argument to paste into a shell."""
-    import shlex
-
     text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+    return quoted(f"./{text}" if text.startswith("-") else text)
 
 
 MAX_DIGITS = 9

@@ -155,7 +155,7 @@ def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> P
         loaded = digest_of(in_single_precision(tensors, model))
         content[DENSITY_FILE] = densities_content(model.densities, **density_origin(config, loaded))
     card = model_card(config, info, source=chosen.source or info.name, densities=sorted(model.densities))
-    content[CARD] = card.encode()
+    content[CARD] = card.encode(errors="backslashreplace")
     try:
         _replace_model(folder, content, config | {KEY: to_json(info)})
     except OSError as error:
