@@ -445,6 +445,41 @@ def test_missing_images_are_named_with_what_needs_them(
         assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("verb", "name", "options"),
+    [
+        ("sample", "s.png", ["--count", "2", "--out"]),
+        ("explore", "page.html", ["--images", "0", "-o"]),
+        ("export", "model.pt2", ["-o"]),
+    ],
+)
+def test_a_result_keeps_the_permissions_and_the_link_of_the_file_that_it_replaces(
+    verb: str, name: str, options: list[str], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, link = tmp_path / "private" / name, tmp_path / name
+    private.parent.mkdir()
+    private.write_text("former")
+    private.chmod(0o600)
+    link.symlink_to(private)
+    assert command(monkeypatch, verb, str(saved), *options, str(link)) == 2
+    assert private.read_text() == "former"
+    assert command(monkeypatch, verb, str(saved), *options, str(link), "--overwrite") == 0
+    assert link.is_symlink()
+    assert private.stat().st_size > 1000
+    assert private.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_in_a_run_folder_is_not_written_through(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, mine = tmp_path / "run", tmp_path / "mine.png"
+    shutil.copytree(run, folder)
+    mine.write_text("mine")
+    (folder / "sample-seed0-4.png").symlink_to(mine)
+    assert command(monkeypatch, "sample", str(folder), "--count", "4", "--overwrite") == 0
+    assert mine.read_text() == "mine"
+
+
 def test_the_command_saves_a_run(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
