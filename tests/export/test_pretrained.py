@@ -26,6 +26,7 @@ from torch import nn
 import logcosh_vae
 from logcosh_vae import VAE, WAE
 from logcosh_vae.base.errors import RunError, UserError
+from logcosh_vae.base.locks import try_lock
 from logcosh_vae.base.settings import from_dict
 from logcosh_vae.cli import main
 from logcosh_vae.evaluation.evaluate import evaluate
@@ -244,6 +245,20 @@ def test_a_full_disk_keeps_the_former_model(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
     assert content(tmp_path / "model") == before
+
+
+def test_two_processes_do_not_mix_their_models(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path / "model")
+    before = content(tmp_path / "model")
+    descriptor = os.open(tmp_path / "model", os.O_RDONLY)
+    try:
+        assert try_lock(descriptor)  # as another process that is saving
+        with pytest.raises(RunError, match="another process is saving a model there"):
+            small().save_pretrained(tmp_path / "model", overwrite=True)
+    finally:
+        os.close(descriptor)
+    assert content(tmp_path / "model") == before
+    small().save_pretrained(tmp_path / "model", overwrite=True)
 
 
 def test_the_class_has_to_fit(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from typing import Any
 import torch
 
 from ..base.errors import ConfigError, DamagedJsonError, RunError, UserError
-from ..base.files import atomic_write, is_temporary, one_line, read_json
+from ..base.files import atomic_write, is_temporary, make_folder, one_line, read_json
+from ..base.locks import try_lock
 from ..base.records import SEAL, from_json, seal, to_json
 from ..base.settings import from_dict
 from ..data import DATASETS, TEXT_REMOVAL
@@ -157,10 +158,32 @@ def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> P
     card = model_card(config, info, source=chosen.source or info.name, densities=sorted(model.densities))
     content[CARD] = card.encode(errors="backslashreplace")
     try:
-        _replace_model(folder, content, config | {KEY: to_json(info)})
+        with _only_writer(folder):
+            check_target(folder, overwrite=chosen.overwrite)  # another process may have saved a model meanwhile
+            _replace_model(folder, content, config | {KEY: to_json(info)})
     except OSError as error:
         raise RunError(f"{folder} cannot be written to: {error.strerror or one_line(error)}") from error
     return folder
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Create a folder and lock it in a `with` block; the lock leaves no file that would be shared with the model.
+
+    Raises:
+        RunError: another process is saving a model there.
+    """
+    make_folder(folder)
+    if not hasattr(os, "O_DIRECTORY"):  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if not try_lock(descriptor):
+            raise RunError(f"{folder}: another process is saving a model there; wait for it or choose another folder")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _replace_model(folder: Path, content: Mapping[str, bytes], config: Mapping[str, Any]) -> None:
