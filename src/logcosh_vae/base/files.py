@@ -29,7 +29,10 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM
 """Errors of `fsync` on file systems and folders that cannot be synchronised."""
 
 JSON_BYTES = 1 << 28
-"""Largest JSON file that is read, in bytes. The records of a very long training take some tens of megabytes."""
+"""Largest file of records that is read, in bytes. Those of a very long training take some tens of megabytes."""
+
+CONFIG_BYTES = 1 << 22
+"""Largest config or card that is read, in bytes. Python's objects can take twenty times the memory of their JSON."""
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
@@ -260,15 +263,20 @@ def parse_json(text: str, path: Path) -> Any:
         raise DamagedJsonError(f"{path} is damaged: it is not valid JSON ({one_line(error)})") from None
 
 
-def read_json(path: Path, *, follow: bool = True) -> Any:
-    """Return the JSON value in a regular file of at most `JSON_BYTES`; `follow` accepts a link to one.
+def read_json(path: Path, limit: int = CONFIG_BYTES, *, follow: bool = True) -> Any:
+    """Return the JSON value in a regular file.
+
+    Args:
+        path: the file.
+        limit: largest size in bytes; `JSON_BYTES` for files that only this program writes.
+        follow: accept a link to a regular file.
 
     Raises:
         DamagedJsonError: the file is not JSON.
         OSError: the file cannot be read, or is a link or a special file.
     """
     try:
-        text = read_regular(path, JSON_BYTES, follow=follow).decode("utf-8")
+        text = read_regular(path, limit, follow=follow).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DamagedJsonError(f"{path} is damaged: it is not text ({error})") from None
     return parse_json(text, path)
