@@ -74,6 +74,18 @@ def test_errors_name_the_file_and_leave_the_former_one(tmp_path: Path) -> None:
     assert target.read_text() == "former"
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o664, 0o755])
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("former")
+    target.chmod(mode)
+    with atomic_write(target) as temporary:
+        assert temporary.stat().st_mode & 0o077 & ~mode == 0, "others can read it before it is complete"
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == mode
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

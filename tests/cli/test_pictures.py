@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from logcosh_vae.base.errors import UsageError
-from logcosh_vae.base.text import shell_word
+from logcosh_vae.base.text import path_word
 from logcosh_vae.cli.command import explain
 from logcosh_vae.cli.data import contact_sheet
 from logcosh_vae.cli.pictures import check_png_path
@@ -54,7 +54,7 @@ def test_a_folder_is_not_replaced_by_a_picture(tmp_path: Path) -> None:
 
 
 def test_a_suggested_command_can_be_pasted_into_a_shell() -> None:
-    assert [shell_word(Path(name)) for name in ("runs/a", "a b'c", "-a")] == ["runs/a", "'a b'\"'\"'c'", "./-a"]
+    assert [path_word(Path(name)) for name in ("runs/a", "a b'c", "-a")] == ["runs/a", "'a b'\"'\"'c'", "./-a"]
 
 
 def test_a_box_that_reaches_beyond_the_picture_is_noted() -> None:

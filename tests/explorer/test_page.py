@@ -1,6 +1,7 @@
 """The page as a file: self-contained, marked, small enough, and safe for any name."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,20 @@ def test_every_script_is_on_the_page(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in SCRIPTS:
         assert (WEB / name).read_text(encoding="utf-8") in text
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e38, math.inf])
+def test_a_model_with_overflowing_activations_is_shown_as_it_computes_or_refused(scale: float, tmp_path: Path) -> None:
+    run = explorer_run("mlp")
+    layers = [replace(layer, weight=layer.weight * scale) for layer in run.networks.decoder]
+    large = replace(run, networks=replace(run.networks, decoder=tuple(layers)))
+    try:
+        page = build([large], NOTHING, tmp_path / "page.html")
+    except ExportError as error:
+        assert "not finite" in str(error)  # noqa: PT017
+        assert not list(tmp_path.iterdir())
+    else:
+        assert 0 <= page.difference <= 1
 
 
 def test_names_are_text_and_never_markup(tmp_path: Path) -> None:

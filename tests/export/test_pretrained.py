@@ -1,10 +1,15 @@
 """Pretrained models: saved and loaded without loss, verified like run folders, and usable by name."""
 
+import errno
 import json
 import os
 import random
+import re
+import resource
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +26,7 @@ from torch import nn
 import logcosh_vae
 from logcosh_vae import VAE, WAE
 from logcosh_vae.base.errors import RunError, UserError
+from logcosh_vae.base.locks import try_lock
 from logcosh_vae.base.settings import from_dict
 from logcosh_vae.cli import main
 from logcosh_vae.evaluation.evaluate import evaluate
@@ -32,7 +38,7 @@ from logcosh_vae.models.networks import Size
 from logcosh_vae.training import model_names
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
-from logcosh_vae.training.weights_file import digest_of_model, read_weights, write_tensors
+from logcosh_vae.training.weights_file import digest_of_model, read_weights, weights_content
 
 FILES = {"README.md", "config.json", "densities.safetensors", "model.safetensors"}
 
@@ -182,7 +188,7 @@ def test_steps_of_another_shape_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model" / "model.safetensors"
     stored = read_weights(path).tensors
     name = next(name for name in stored if name.endswith(".step"))
-    write_tensors(path, {**stored, name: torch.ones(1000, 1)}, None)
+    path.write_bytes(weights_content({**stored, name: torch.ones(1000, 1)}, None)[0])
     with pytest.raises(RunError, match=r"torch\.int8"):
         VAE.from_pretrained(tmp_path / "model")
 
@@ -250,10 +256,115 @@ def test_what_a_folder_holds_is_replaced_only_on_request(tmp_path: Path, run: Pa
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_of_the_user_is_replaced_only_on_request(
+    name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Such as README.md in the folder of a repository that the model is saved to."""
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    (tmp_path / "repository" / name).write_text("mine")
+    with pytest.raises(RunError, match="already holds"):
+        small().save_pretrained(tmp_path / "repository")
+    assert command(monkeypatch, "save", str(run), "-o", str(tmp_path / "repository")) == 2
+    assert "add --overwrite" in capfd.readouterr().err
+    assert (tmp_path / "repository" / name).read_text() == "mine"
+    small().save_pretrained(tmp_path / "repository", overwrite=True)
+    VAE.from_pretrained(tmp_path / "repository")
+
+
+def test_a_full_disk_keeps_the_former_model(tmp_path: Path) -> None:
+    former, large = small(), VAE.from_network("mlp", latent_size=2, size=Size(hidden=(64,)))
+    former.densities = {"gaussian": fit_gaussian(torch.randn(9, 2))}
+    former.save_pretrained(tmp_path / "model")
+    before = content(tmp_path / "model")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            large.save_pretrained(tmp_path / "model", overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert content(tmp_path / "model") == before
+
+
+def test_two_processes_do_not_mix_their_models(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path / "model")
+    before = content(tmp_path / "model")
+    descriptor = os.open(tmp_path / "model", os.O_RDONLY)
+    try:
+        assert try_lock(descriptor)  # as another process that is saving
+        with pytest.raises(RunError, match="another process is saving a model there"):
+            small().save_pretrained(tmp_path / "model", overwrite=True)
+    finally:
+        os.close(descriptor)
+    assert content(tmp_path / "model") == before
+    small().save_pretrained(tmp_path / "model", overwrite=True)
+
+
 def test_the_class_has_to_fit(tmp_path: Path) -> None:
     small(WAE).save_pretrained(tmp_path / "model")
     with pytest.raises(RunError, match=r"holds a WAE, not a VAE; load it with WAE\.from_pretrained"):
         VAE.from_pretrained(tmp_path / "model")
+
+
+def _train_on(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda values: values["train"]["data"].update(name=name)
+
+
+@pytest.mark.parametrize("name", ["./a\udcff\n`'\\b", "./```\n# no heading", "./\u202e\x1b[31m"])
+def test_a_model_of_images_with_any_name_is_saved(name: str, model_folder: Path, tmp_path: Path) -> None:
+    """The card shows the name in the command that bash reads."""
+    rewrite(model_folder / "config.json", _train_on(name))
+    rewrite(model_folder / "config.json", lambda values: values.update(images="damaged", torch={"a": 1}))
+    VAE.from_pretrained(model_folder).save_pretrained(tmp_path / "again")
+    card = (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
+    written = re.search(r"^logcosh-vae train --data (.*) --model vae-mlp", card, re.MULTILINE)
+    assert written is not None
+    assert "\n# no heading" not in card
+    shown = subprocess.run(["bash", "-c", f"printf %s {written[1]}"], capture_output=True, check=True).stdout
+    assert shown == os.fsencode(name)
+    assert VAE.from_pretrained(tmp_path / "again").origin["train"]["data"]["name"] == name
+
+
+@pytest.mark.parametrize("name", ["./a\0b", "./a\ud800b"])
+def test_a_name_that_no_file_can_have_is_refused(name: str, model_folder: Path) -> None:
+    rewrite(model_folder / "config.json", _train_on(name))
+    with pytest.raises(RunError, match=r"data\.name must be text that a file name can hold"):
+        VAE.from_pretrained(model_folder)
+
+
+def _without_permission(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the system refuse access to what is in a folder, also to the administrator."""
+    for name in ("stat", "iterdir"):
+        allowed = getattr(Path, name)
+
+        def refused(path: Path, allowed: Any = allowed, **options: Any) -> Any:
+            if path == folder or folder in path.parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return allowed(path, **options)
+
+        monkeypatch.setattr(Path, name, refused)
+
+
+def test_models_that_cannot_be_read_are_named_and_hide_no_others(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (model_folder / "dangling").symlink_to("nowhere")
+    secret = model_folder.parent / "secret"
+    shutil.copytree(model_folder, secret, symlinks=True)
+    with monkeypatch.context() as patch:
+        _without_permission(patch, secret)
+        assert command(patch, "models") == 0
+        assert capfd.readouterr().out.splitlines()[-1] == "secret: cannot be read (Permission denied)"
+        VAE.from_pretrained(NAME)
+    with monkeypatch.context() as patch:
+        _without_permission(patch, model_folder.parent)
+        assert command(patch, "models") == 1
+        assert f"the folder in ${model_names.MODELS_VARIABLE}, cannot be read" in capfd.readouterr().err
+        with pytest.raises(RunError, match="cannot be read"):
+            VAE.from_pretrained(NAME)
 
 
 def test_names_that_mean_nothing_are_explained(model_folder: Path) -> None:
@@ -389,6 +500,41 @@ def test_missing_images_are_named_with_what_needs_them(
         errors = capfd.readouterr().err
         assert errors.startswith(message)
         assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "options"),
+    [
+        ("sample", "s.png", ["--count", "2", "--out"]),
+        ("explore", "page.html", ["--images", "0", "-o"]),
+        ("export", "model.pt2", ["-o"]),
+    ],
+)
+def test_a_result_keeps_the_permissions_and_the_link_of_the_file_that_it_replaces(
+    verb: str, name: str, options: list[str], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, link = tmp_path / "private" / name, tmp_path / name
+    private.parent.mkdir()
+    private.write_text("former")
+    private.chmod(0o600)
+    link.symlink_to(private)
+    assert command(monkeypatch, verb, str(saved), *options, str(link)) == 2
+    assert private.read_text() == "former"
+    assert command(monkeypatch, verb, str(saved), *options, str(link), "--overwrite") == 0
+    assert link.is_symlink()
+    assert private.stat().st_size > 1000
+    assert private.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_in_a_run_folder_is_not_written_through(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, mine = tmp_path / "run", tmp_path / "mine.png"
+    shutil.copytree(run, folder)
+    mine.write_text("mine")
+    (folder / "sample-seed0-4.png").symlink_to(mine)
+    assert command(monkeypatch, "sample", str(folder), "--count", "4", "--overwrite") == 0
+    assert mine.read_text() == "mine"
 
 
 def test_the_command_saves_a_run(

@@ -16,17 +16,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from logcosh_vae.base.files import read_json
 from logcosh_vae.base.settings import override
 from logcosh_vae.data import ImageSet, load_images
 from logcosh_vae.evaluation import feature_training
 from logcosh_vae.evaluation.feature_installation import install_classifier
 from logcosh_vae.evaluation.feature_training import FeatureConfig, train_features
 from logcosh_vae.evaluation.features import load_classifier
+from logcosh_vae.export.pretrained import FILES as PRETRAINED_FILES
+from logcosh_vae.export.pretrained import save_pretrained
+from logcosh_vae.models.autoencoder import VAE
+from logcosh_vae.models.density import fit_gaussian
+from logcosh_vae.models.networks import Size
 from logcosh_vae.training import autoencoder, run_folder
 from logcosh_vae.training.autoencoder import load, train
 from logcosh_vae.training.config import TrainConfig
+from logcosh_vae.training.pretrained_config import is_unfinished
 from logcosh_vae.training.run_folder import RunFolder
-from logcosh_vae.training.weights_file import read_weights
+from logcosh_vae.training.weights_file import digest_of_model, read_weights
 
 CONFIG = override(TrainConfig(epochs=2), ["data.limit=200", "model.hidden=[4]", "picture_every=1", "track_images=0"])
 FEATURES = FeatureConfig(limit=100, epochs=1, widths=(2, 2))
@@ -69,6 +78,24 @@ def _check_installed(folder: Path) -> None:
         load_classifier("mnist", (1, 28, 28), None, folder)
 
 
+def _model(seed: int) -> VAE:
+    torch.manual_seed(seed)
+    model = VAE.from_network("mlp", latent_size=2, size=Size(hidden=(4,)))
+    model.densities = {"gaussian": fit_gaussian(torch.randn(9, 2))}
+    return model
+
+
+def _check_saved(folder: Path) -> None:
+    """The folder holds the former or the new model, whole."""
+    assert digest_of_model(VAE.from_pretrained(folder)) in map(digest_of_model, (_model(1), _model(2)))
+
+
+def _is_saved(folder: Path) -> bool:
+    """Whether a killed first save had finished, so that the same command needs `overwrite`."""
+    config = folder / "config.json"
+    return config.exists() and not is_unfinished(read_json(config))
+
+
 SCENARIOS = {
     "new": Scenario(
         prepare=lambda folder: None,  # noqa: ARG005
@@ -88,6 +115,18 @@ SCENARIOS = {
     "install": Scenario(
         prepare=lambda folder: _install(folder.parent / "other"), command=_install, check=_check_installed,
         results=("mnist.safetensors", "mnist.json"),
+    ),
+    "save": Scenario(
+        prepare=lambda folder: None,  # noqa: ARG005
+        command=lambda folder: save_pretrained(_model(1), folder, name="model", overwrite=_is_saved(folder)),
+        check=lambda folder: None,  # noqa: ARG005
+        results=PRETRAINED_FILES,
+    ),
+    "save over": Scenario(
+        prepare=lambda folder: save_pretrained(_model(1), folder, name="model"),
+        command=lambda folder: save_pretrained(_model(2), folder, name="model", overwrite=True),
+        check=_check_saved,
+        results=PRETRAINED_FILES,
     ),
 }  # fmt: skip
 

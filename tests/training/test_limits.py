@@ -28,7 +28,9 @@ from logcosh_vae.restoration.network import RestorationNetwork, parameter_count
 from logcosh_vae.restoration.training import check_restoration_memory, load_restoration, train_restoration
 from logcosh_vae.training.autoencoder import load, train
 from logcosh_vae.training.config import TrainConfig, resolve
+from logcosh_vae.training.config_file import read_config
 from logcosh_vae.training.limits import check_training_memory, shape_of
+from logcosh_vae.training.run_folder import RunFolder
 
 GIB = 1 << 30
 
@@ -195,3 +197,26 @@ def test_available_memory_is_known_and_follows_the_limit_of_the_process() -> Non
     available = memory.available_bytes()
     assert available is None or 0 < available < 1 << 60
     memory.check_memory(1, "a test", "do nothing")
+
+
+@pytest.mark.parametrize("name", ["config.json", "config.toml"])
+def test_a_config_from_elsewhere_takes_little_memory(name: str, tmp_path: Path) -> None:
+    """Small values of JSON, such as empty lists, take twenty times as much memory in Python as in the file."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "weights.safetensors").touch()
+    config = run / name
+    if name.endswith("json"):
+        config.write_text('{"kind": "auto-encoder", "x": [' + "[]," * (8 << 20) + "1]}")
+    else:
+        config.write_text("epochs = 3\n" + ".".join(["a"] * (32 << 10)) + " = 1\n")
+    uses: list[Callable[[], object]] = [lambda: read_config(config)]
+    uses += [lambda: load(run), lambda: RunFolder(run).config()] if name.endswith("json") else []
+    tracemalloc.start()
+    try:
+        for use in uses:
+            with pytest.raises(UserError, match=r"cannot be (read|loaded): is larger than [0-9,]+ bytes"):
+                use()
+        assert tracemalloc.get_traced_memory()[1] < GIB // 10
+    finally:
+        tracemalloc.stop()

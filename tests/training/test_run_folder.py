@@ -60,7 +60,7 @@ def flip(path: Path, position: float = 0.5) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", ["new", "grow", "install"])
+@pytest.mark.parametrize("scenario", ["new", "grow", "install", "save", "save over"])
 def test_a_kill_at_any_moment_loses_nothing(scenario: str, tmp_path: Path, data_root: Path) -> None:
     command = [sys.executable, str(Path(__file__).with_name("kill_points.py")), scenario, str(tmp_path)]
     environment = os.environ | {"LOGCOSH_VAE_DATA": str(data_root)}

@@ -49,7 +49,7 @@ USUAL: tuple[tuple[str, ...], ...] = (
     ("reconstruct", "run", "--count", "4"),
     ("interpolate", "run"),
     ("explore", "run", "-o", "page.html", "--images", "4"),
-    ("save", "run", "-o", "saved", "--half"),
+    ("save", "run", "-o", "saved", "--precision", "int8"),
     ("models",),
     (*AUTOENCODER, "--print-config"),
     ("doctor", "--json"),

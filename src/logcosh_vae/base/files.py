@@ -29,7 +29,10 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM
 """Errors of `fsync` on file systems and folders that cannot be synchronised."""
 
 JSON_BYTES = 1 << 28
-"""Largest JSON file that is read, in bytes. The records of a very long training take some tens of megabytes."""
+"""Largest file of records that is read, in bytes. Those of a very long training take some tens of megabytes."""
+
+CONFIG_BYTES = 1 << 22
+"""Largest config or card that is read, in bytes. Python's objects can take twenty times the memory of their JSON."""
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
@@ -42,9 +45,9 @@ def one_line(error: BaseException, limit: int = 200) -> str:
 def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder, and rename it to `path` when the block ends without an error.
 
-    Readers therefore see the previous file or the complete new one, also after a crash or a power cut. A link at
-    `path` is replaced and not followed. The folder is created if it is missing; the temporary file is removed if the
-    block raises.
+    Readers therefore see the previous file or the complete new one, also after a crash or a power cut. A file that is
+    replaced keeps its permissions. A link at `path` is replaced and not followed. The folder is created if it is
+    missing; the temporary file is removed if the block raises.
 
     Args:
         path: the file to write.
@@ -56,10 +59,14 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     with _errors_naming(path):
         make_folder(path.parent)
         _clean_once(path.parent)
-        temporary, lock = _create_temporary(path)
+        permissions = _permissions(path)
+        temporary, lock = _create_temporary(path, permissions)
     try:
         with _errors_naming(path, temporary):
             yield temporary
+            if permissions is not None:
+                with suppress(PermissionError):  # on file systems without permissions
+                    temporary.chmod(permissions)
             if durable:
                 _sync(temporary, os.O_RDWR)
             temporary.replace(path)
@@ -68,6 +75,23 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)
+
+
+def _permissions(path: Path) -> int | None:
+    """Return the permission bits of an existing regular file; None if there is none at `path`."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return None
+    return mode & 0o777 if stat.S_ISREG(mode) else None
+
+
+def named_by_user(path: Path) -> Path:
+    """Return the file to write for a path that the user names: that which a link points to, so that the link stays.
+
+    Links in folders that somebody else may have made are not to be followed; `atomic_write` replaces them.
+    """
+    return Path(os.path.realpath(path)) if path.is_symlink() and path.exists() else path
 
 
 def make_folder(folder: Path) -> None:
@@ -107,13 +131,22 @@ def _errors_naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
-def _create_temporary(path: Path) -> tuple[Path, int]:
-    """Create and lock an empty temporary file beside `path`; returns its path and a descriptor that holds the lock."""
+def _create_temporary(path: Path, permissions: int | None = None) -> tuple[Path, int]:
+    """Create and lock an empty temporary file beside `path`.
+
+    Args:
+        path: the file.
+        permissions: of the file that is replaced; nobody else is allowed more until then.
+
+    Returns:
+        The path of the temporary file, and a descriptor that holds the lock.
+    """
+    mode = 0o666 if permissions is None else permissions & 0o666 | 0o600
     suffix = path.suffix if len(path.suffix) <= 16 else ""
     while True:
         temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{suffix}"
         with suppress(FileExistsError):
-            lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o666)
+            lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, mode)
             try_lock(lock)
             if is_same_file(lock, temporary):  # else another process has just removed it as a leftover
                 return temporary, lock
@@ -230,15 +263,20 @@ def parse_json(text: str, path: Path) -> Any:
         raise DamagedJsonError(f"{path} is damaged: it is not valid JSON ({one_line(error)})") from None
 
 
-def read_json(path: Path, *, follow: bool = True) -> Any:
-    """Return the JSON value in a regular file of at most `JSON_BYTES`; `follow` accepts a link to one.
+def read_json(path: Path, limit: int = CONFIG_BYTES, *, follow: bool = True) -> Any:
+    """Return the JSON value in a regular file.
+
+    Args:
+        path: the file.
+        limit: largest size in bytes; `JSON_BYTES` for files that only this program writes.
+        follow: accept a link to a regular file.
 
     Raises:
         DamagedJsonError: the file is not JSON.
         OSError: the file cannot be read, or is a link or a special file.
     """
     try:
-        text = read_regular(path, JSON_BYTES, follow=follow).decode("utf-8")
+        text = read_regular(path, limit, follow=follow).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DamagedJsonError(f"{path} is damaged: it is not text ({error})") from None
     return parse_json(text, path)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import RecordError
-from .files import read_json, write_json
+from .files import JSON_BYTES, read_json, write_json
 
 SCHEMA_VERSION = 2
 """1: plain dictionaries, without a version in the file; 2: records."""
@@ -163,7 +163,7 @@ def read_record(cls: type[R], path: Path, *, sealed: bool = False) -> R:
         RecordError, DamagedJsonError: the file is not such a record; the message names the file and the key.
         OSError: it cannot be read.
     """
-    values = read_json(path, follow=not sealed)
+    values = read_json(path, JSON_BYTES, follow=not sealed)
     if sealed and (not isinstance(values, dict) or values.pop(SEAL, None) != seal(values)):
         raise RecordError(f"{path} is damaged: it does not match its digest")
     try:

@@ -148,9 +148,21 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
         if abs(value) >= 2**63:  # nothing needs more, and it could not be converted to a float or a tensor
             raise ConfigError(f"{path} must be a number below 2^63; got {_bounded_repr(value)}")
         return value
+    elif kind is str and isinstance(value, str):
+        if not _can_be_name(value):
+            raise ConfigError(f"{path} must be text that a file name can hold; got {_bounded_repr(value)}")
+        return value
     elif isinstance(value, kind) and kind is not int:
         return value
     raise ConfigError(f"{path} must be {_type_name(kind)}; got {_bounded_repr(value)}")
+
+
+def _can_be_name(text: str) -> bool:
+    """Return whether the system can use a text in the name of a file, as JSON does not ensure."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
 
 
 def _bounded_repr(value: Any) -> str:

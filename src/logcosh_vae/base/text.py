@@ -22,12 +22,6 @@ _MARKUP_IN_CODE = re.compile(r"[\\`<>&|]")
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>&|~$#]")
 
 
-def shell_word(path: object) -> str:
-    """Return a path as an argument that can be pasted into a shell."""
-    text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
-
-
 def is_escaped_byte(character: str) -> bool:
     """Return whether Python uses the character for a byte of a file name that is not UTF-8."""
     return "\udc80" <= character <= "\udcff"
@@ -52,6 +46,31 @@ def visible(text: object, *, exact: bool = False) -> str:
         a\x1b[31m\nb
     """
     return (_OBEYED if exact else _NOT_SHOWN).sub(_escape, str(text))
+
+
+def shell_word(text: str) -> str:
+    r"""Return the text as a word to paste into a shell; characters that are not shown are escaped, as in `$'a\n'`.
+
+    Example:
+        >>> print(shell_word("my images"), shell_word("a\nb"))
+        'my images' $'a\x0ab'
+    """
+    if not _NOT_SHOWN.search(text):
+        return shlex.quote(text)
+    escaped = re.sub(r"[\\']", r"\\\g<0>", text)
+    return f"$'{_NOT_SHOWN.sub(_escape_bytes, escaped)}'"
+
+
+def path_word(path: object) -> str:
+    """Return a path as `shell_word` does, so that a program does not take it for an option."""
+    text = str(path)
+    return shell_word(f"./{text}" if text.startswith("-") else text)
+
+
+def _escape_bytes(match: re.Match[str]) -> str:
+    character = match.group()
+    errors = "surrogateescape" if is_escaped_byte(character) else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", errors))
 
 
 def shorten(text: str, limit: int = MAX_VALUE) -> str:

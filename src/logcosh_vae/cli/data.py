@@ -112,8 +112,8 @@ def data_info(
     from .terminal import FetchDisplay
 
     name = image_set(name)
-    out = out or contact_sheet(name)
-    check_png_path(out, overwrite)
+    path = out or contact_sheet(name)
+    check_png_path(path, overwrite)
     wanted = parse_size(size) if size else None
     with FetchDisplay() as display:
         train, test = (
@@ -130,7 +130,8 @@ def data_info(
     shown = max(1, min(100, SHEET_BYTES // (channels * height * width)))
     order = torch.randperm(len(train.images), generator=make_generator(0, "contact sheet"))[:shown]
     try:
-        save_grid(train.images[order], out, columns=min(10, shown), scale=max(1, 64 // max(height, width)))
+        scale = max(1, 64 // max(height, width))
+        save_grid(train.images[order], path, columns=min(10, shown), scale=scale, follow=out is not None)
     finally:
         _print_account(train)
 

@@ -143,7 +143,7 @@ def sample(
     model = load(run)
     density = density_of_run(run, model, prior, data_root)
     with naming_weights(RunFolder(run).weights_path):
-        save_grid(generate(model, count, seed, density), path, columns=round(count**0.5) or 1)
+        save_grid(generate(model, count, seed, density), path, columns=round(count**0.5) or 1, follow=out is not None)
 
 
 @app.command()
@@ -168,7 +168,7 @@ def reconstruct(
     check_png_path(path, overwrite)
     real = random_test_images(run, count, seed, data_root)
     with naming_weights(RunFolder(run).weights_path):
-        save_grid(paired_reconstructions(load(run), real, columns=10), path, columns=10)
+        save_grid(paired_reconstructions(load(run), real, columns=10), path, columns=10, follow=out is not None)
 
 
 @app.command()
@@ -212,4 +212,4 @@ def interpolate(
     else:
         images = drawn_interpolations(model, pairs, steps, seed, density_of_run(run, model, prior, data_root))
     with naming_weights(RunFolder(run).weights_path):
-        save_grid(images, path, columns=steps)
+        save_grid(images, path, columns=steps, follow=out is not None)

@@ -41,6 +41,7 @@ def explore(
     The page is one HTML file. A browser opens it from disk and computes all images itself, without a server or a
     network connection. Several runs are shown side by side.
     """
+    from ..base.files import named_by_user
     from ..base.settings import validate_choice
     from ..explorer.page import build, check_shapes
     from ..explorer.precision import CHECKED_IMAGES
@@ -69,8 +70,8 @@ def explore(
         shown = choose_shown(test, images, seed)
         checked = choose_shown(test, affordable_count(read[0].image_shape, CHECKED_IMAGES), seed).images
         read = [with_spread(run, test.images) for run in read]
-    page = build(read, shown, out, checked=checked, limit_mb=max_mb)
+    page = build(read, shown, named_by_user(out), checked=checked, limit_mb=max_mb)
     say(
-        f"page: {page.path}, {page.size / 1e6:.2f} MB; open it in a browser",
+        f"page: {out}, {page.size / 1e6:.2f} MB; open it in a browser",
         f"largest difference of a pixel to the models: {page.difference:.1e} (of a range of 1)",
     )

@@ -48,6 +48,7 @@ def export(
     """
     import os
 
+    from ..base.files import named_by_user
     from ..base.settings import validate_choice
     from ..export.files import FORMATS, export_file
 
@@ -61,7 +62,7 @@ def export(
     if os.path.lexists(out) and not overwrite:
         raise UsageError(f"{out} exists; add --overwrite or choose another --out")
     exported = _part(run, part)
-    difference = export_file(exported, out, file_format)
+    difference = export_file(exported, named_by_user(out), file_format)
     say(*exported.notes, f"largest difference from the model: {difference:.2g}")
     say(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import DamagedJsonError, UsageError
-from ..base.text import shell_word
+from ..base.text import path_word
 from .options import Overwrite, Run, app
 from .streams import say, tell
 
@@ -26,10 +26,12 @@ def models() -> None:
     for name, folder in found.items():
         try:
             summary = _summary(read_json(folder / "config.json"))
-        except (OSError, DamagedJsonError, KeyError, TypeError, AttributeError):
-            summary = "damaged; reinstall or save it again"
-        size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
-        say(f"{name}: {summary}; {size / 1e6:.1f} MB")
+            size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
+            say(f"{name}: {summary}; {size / 1e6:.1f} MB")
+        except OSError as error:
+            say(f"{name}: cannot be read ({error.strerror})")
+        except (DamagedJsonError, ValueError, KeyError, TypeError, AttributeError):
+            say(f"{name}: damaged; reinstall or save it again")
     if not found:
         tell(f"note: no models come with this package; ${MODELS_VARIABLE} may name a folder of your own")
 
@@ -75,15 +77,16 @@ def save(
     codes, and README.md. VAE.from_pretrained, WAE.from_pretrained and every command that takes a run read it.
     """
     from ..base.settings import validate_choice
-    from ..export.pretrained import FILES, load_pretrained, save_pretrained
+    from ..export.pretrained import FILES, files_to_replace, load_pretrained, save_pretrained
     from ..training.precision import PRECISIONS
 
     validate_choice("--precision", precision, PRECISIONS)
-    if not overwrite and (out / "config.json").exists():
-        raise UsageError(f"{out} already holds a model or a run; add --overwrite or choose another --out")
+    if not overwrite and (replaced := files_to_replace(out)):
+        held = "a model or a run" if "config.json" in replaced else replaced[0]
+        raise UsageError(f"{out} already holds {held}; add --overwrite or choose another --out")
     model = load_pretrained(run)
     save_pretrained(model, out, precision=precision, overwrite=overwrite, name=name, license=license_name)
     if (model.origin or {}).get("pretrained", {}).get("measured") is None:
-        tell(f"note: the card has no measurements; 'logcosh-vae evaluate {shell_word(run)}' makes them")
+        tell(f"note: the card has no measurements; 'logcosh-vae evaluate {path_word(run)}' makes them")
     written = [(out / each).stat().st_size for each in FILES if (out / each).exists()]
-    say(f"written: {out} ({sum(written) / 1e6:.1f} MB)", f"to use it: logcosh-vae sample {shell_word(out)}")
+    say(f"written: {out} ({sum(written) / 1e6:.1f} MB)", f"to use it: logcosh-vae sample {path_word(out)}")

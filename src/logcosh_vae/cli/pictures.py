@@ -46,9 +46,20 @@ def default_png(run: Path, name: str) -> Path:
     return Path(f"{run.resolve().name}-{name}") if RunFolder(run).is_pretrained else run / name
 
 
-def save_grid(images: Tensor, path: Path, columns: int, scale: int = 2) -> None:
-    """Write images `(N, C, H, W)` to a PNG file as a grid of `columns`, and print the file's name."""
-    from ..base import image_grid
+def save_grid(images: Tensor, path: Path, columns: int, scale: int = 2, *, follow: bool = False) -> None:
+    """Write images `(N, C, H, W)` to a PNG file as a grid of `columns`, and print the file's name.
 
-    image_grid.save(image_grid.grid(images, columns=columns, scale=scale), path)
+    Args:
+        images: the images.
+        path: the file.
+        columns: number of columns.
+        scale: factor on the size of the images.
+        follow: write to the file that a link at `path` points to. Only for a path that the user has named, because
+            somebody else may have put links into a run folder.
+    """
+    from ..base import image_grid
+    from ..base.files import named_by_user
+
+    target = named_by_user(path) if follow else path
+    image_grid.save(image_grid.grid(images, columns=columns, scale=scale), target)
     say(f"written: {path}")

@@ -10,7 +10,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.levels import naming_weights
-from ..base.text import counted, shell_word
+from ..base.text import counted, path_word
 from .options import (
     LOSS_CHOICE,
     Device,
@@ -298,4 +298,4 @@ def _train(
             callbacks=display.callbacks(),
             progress=preparing,
         )
-    say(f"run: {out}", f"use it: logcosh-vae restore PICTURE --model {shell_word(out)}")
+    say(f"run: {out}", f"use it: logcosh-vae restore PICTURE --model {path_word(out)}")

@@ -11,7 +11,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.launch import rank_and_world_size
-from ..base.text import shell_word
+from ..base.text import path_word
 from .options import (
     AUTO_HELP,
     LOSS_CHOICE,
@@ -101,7 +101,7 @@ def train(
     if rank_and_world_size()[0] == 0:
         learned = resolve(config).objective.likelihood is not None
         prior = f" --prior {RECOMMENDED.prior}" if learned else ""
-        say(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {shell_word(out)}{prior}")
+        say(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {path_word(out)}{prior}")
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

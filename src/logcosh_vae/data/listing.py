@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..base.errors import DataError
-from ..base.files import read_json, write_json
+from ..base.files import JSON_BYTES, read_json, write_json
 from ..base.own_outputs import RUN_CONFIG, WINDOW, is_run_config, own_output
 from ..base.text import counted
 from .collection import SUFFIXES, Collection, Member, is_hidden, suffix_of
@@ -148,7 +148,7 @@ def _open_files(collection: Collection, members: list[Member], cache: Path | Non
     remembered = None if cache is None or len(members) < REMEMBERED_FROM else cache / f"{_key(members)}.listing.json"
     if remembered is not None:
         with suppress(OSError, ValueError, TypeError, KeyError):
-            content = read_json(remembered)
+            content = read_json(remembered, JSON_BYTES)
             if content["digest"] == _digest(content["found"]):
                 return dict(content["found"])
     found, complete = {}, True

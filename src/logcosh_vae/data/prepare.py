@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ..base.errors import DataError
 from ..base.extras import require
-from ..base.files import TEMPORARY_PREFIX, read_json, write_json, write_text
+from ..base.files import JSON_BYTES, TEMPORARY_PREFIX, read_json, write_json, write_text
 from ..base.versions import DATA
 from .build import (
     HEADER_BYTES,
@@ -199,7 +199,7 @@ def _digest(index: dict[str, Any]) -> str:
 def _read_index(folder: Path, preparation: Preparation | Tiling) -> tuple[dict[str, Any] | None, bool]:
     """Return the index of a complete set, or None; and whether the set is damaged."""
     try:
-        index = read_json(folder / "index.json")
+        index = read_json(folder / "index.json", JSON_BYTES)
         if index.get("version") != INDEX_VERSION and "fingerprint" in index:
             return None, False
         if (

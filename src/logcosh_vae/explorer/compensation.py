@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .layers import Layer, apply
+from .packing import rounded as rounded_to
 
 DAMPING = 1e-3
 """Added to the second moments of the inputs, as a fraction of their mean: weights change less along unused inputs."""
@@ -36,7 +37,10 @@ def compensated(weight: Tensor, step: float, inputs: Tensor) -> Tensor:
     size = len(moments)
     moments += (DAMPING * moments.diagonal().mean() + 1e-12) * torch.eye(size, dtype=x.dtype)
     # row i of the factor: how an error in column i is spread over the columns from i on
-    spread = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(moments)), upper=True)
+    try:
+        spread = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(moments)), upper=True)
+    except RuntimeError:  # the inputs are too large, or not finite
+        return rounded_to(weight, step)
     left, result = weight.double().clone(), torch.empty_like(weight, dtype=x.dtype)
     for i in range(size):
         result[:, i] = (left[:, i] / step).round() * step

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .compensation import compensated_decoder
-from .layers import Layer, apply
+from .layers import ExportError, Layer, apply
 from .packing import rounded, smallest_step
 
 PROBE = 0.01
@@ -86,6 +86,8 @@ class RoundingCheck:
         encoded = apply(networks.encoder, self._images)
         self._codes = torch.cat([drawn, encoded])
         self._decoded = apply(networks.decoder, self._codes)
+        if not bool(self._codes.isfinite().all() and self._decoded.isfinite().all()):
+            raise ExportError("the model computes numbers that are not finite; train it with a lower learning rate")
         self._drawn = len(drawn)
 
     def typical_codes(self, count: int) -> Tensor:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..base.settings import from_dict, to_dict
-from ..base.text import code_span, markdown
+from ..base.text import code_span, markdown, shell_word
 from ..losses import LOSSES
 from ..metrics.names import METRIC_NAMES
 from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
@@ -69,7 +68,8 @@ def _usage(family: str, source: str, densities: Sequence[str]) -> str:
 
 def _training(config: Mapping[str, Any], train: TrainConfig, info: PretrainedInfo) -> str:
     """Return a table of what the model was trained on and how, and the command that trains it again."""
-    objective, images = train.objective, config.get("images") or {}
+    objective, images = train.objective, config.get("images")
+    fingerprint = images.get("train", "unknown") if isinstance(images, Mapping) else "unknown"
     loss = f"`{objective.loss}`" if objective.a is None else f"`{objective.loss}`, a = {objective.a:g}"
     if objective.likelihood is not None:
         loss += f", with learned {objective.likelihood.replace('+', ' and ')}"
@@ -77,7 +77,7 @@ def _training(config: Mapping[str, Any], train: TrainConfig, info: PretrainedInf
         loss += f", weight {objective.reconstruction_weight:g}"
     divergence = "KL divergence" if train.model.family == "vae" else "MMD"
     rows = [
-        ("data", f"{code_span(train.data.name)}, fingerprint {code_span(images.get('train', 'unknown'))}"),
+        ("data", f"{code_span(train.data.name)}, fingerprint {code_span(fingerprint)}"),
         ("loss", f"{loss}, and the {divergence} with the prior"),
         ("latent variables", str(train.model.latent_size)),
         ("epochs", str(info.epochs or train.epochs)),
@@ -139,4 +139,4 @@ def train_command(config: TrainConfig, out: str = "RUN") -> str:
     for key, value in flatten(to_dict(config)).items():
         if value != usual[key]:
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return shlex.join([*words, "--out", out])
+    return " ".join(map(shell_word, [*words, "--out", out]))

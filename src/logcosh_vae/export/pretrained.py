@@ -12,36 +12,39 @@ folders, because folders may come from elsewhere: sizes, types, digests and fini
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import ConfigError, RunError, UserError
-from ..base.files import is_temporary, make_folder, one_line, read_json, write_json, write_text
+from ..base.errors import ConfigError, DamagedJsonError, RunError, UserError
+from ..base.files import atomic_write, is_temporary, make_folder, one_line, read_json
+from ..base.locks import try_lock
 from ..base.records import SEAL, from_json, seal, to_json
 from ..base.settings import from_dict
 from ..data import DATASETS, TEXT_REMOVAL
 from ..models.autoencoder import Autoencoder
 from ..training.autoencoder import load_with_weights
 from ..training.config import TrainConfig, resolve
-from ..training.density_file import density_origin, save_densities, stored_densities
+from ..training.density_file import densities_content, density_origin, stored_densities
 from ..training.limits import check_network
 from ..training.model_names import find_model, nearest_name
 from ..training.precision import in_single_precision, reduced
-from ..training.pretrained_config import FORMATS, KEY, Measured, PretrainedInfo, pretrained_info
+from ..training.pretrained_config import FORMATS, FORMER, KEY, Measured, PretrainedInfo, is_unfinished, pretrained_info
 from ..training.run_folder import DENSITY_FILE, PRETRAINED_WEIGHTS, RunFolder
 from ..training.run_identity import RUN_KEY
-from ..training.weights_file import check_fits, digest_of, digest_of_model, write_tensors
+from ..training.weights_file import check_fits, digest_of, digest_of_model, weights_content
 from . import hub
 from .card import model_card
 
 CARD = "README.md"
 
 FILES = ("config.json", PRETRAINED_WEIGHTS, DENSITY_FILE, CARD)
-"""The files of a pretrained model; `config.json` is written last."""
+"""The files of a pretrained model."""
 
 _STATE = "state"
 """Key of a loaded model's `origin`: digest of its weights, which shows whether they are changed afterwards."""
@@ -150,27 +153,88 @@ def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> P
         weights=digest_of(tensors),
         format=FORMATS[chosen.precision],
     )
+    content = {PRETRAINED_WEIGHTS: weights_content(tensors, info.epochs)[0]}
+    if model.densities:
+        loaded = digest_of(in_single_precision(tensors, model))
+        content[DENSITY_FILE] = densities_content(model.densities, **density_origin(config, loaded))
+    card = model_card(config, info, source=chosen.source or info.name, densities=sorted(model.densities))
+    content[CARD] = card.encode(errors="backslashreplace")
     try:
-        make_folder(folder)
-        write_tensors(folder / PRETRAINED_WEIGHTS, tensors, info.epochs)
-        (folder / DENSITY_FILE).unlink(missing_ok=True)
-        if model.densities:
-            loaded = digest_of(in_single_precision(tensors, model))
-            save_densities(model.densities, folder / DENSITY_FILE, **density_origin(config, loaded))
-        card = model_card(config, info, source=chosen.source or info.name, densities=sorted(model.densities))
-        write_text(folder / CARD, card)
-        write_json(folder / "config.json", config | {KEY: to_json(info)})
+        with _only_writer(folder):
+            check_target(folder, overwrite=chosen.overwrite)  # another process may have saved a model meanwhile
+            _replace_model(folder, content, config | {KEY: to_json(info)})
     except OSError as error:
         raise RunError(f"{folder} cannot be written to: {error.strerror or one_line(error)}") from error
     return folder
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Create a folder and lock it in a `with` block; the lock leaves no file that would be shared with the model.
+
+    Raises:
+        RunError: another process is saving a model there.
+    """
+    make_folder(folder)
+    if not hasattr(os, "O_DIRECTORY"):  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if not try_lock(descriptor):
+            raise RunError(f"{folder}: another process is saving a model there; wait for it or choose another folder")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace_model(folder: Path, content: Mapping[str, bytes], config: Mapping[str, Any]) -> None:
+    """Write the files of a model so that the folder holds the former or the new model at every moment.
+
+    All files are complete on the disk before the first is replaced. The config is replaced twice: before the weights
+    by one that holds the former config too (see `config_of_weights`), and at the end by the final one.
+
+    Raises:
+        OSError: they cannot be written; the former model is still there.
+    """
+    with ExitStack() as renames:  # they happen in reverse order when the block ends
+        for name, value in [("config.json", _json(config)), *reversed(list(content.items()))]:
+            renames.enter_context(atomic_write(folder / name)).write_bytes(value)
+        announced = renames.enter_context(atomic_write(folder / "config.json"))
+        announced.write_bytes(_json({**config, FORMER: _former_config(folder)}))
+    if DENSITY_FILE not in content:  # former ones are ignored, because they belong to other weights
+        (folder / DENSITY_FILE).unlink(missing_ok=True)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _former_config(folder: Path) -> dict[str, Any] | None:
+    """Return the config of the model in a folder; None if it holds none that can be read."""
+    with suppress(RunError):
+        return RunFolder(folder).config()
+    return None
+
+
+def files_to_replace(folder: Path) -> list[str]:
+    """Return the names of the files in a folder that saving a model would replace.
+
+    Those of a first save that was interrupted do not count.
+    """
+    with suppress(OSError, DamagedJsonError):
+        config = read_json(folder / "config.json")
+        if is_unfinished(config) and config[FORMER] is None:
+            return []
+    return [name for name in FILES if os.path.lexists(folder / name)]
 
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
     """Check that a model can be written to a folder.
 
     Raises:
-        RunError: it is a file, holds files that do not belong to a pretrained model, or holds a model and `overwrite`
-            is false.
+        RunError: it is a file, holds files that do not belong to a pretrained model, or holds a model or one of its
+            files and `overwrite` is false.
     """
     if not folder.is_dir():
         if os.path.lexists(folder):
@@ -179,8 +243,9 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
     names = {each.name for each in folder.iterdir() if not is_temporary(each.name)}
     if foreign := names - {*FILES, *OTHER_FILES}:
         raise RunError(f"{folder} holds {min(foreign)}, which does not belong to a model; choose another folder")
-    if "config.json" in names and not overwrite:
-        raise RunError(f"{folder} already holds a model; choose another folder, or replace it with overwrite")
+    if not overwrite and (replaced := files_to_replace(folder)):
+        held = "a model" if "config.json" in names else replaced[0]
+        raise RunError(f"{folder} already holds {held}; choose another folder, or replace it with overwrite")
 
 
 def _config_to_save(model: Autoencoder) -> tuple[dict[str, Any], PretrainedInfo]:

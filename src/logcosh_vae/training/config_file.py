@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import ConfigError
-from ..base.files import JSON_BYTES, one_line, parse_json, read_regular
+from ..base.files import CONFIG_BYTES, one_line, parse_json, read_regular
 from ..base.settings import from_dict, to_dict
 from .config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
+
+TOML_BYTES = 1 << 14
+"""Largest TOML file that is read, in bytes. Python's parser takes time and memory in the square of a key's parts."""
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -25,9 +28,10 @@ def read_config(path: Path) -> TrainConfig:
     Raises:
         ConfigError: the file cannot be read, or a value is invalid; the message names the file and the key.
     """
+    is_toml = path.suffix.lower() == ".toml"
     try:
-        text = read_regular(path, JSON_BYTES, follow=True).decode("utf-8")
-        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_json(text, path)
+        text = read_regular(path, TOML_BYTES if is_toml else CONFIG_BYTES, follow=True).decode("utf-8")
+        values = tomllib.loads(text) if is_toml else parse_json(text, path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or one_line(error)}") from None
     except UnicodeDecodeError:

@@ -30,6 +30,11 @@ def save_densities(densities: Mapping[str, CodeDensity], path: Path, **origin: s
         path: the file; it is replaced.
         origin: what the densities were fitted to, for `load_densities` to compare.
     """
+    write_bytes(path, densities_content(densities, **origin))
+
+
+def densities_content(densities: Mapping[str, CodeDensity], **origin: str) -> bytes:
+    """Return the file that `save_densities` writes."""
     tensors = {
         f"{name}.{key}": getattr(density, key).contiguous()
         for name, density in densities.items()
@@ -37,7 +42,7 @@ def save_densities(densities: Mapping[str, CodeDensity], path: Path, **origin: s
     }
     held_out = {name: density.held_out for name, density in densities.items()}
     metadata = {**origin, "digest": digest_of(tensors), "held_out": json.dumps(held_out)}
-    write_bytes(path, with_sorted_header(safetensors.torch.save(tensors, metadata)))
+    return with_sorted_header(safetensors.torch.save(tensors, metadata))
 
 
 def load_densities(path: Path, latent_size: int | None = None) -> tuple[dict[str, CodeDensity], dict[str, str]]:

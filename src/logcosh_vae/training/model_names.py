@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from pathlib import Path
+
+from ..base.errors import RunError
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
@@ -17,15 +20,33 @@ MODELS_VARIABLE = "LOGCOSH_VAE_MODELS"
 
 
 def named_models() -> dict[str, Path]:
-    """Return the folders of all models that have a name, in alphabetical order."""
+    """Return the folders of all models that have a name, in alphabetical order; also of those that cannot be read.
+
+    Raises:
+        RunError: the folder of the user exists and cannot be read.
+    """
     folders = [WEIGHTS_FOLDER]
     if own := os.environ.get(MODELS_VARIABLE):
         folders.append(Path(own))
     found: dict[str, Path] = {}
     for folder in folders:
-        if folder.is_dir():
-            found |= {each.name: each for each in folder.iterdir() if (each / "config.json").is_file()}
+        try:
+            found |= {each.name: each for each in folder.iterdir() if _may_hold_model(each)}
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise RunError(f"{folder}, the folder in ${MODELS_VARIABLE}, cannot be read: {error.strerror}") from None
     return dict(sorted(found.items()))
+
+
+def _may_hold_model(folder: Path) -> bool:
+    """Whether a folder holds `config.json`; true also if that is not known, so that the reason is named at its use."""
+    try:
+        return stat.S_ISREG((folder / "config.json").stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def find_model(source: Path | str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..base.errors import RecordError, RunError
 from ..base.records import free, from_json, optional
+from .weights_file import stated_digest
 
 FORMAT = 2
 """Version of the files in a folder of a pretrained model; raised when older programs cannot read them."""
@@ -18,6 +19,9 @@ FORMATS = {"float32": 1, "float16": 1, "int8": 2}
 
 KEY = "pretrained"
 """Key of the record in `config.json`. The other keys are those of a run folder."""
+
+FORMER = "former"
+"""Key of the content that `config.json` had before a save that has not finished; None if there was no such file."""
 
 
 @dataclass(frozen=True)
@@ -107,3 +111,33 @@ def check_pretrained(folder: Path, config: Mapping[str, Any], digest: str) -> No
             f"{folder / 'config.json'} describes other weights than those in the folder; save the model, or download "
             "it, again"
         )
+
+
+def is_unfinished(config: Any) -> bool:
+    """Whether the content of a `config.json` was written by a save that has not finished."""
+    return isinstance(config, Mapping) and FORMER in config and KEY in config
+
+
+def config_of_weights(path: Path, config: dict[str, Any], weights: Path) -> dict[str, Any]:
+    """Return the content of `config.json` that belongs to the weights beside it.
+
+    A save that replaces a model announces the new config before it replaces the weights, and keeps the former one. If
+    it is killed, the digest of the weights tells which of the two is valid.
+
+    Args:
+        path: of `config.json`.
+        config: its content.
+        weights: file of the weights.
+
+    Raises:
+        RunError: a save was interrupted before it had written any weights.
+    """
+    if not is_unfinished(config):
+        return config
+    former, digest = config[FORMER], stated_digest(weights)
+    record = config[KEY]
+    if digest is not None and isinstance(record, Mapping) and record.get("weights") == digest:
+        return {key: value for key, value in config.items() if key != FORMER}
+    if isinstance(former, dict):
+        return former
+    raise RunError(f"{path.parent} holds a model that was not saved to the end; save it again")

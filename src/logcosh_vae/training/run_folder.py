@@ -42,6 +42,7 @@ from .epoch_records import Record, merge, read_records, same_losses, to_text
 from .loop import Position
 from .model_names import nearest_name
 from .precision import in_single_precision
+from .pretrained_config import config_of_weights
 from .run_identity import RUN_KEY, RunIdentity, shown
 from .weights_file import (
     EXTRA_BYTES,
@@ -178,7 +179,7 @@ class RunFolder:
             raise RunError(str(error)) from None
         if not isinstance(config, dict):
             raise RunError(f"{self.config_path} is damaged: it must contain a JSON object")
-        return config
+        return config_of_weights(self.config_path, config, self.path / PRETRAINED_WEIGHTS)
 
     def run_id(self) -> str | None:
         """Return the run's identifier, which its files share; None in folders of earlier versions."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch import uint8 as byte
 
 from ..base.errors import RunError
-from ..base.files import one_line, read_regular, write_bytes
+from ..base.files import one_line, open_regular, read_regular, write_bytes
 
 EXTRA_BYTES = 1 << 26
 """How much larger than its tensors a file of weights or a state may be."""
@@ -67,19 +67,31 @@ def write_weights(path: Path, model: nn.Module, epochs: int | None, run: str | N
     Raises:
         OSError: the file cannot be written.
     """
-    return write_tensors(path, _tensors_of(model), epochs, run)
+    content, digest = weights_content(_tensors_of(model), epochs, run)
+    write_bytes(path, content)
+    return digest
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], epochs: int | None, run: str | None = None) -> str:
-    """Write contiguous CPU tensors as `write_weights` does."""
+def weights_content(tensors: Mapping[str, Tensor], epochs: int | None, run: str | None = None) -> tuple[bytes, str]:
+    """Return the file of contiguous CPU tensors that `write_weights` writes, and their digest."""
     digest = digest_of(tensors)
     metadata = {"digest": digest}
     if epochs is not None:
         metadata |= {"epochs": str(epochs), "epochs_digest": _epochs_digest(digest, str(epochs))}
     if run is not None:
         metadata["run"] = run
-    write_bytes(path, with_sorted_header(safetensors.torch.save(dict(tensors), metadata)))
-    return digest
+    return with_sorted_header(safetensors.torch.save(dict(tensors), metadata)), digest
+
+
+def stated_digest(path: Path) -> str | None:
+    """Return the digest that the header of a file of weights states; None if it cannot be read."""
+    try:
+        with open_regular(path, follow=True) as file:
+            size = file.read(8)
+            content = size + file.read(min(int.from_bytes(size, "little"), EXTRA_BYTES))
+        return metadata_of(content).get("digest")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def metadata_of(content: bytes) -> dict[str, str]:
