@@ -6,6 +6,7 @@
 # make soak         attack the program with random inputs, kills and full disks for ten minutes: docs/reliability.md
 # make packaging    build the wheel and use it in fresh environments, without and with the extra `all`: installs torch
 #                   twice (with its CPU build about five minutes and 2 GB in the temporary folder)
+# make examples     run the examples in an environment with their libraries: about ten minutes, 1 GB in build/examples
 # make clean        remove the virtual environment and all build output
 #
 # PYTHON=/path/to/python3 selects the interpreter (3.11 or newer) for the virtual environment.
@@ -14,7 +15,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test coverage soak packaging lint clean
+.PHONY: quickstart test coverage soak packaging examples lint clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/logcosh-vae compare --data mnist --model vae-mlp --loss l2 --loss log-cosh --a 100 \
@@ -40,6 +41,14 @@ soak: $(VENV)/.dev
 
 packaging: $(VENV)/.dev
 	$(BIN)/python tools/check_packaging.py
+
+examples: build/examples/.installed
+	build/examples/bin/python -m pytest -q -p no:cacheprovider examples
+
+build/examples/.installed: examples/requirements.txt pyproject.toml setup.py constraints.txt
+	PYTHON="$(PYTHON)" sh tools/make-venv.sh build/examples
+	build/examples/bin/python -m pip install --quiet -c constraints.txt -e ".[all]" -r examples/requirements.txt
+	touch $@
 
 $(BIN)/python:
 	PYTHON="$(PYTHON)" sh tools/make-venv.sh $(VENV)
