@@ -66,12 +66,14 @@ html_title = f"{project} {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 html_theme_options = {"sidebar_hide_name": False, "navigation_with_keys": True}
 copybutton_exclude = ".linenos, .gp, .go"  # copies the input of a doctest without prompts and output
 
 OUTSIDE = re.compile(r"\]\(\.\./(CONTRIBUTING|CHANGELOG)\.md")
+DOCTEST = re.compile(r"(```python\n>>> .+?)\n+```", re.S)
+PAGE_NAME = re.compile(r"\[[\w./-]+\.md\]\(")
 SECTIONS = re.compile(r"(Args|Attributes|Example|Examples|Note|Raises|Returns|Yields|References?|Warning):$")
 
 
@@ -85,10 +87,16 @@ def with_navigation(pages: dict[str, list[str]]) -> str:
 
 
 def adapt_page(_: Sphinx, page: str, source: list[str]) -> None:
-    """Add the navigation to the index page, and lead links to files outside of `docs` to their pages on the site."""
+    """Add the navigation to the index page, and adapt what reads well on GitHub only.
+
+    Links to files outside of `docs` lead to their pages on the site. A link whose text is the name of a page gets the
+    title of the page or section instead. The empty line that ends a doctest in a block is removed.
+    """
     if page == "index":
         source[0] += with_navigation(NAVIGATION)
     if "/" not in page:
+        source[0] = DOCTEST.sub(r"\1\n```", source[0])
+        source[0] = PAGE_NAME.sub("[](", source[0])
         source[0] = OUTSIDE.sub(lambda found: f"](project/{found[1].lower()}.md", source[0])
 
 
