@@ -41,6 +41,7 @@ from . import state_file
 from .epoch_records import Record, merge, read_records, same_losses, to_text
 from .loop import Position
 from .model_names import nearest_name
+from .precision import in_single_precision
 from .run_identity import RUN_KEY, RunIdentity, shown
 from .weights_file import (
     EXTRA_BYTES,
@@ -48,7 +49,6 @@ from .weights_file import (
     SavedWeights,
     check_fits,
     digest_of,
-    in_single_precision,
     read_weights,
     tensor_bytes,
     write_weights,
@@ -425,7 +425,7 @@ class RunFolder:
 
         Raises:
             RunError: the weights are missing, damaged, not finite, of another run, or do not fit the model. Those of a
-                pretrained model may have half precision.
+                pretrained model may have a lower precision.
         """
         if not os.path.lexists(self.weights_path):
             raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")
