@@ -32,7 +32,6 @@ NAVIGATION = {
 """Pages under each heading of the sidebar. `tests/test_docs.py` checks that every page has its place."""
 
 project = "logcosh-vae"
-author = "the authors of logcosh-vae"
 version = release = PROJECT["version"]
 
 extensions = [
