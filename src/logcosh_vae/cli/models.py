@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..base.errors import DamagedJsonError, UsageError
-from .options import Overwrite, Run, app, shell_word
+from ..base.text import shell_word
+from .options import Overwrite, Run, app
 from .streams import say, tell
 
 

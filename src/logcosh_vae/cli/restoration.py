@@ -10,7 +10,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.levels import naming_weights
-from ..base.text import counted
+from ..base.text import counted, shell_word
 from .options import (
     LOSS_CHOICE,
     Device,
@@ -19,7 +19,6 @@ from .options import (
     app,
     check_a,
     picture_set,
-    shell_word,
     whole_numbers,
 )
 from .streams import fail, say, tell
@@ -162,6 +161,7 @@ def restore(
     from ..restoration.picture_files import plan_outputs
     from ..restoration.pipeline import check_options, load_network, restore_picture
     from ..restoration.pretrained import PRETRAINED_TASKS
+    from ..restoration.targets import check_folders
 
     if model is not None and str(model) not in PRETRAINED_TASKS and not model.exists():
         names = " and ".join(PRETRAINED_TASKS)
@@ -171,6 +171,8 @@ def restore(
     boxes = [parse_box(text) for text in box or []]
     left_out: list[tuple[Path, str]] = []
     pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite, left_out=left_out)
+    if len(pairs) > 1:
+        check_folders(target for _, target in pairs)
     pixel_mask = None if mask is None else read_mask(mask)
     network, trained_for = load_network(model, task=task, device="cpu" if device is None else device)
     scale = 1.0 if scale is None else scale
@@ -237,7 +239,7 @@ def _restore_files(
 
     for path, reason in left_out:
         tell(f"left out: {path}: {reason}")
-    failed = len(left_out)
+    failed, kept = len(left_out), 0
     with PicturesDisplay(len(pairs)) as display:
         results = restore_files(
             pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name), method=digest
@@ -250,9 +252,12 @@ def _restore_files(
                 tell(f"left out: {result.error}")
                 failed += 1
                 continue
-            for note in (*result.notes, *method.notes):
+            kept += result.kept
+            for note in () if result.kept else (*result.notes, *method.notes):
                 tell(f"note: {result.source}: {note}")
             say(result.target)
+    if kept:
+        tell(f"note: {counted(kept, 'picture')} restored in the same way before, so the results are kept")
     if failed:
         total = len(pairs) + len(left_out)
         raise typer.Exit(fail(f"{failed} of {counted(total, 'picture')} could not be restored", 1))

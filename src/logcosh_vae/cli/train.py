@@ -11,6 +11,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.launch import rank_and_world_size
+from ..base.text import shell_word
 from .options import (
     AUTO_HELP,
     LOSS_CHOICE,
@@ -28,7 +29,6 @@ from .options import (
     Tiles,
     app,
     parse_size,
-    shell_word,
     train_config,
 )
 from .streams import say

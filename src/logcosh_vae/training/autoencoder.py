@@ -260,6 +260,7 @@ def train(
             run_config(config, train_set, test_set),
             may_grow="train.epochs",
             renamed={f"train.{former}": f"train.{name}" for former, name in renamed_keys(TrainConfig).items()},
+            advice="; --config with its config.json gives the same options" if resume else "",
         ),
         required(config.epochs, "epochs"),
         config.threads,

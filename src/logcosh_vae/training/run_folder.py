@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -136,8 +136,9 @@ class RunFolder:
             if not resume and any((self.path / name).exists() for name in _STARTED):
                 raise RunError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
             if (difference := identity.difference(self.config())) is not None:
+                repeat = "to continue it, repeat the options that it was started with, or " if resume else ""
                 raise RunError(
-                    f"{self.path} holds a run with another {difference}; choose another --out{identity.advice}"
+                    f"{self.path} holds a run with another {difference}; {repeat}choose another --out{identity.advice}"
                 )
             return
         if any(each.name != ".lock" and not is_temporary(each.name) for each in self.path.iterdir()):
@@ -308,7 +309,7 @@ class RunFolder:
             record: JSON values with the key `epoch`; replaces the record of the same epoch.
             model: model after the epoch.
             optimizer: optimizer after the epoch.
-            run: digest of the run, see `RunIdentity`.
+            runs: digests that the state may have, see `RunIdentity.state_digests`.
             last: whether this is the last epoch of the run.
 
         Raises:
@@ -339,7 +340,7 @@ class RunFolder:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
-        run: str = "",
+        runs: Collection[str],
         on_message: Callable[[str], None] = lambda _: None,
         repair: bool = True,
     ) -> int:
@@ -348,7 +349,7 @@ class RunFolder:
         Args:
             model: on its device.
             optimizer: over the model's parameters.
-            run: digest of the run, see `RunIdentity`.
+            runs: digests that the state may have, see `RunIdentity.state_digests`.
             on_message: called if the former state has to be used, or the records differ from the state's.
             repair: write the records of the state where `metrics.jsonl` lacks them or has others.
 
@@ -359,7 +360,7 @@ class RunFolder:
             RunError: no state is intact, or it is missing although epochs have been trained.
         """
         records = self.metrics()
-        loaded = state_file.load_state(self.path, run, model, optimizer, on_message)
+        loaded = state_file.load_state(self.path, runs, model, optimizer, on_message)
         if loaded is None:
             if records or self.weights_path.exists():
                 raise RunError(
