@@ -1,6 +1,7 @@
 # make quickstart   install, train the MLP VAE with L2 and with log-cosh on MNIST, write a report comparing
 #                   them and a page to explore them in a browser
 # make test         install, then run linter, type checker and tests, and report their coverage
+# make docs         install, then build the documentation site in build/docs; a warning is an error
 # make lint         install, format and fix the code, then run the type checker
 # make coverage     run the tests alone and list the lines that they do not reach
 # make soak         attack the program with random inputs, kills and full disks for ten minutes: docs/reliability.md
@@ -15,7 +16,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test coverage soak packaging examples lint clean
+.PHONY: quickstart test coverage docs soak packaging examples lint clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/logcosh-vae compare --data mnist --model vae-mlp --loss l2 --loss log-cosh --a 100 \
@@ -35,6 +36,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+	@echo "open build/docs/index.html"
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m tools.soak --minutes 10 --resume
@@ -59,6 +64,10 @@ $(VENV)/.run: $(BIN)/python pyproject.toml setup.py constraints.txt src/logcosh_
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:

@@ -5,13 +5,15 @@ import importlib
 import json
 import operator
 import re
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 PACKAGE = ROOT / "src" / "logcosh_vae"
 EXAMPLES = sorted(path for path in PACKAGE.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8"))
 TABLES = sorted((ROOT / "results").glob("table*.json"))
@@ -25,7 +27,7 @@ def test_tables_in_the_docs_are_those_of_the_results(monkeypatch: pytest.MonkeyP
         assert tool.updated(text) == text, f"{name}: run tools/update_docs.py"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
         if "://" in target:
@@ -33,6 +35,24 @@ def test_links_lead_somewhere(page: Path) -> None:
         path = page.parent / target if target else page
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
+
+
+def test_every_page_has_its_place_in_the_navigation() -> None:
+    navigation = runpy.run_path(str(DOCS / "conf.py"))["NAVIGATION"]
+    listed = [DOCS / f"{name}.md" for names in navigation.values() for name in names]
+    contents = (DOCS / "api" / "index.md").read_text(encoding="utf-8").split("{toctree}")[1]
+    listed += [DOCS / "api" / f"{name}.md" for name in re.findall(r"^\w+$", contents, flags=re.M)]
+    assert sorted([DOCS / "index.md", *listed]) == sorted(DOCS.rglob("*.md"))
+
+
+def test_indented_paragraphs_of_docstrings_become_literal_blocks() -> None:
+    as_rst = runpy.run_path(str(DOCS / "conf.py"))["as_rst"]
+    layout, arguments = (
+        ["Files:", "", "    config.json", "", "    state.pt"],
+        ["Args:", "    a: one.", "", "    b: two."],
+    )
+    assert as_rst(layout) == ["Files:", "", "::", "", "    config.json", "", "    state.pt"]
+    assert as_rst(arguments) == arguments
 
 
 def anchors(page: Path) -> set[str]:
@@ -67,7 +87,7 @@ def test_files_and_names_of_the_code_exist(page: str) -> None:
             assert operator.attrgetter(name)(module), f"{path}.py has no {name}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_examples_of_the_pages_hold(page: Path) -> None:
     assert doctest.testfile(str(page), module_relative=False).failed == 0
 

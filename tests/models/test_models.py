@@ -189,3 +189,4 @@ def test_flops_of_an_mlp_are_two_per_weight_and_a_convolutional_network_has_more
     layers = [layer for layer in build_model(mlp, shape).modules() if isinstance(layer, torch.nn.Linear)]
     assert count_flops(mlp, shape) == 2 * sum(layer.weight.numel() for layer in layers)
     assert count_flops(conv, shape) > 10 * count_flops(mlp, shape)
+    assert count_flops(conv, (1, 9, 16)) > 0  # whose last feature map has one pixel

@@ -58,7 +58,8 @@ def count_flops(config: TrainConfig, image_shape: ImageShape) -> int:
         image_shape: channels, height and width of the image.
     """
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        build_model(config, image_shape)(torch.zeros(1, *image_shape), torch.Generator())
+        model = build_model(config, image_shape).eval()  # batch normalisation refuses to train on one value per channel
+        model(torch.zeros(1, *image_shape), torch.Generator())
     return int(counter.get_total_flops())
 
 

@@ -1,10 +1,10 @@
 """Pretrained models: a trained autoencoder in a folder that can be shared, with a model card.
 
-config.json             config of the training, image shape, and the key `pretrained`: name, licence, what was measured,
-                        and a digest of the weights
-model.safetensors       weights, in single or half precision or with 8 bits each
-densities.safetensors   densities that were fitted to the codes, if there are any
-README.md               the model card
+    config.json             config of the training, image shape, and the key `pretrained`: name, licence, measurements
+                            and a digest of the weights
+    model.safetensors       weights, in single or half precision or with 8 bits each
+    densities.safetensors   densities that were fitted to the codes, if there are any
+    README.md               the model card
 
 `load_pretrained` and `save_pretrained` are behind the methods of `VAE` and `WAE`. Everything is checked as in run
 folders, because folders may come from elsewhere: sizes, types, digests and finite numbers; nothing is unpickled.

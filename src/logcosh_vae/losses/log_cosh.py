@@ -111,7 +111,7 @@ def log_cosh_grad(prediction: Tensor, target: Tensor, *, a: float = 1.0, factor:
         factor: weight of the summed loss.
 
     Returns:
-        A tensor of the same shape in the promoted dtype, with values in [-|factor|, |factor|].
+        A tensor of the same shape in the promoted dtype, with values in `[-|factor|, |factor|]`.
 
     Raises:
         TypeError, ValueError: as in `log_cosh`.

@@ -1,8 +1,10 @@
 """Restore picture files and folders. Metadata is kept, and existing files are replaced only on request.
 
-restore = partial(restore_picture, network, task=task)
-for result in restore_files(plan_outputs([Path("holiday")], Path("cleaned")), restore):
-    print(result.error or result.target)
+    restore = partial(restore_picture, network, task=task)
+    for result in restore_files(plan_outputs([Path("holiday")], Path("cleaned")), restore):
+        print(result.error or result.target)
+
+`planning` decides which pictures are restored and where the results are stored.
 """
 
 from __future__ import annotations

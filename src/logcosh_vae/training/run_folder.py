@@ -1,14 +1,14 @@
 """Run folders: the files of a training run, and how to resume and load it.
 
-config.json           resolved config, fingerprints of the images, versions: of the final weights, if there are any
-environment.json      machine, versions, commit
-metrics.jsonl         one record per epoch: losses in training and validation, seconds, and the losses of a few test
-                      images at the logged steps
-samples/              pictures of samples, every few epochs
-state.pt              number of a finished epoch, weights, optimizer state and records, for `--resume`; the state before
-                      it is `state.former.pt`
-weights.safetensors   final weights; the run is finished when this file exists
-progress.json         current epoch and step
+    config.json           resolved config, fingerprints of the images, versions: of the final weights, if there are any
+    environment.json      machine, versions, commit
+    metrics.jsonl         one record per epoch: losses in training and validation, seconds, and the losses of a few test
+                          images at the logged steps
+    samples/              pictures of samples, every few epochs
+    state.pt              number of a finished epoch, weights, optimizer state and records, for `--resume`; the state
+                          before it is `state.former.pt`
+    weights.safetensors   final weights; the run is finished when this file exists
+    progress.json         current epoch and step
 
 A folder of a pretrained model (`export.pretrained`) is read like a finished run. It holds `model.safetensors` in place
 of the weights and of all files that only training needs, and is never written to.
