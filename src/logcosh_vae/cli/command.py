@@ -48,9 +48,14 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="On an error, show the traceback, and what libraries print.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print results and errors only: no progress, no notes.")
+    ] = False,
 ) -> None:
-    """Declare the options of all verbs; `entry` removes `--debug`, so that it may stand after the verb as well."""
+    """Declare the options of all verbs; `entry` removes `--debug` and `--quiet`, which may stand after the verb too."""
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -107,7 +112,7 @@ def run(arguments: list[str], signals: Signals, *, debug: bool) -> int:
     """Run a command line.
 
     Args:
-        arguments: what follows the name of the command, without `--debug`.
+        arguments: what follows the name of the command, without `--debug` and `--quiet`.
         signals: told when the verb is at work.
         debug: show the traceback of an error.
 

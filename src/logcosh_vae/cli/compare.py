@@ -12,6 +12,7 @@ import typer
 
 from ..base.errors import UsageError
 from .experiments import run_all
+from .json_option import with_json
 from .options import (
     AUTO_HELP,
     LOSS_CHOICE,
@@ -113,6 +114,7 @@ class _Comparison:
 
 
 @app.command()
+@with_json
 def compare(
     out: Out,
     data: Data = "mnist",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .streams import say, stopped, tell
+from .streams import inform, stopped, tell
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
@@ -29,7 +29,7 @@ def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Exper
 
         def feature_callbacks(name: str) -> Callbacks:
             fetching.close()
-            say(f"{name}: training the feature network of the FID")
+            inform(f"{name}: training the feature network of the FID")
             return training.callbacks()
 
         return experiment.prepare(store, data_root, PrepareCallbacks(fetching, feature_callbacks, training.note))

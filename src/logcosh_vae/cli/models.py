@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..base.errors import DamagedJsonError, UsageError
+from .json_option import with_json
 from .options import Overwrite, Run, app, shell_word
-from .streams import say, tell
+from .streams import result, say, tell
 
 
 @app.command()
+@with_json
 def models() -> None:
     """List the models that can be used by name.
 
@@ -21,16 +23,17 @@ def models() -> None:
     from ..base.files import read_json
     from ..training.model_names import MODELS_VARIABLE, named_models
 
-    found = named_models()
-    for name, folder in found.items():
+    found: list[dict[str, Any]] = []
+    for name, folder in named_models().items():
         try:
             summary = _summary(read_json(folder / "config.json"))
         except (OSError, DamagedJsonError, KeyError, TypeError, AttributeError):
             summary = "damaged; reinstall or save it again"
         size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
-        say(f"{name}: {summary}; {size / 1e6:.1f} MB")
+        found.append({"name": name, "folder": str(folder), "summary": summary, "bytes": size})
     if not found:
         tell(f"note: no models come with this package; ${MODELS_VARIABLE} may name a folder of your own")
+    result({"models": found}, *(f"{each['name']}: {each['summary']}; {each['bytes'] / 1e6:.1f} MB" for each in found))
 
 
 def _summary(config: dict[str, dict[str, dict[str, object]]]) -> str:

@@ -31,7 +31,7 @@ from .options import (
     shell_word,
     train_config,
 )
-from .streams import say
+from .streams import inform, say
 
 if TYPE_CHECKING:
     from ..training.config import TrainConfig
@@ -101,7 +101,7 @@ def train(
     if rank_and_world_size()[0] == 0:
         learned = resolve(config).objective.likelihood is not None
         prior = f" --prior {RECOMMENDED.prior}" if learned else ""
-        say(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {shell_word(out)}{prior}")
+        inform(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {shell_word(out)}{prior}")
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
