@@ -125,6 +125,16 @@ Settings = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="TRACKER",
+        help="Also send metrics and pictures to an experiment tracker: tensorboard | wandb | mlflow | trackio; "
+        "repeatable.",
+        show_default=False,
+    ),
+]
 
 # experiments of several runs
 Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Runs of each row, with seeds 0, 1, ...")]
@@ -289,6 +299,23 @@ def fitted_priors(prior: str) -> tuple[str, ...] | None:
 
     validate_choice("--prior", prior, (*PRIORS, "all"))
     return PRIORS[1:] if prior == "all" else tuple({prior} - {PRIORS[0]}) or None
+
+
+def trackers(names: list[str] | None) -> tuple[str, ...]:
+    """The values of `--track`, checked.
+
+    Raises:
+        ConfigError, UsageError: a name is unknown, or its library is not installed.
+    """
+    if not names:
+        return ()
+    from ..base.errors import MissingPackageError
+    from ..training.trackers import check_trackers
+
+    try:
+        return check_trackers(names)
+    except MissingPackageError as error:
+        raise UsageError(str(error)) from None
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,12 +27,14 @@ from .options import (
     Settings,
     Size,
     Tiles,
+    Track,
     app,
     parse_size,
     shell_word,
+    trackers,
     train_config,
 )
-from .streams import inform, say
+from .streams import inform, say, silenced
 
 if TYPE_CHECKING:
     from ..training.config import TrainConfig
@@ -71,6 +74,7 @@ def train(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration as JSON; do not train.")
     ] = False,
+    track: Track = None,
     data_root: DataRoot = None,
 ) -> None:
     """Train an autoencoder.
@@ -82,6 +86,7 @@ def train(
     from ..training.autoencoder import train as run
     from ..training.config import resolve
     from ..training.defaults import RECOMMENDED
+    from ..training.tracking import Tracking
     from .terminal import FetchDisplay, TrainingDisplay
 
     values = {"data": data, "model": model, "loss": loss, "a": a, "likelihood": likelihood, "size": size}
@@ -96,9 +101,18 @@ def train(
         return
     if out is None:
         raise UsageError("--out is missing: name the run folder to create")
-    with FetchDisplay() as fetching, TrainingDisplay(out) as display:
-        run(config, out, resume=resume, root=data_root, callbacks=display.callbacks(), fetch_progress=fetching)
-    if rank_and_world_size()[0] == 0:
+    tracker_names = trackers(track)
+    is_main_process = rank_and_world_size()[0] == 0
+    with (
+        FetchDisplay() as fetching,
+        TrainingDisplay(out) as display,
+        silenced() if track else nullcontext(),
+        Tracking(out, tracker_names if is_main_process else (), display.note) as tracking,
+    ):
+        callbacks = tracking.callbacks(display.callbacks())
+        run(config, out, resume=resume, root=data_root, callbacks=callbacks, fetch_progress=fetching)
+    if is_main_process:
+        inform(*(f"{name}: {hint}" for name, hint in tracking.hints.items()))
         learned = resolve(config).objective.likelihood is not None
         prior = f" --prior {RECOMMENDED.prior}" if learned else ""
         inform(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {shell_word(out)}{prior}")
