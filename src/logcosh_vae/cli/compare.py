@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import UsageError
-from .experiments import run_all
+from .experiments import run_all, track_runs
 from .json_option import with_json
 from .options import (
     AUTO_HELP,
@@ -29,12 +29,14 @@ from .options import (
     Settings,
     Size,
     Tiles,
+    Track,
     a_for,
     app,
     check_a,
     fitted_priors,
     likelihood_for,
     picture_set,
+    trackers,
     train_config,
 )
 from .report import Report
@@ -132,6 +134,7 @@ def compare(
     device: Device = None,
     resume: Resume = False,
     settings: Settings = None,
+    track: Track = None,
     data_root: DataRoot = None,
     task: Task = None,
     test: Test = None,
@@ -142,6 +145,7 @@ def compare(
     """
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to reuse the runs in it, or choose another --out")
+    tracker_names = trackers(track)
     losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
     request = _Request(
         data, model, losses, a, epochs, size, device, settings or [], task, test, likelihood, prior, tiles
@@ -152,6 +156,7 @@ def compare(
     for results in run_all([comparison.experiment], seeds, runs, data_root, jobs, scheduler):
         draw = partial(comparison.draw, results, runs)
         report.add(results, comparison.narrative, out / "results.json", out / "examples.png", draw)
+        track_runs([runs / name for row in results.rows for name in row.runs], tracker_names)
     report.write(out / "report.html")
 
 

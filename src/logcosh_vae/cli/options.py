@@ -130,7 +130,7 @@ Track = Annotated[
     typer.Option(
         "--track",
         metavar="TRACKER",
-        help="Also send metrics and pictures to an experiment tracker: tensorboard | wandb | mlflow | trackio; "
+        help="Send metrics and pictures to an experiment tracker as well: tensorboard | wandb | mlflow | trackio; "
         "repeatable.",
         show_default=False,
     ),

@@ -82,6 +82,7 @@ def train(
     Writes a run folder with the configuration, the losses of every epoch, the weights and samples drawn on the way.
     To train on several GPUs or machines, start the command with torchrun.
     """
+    tracker_names = trackers(track)
     from ..base.settings import override, to_dict
     from ..training.autoencoder import train as run
     from ..training.config import resolve
@@ -101,7 +102,6 @@ def train(
         return
     if out is None:
         raise UsageError("--out is missing: name the run folder to create")
-    tracker_names = trackers(track)
     is_main_process = rank_and_world_size()[0] == 0
     with (
         FetchDisplay() as fetching,

@@ -179,7 +179,7 @@ class Trackio:
         import trackio
 
         project = os.environ.get("TRACKIO_PROJECT", PROJECT)
-        self._image = trackio.Image
+        self._image, self._finish = trackio.Image, trackio.finish
         self._run = trackio.init(
             project=project,
             name=f"{run.name}-{run.identifier[:6]}",  # trackio finds a run by its name
@@ -201,7 +201,7 @@ class Trackio:
 
     def close(self, *, finished: bool) -> None:  # noqa: ARG002 - trackio does not store how a run ended
         """See `Tracker`."""
-        self._run.finish()
+        self._finish()
 
 
 TRACKERS: dict[str, Callable[[TrackedRun], Tracker]] = {

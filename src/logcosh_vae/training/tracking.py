@@ -36,6 +36,7 @@ class Tracking:
         on_message: called with a message about each tracker that fails.
 
     Attributes:
+        trackers: names of the trackers that have not failed.
         hints: how to look at what was sent, by the names of the trackers that got something.
 
     Example:
@@ -48,7 +49,7 @@ class Tracking:
     ) -> None:
         self.hints: dict[str, str] = {}
         self._folder, self._on_message = RunFolder(folder), on_message
-        self._names, self._open = list(trackers), dict[str, Tracker]()
+        self.trackers, self._open = list(trackers), dict[str, Tracker]()
 
     def callbacks(self, callbacks: Callbacks | None = None) -> Callbacks:
         """Return callbacks that do the same as others, and send each epoch."""
@@ -62,7 +63,7 @@ class Tracking:
 
     def send(self) -> None:
         """Send all epochs in the run folder that the trackers have not got; the folder has to be locked."""
-        for name in list(self._names):
+        for name in list(self.trackers):
             with self._guarded(name):
                 self._send_to(name)
 
@@ -97,17 +98,17 @@ class Tracking:
         try:
             yield
         except (Exception, SystemExit) as error:
-            if name in self._names:  # else it has failed before, and is only closed
-                self._names.remove(name)
+            if name in self.trackers:  # else it has failed before, and is only closed
+                self.trackers.remove(name)
                 reason = one_line(error) if str(error).strip() else type(error).__name__
-                self._on_message(f"tracking with {name} has stopped, training has not: {reason}")
+                self._on_message(f"tracking with {name} has stopped: {reason}")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Send what is left, for example of a run that was finished before, and close the trackers."""
-        if kind is None and self._names:
+        if kind is None and self.trackers:
             try:
                 with self._folder.lock():
                     self.send()
