@@ -14,8 +14,7 @@ from ..base.errors import UsageError
 from .experiments import run_all, track_runs
 from .json_option import with_json
 from .options import (
-    AUTO_HELP,
-    LOSS_CHOICE,
+    WITH_AUTO,
     A,
     Data,
     DataRoot,
@@ -58,7 +57,7 @@ Losses = Annotated[
     typer.Option(
         "--loss",
         metavar="LOSS",
-        help=f"{LOSS_CHOICE}; {AUTO_HELP}. Repeat for each loss. By default l2 and log-cosh.",
+        help=f"{WITH_AUTO}. Repeat for each loss. By default l2 and log-cosh.",
         show_default=False,
     ),
 ]

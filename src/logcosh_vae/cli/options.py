@@ -56,8 +56,11 @@ def loss_names() -> list[str]:
 LOSS_CHOICE = " | ".join(loss_names())
 """The values of `--loss`, for help texts."""
 
-AUTO_HELP = f"{AUTO} for unknown images: {RECOMMENDED.loss} with learned {RECOMMENDED.likelihood.replace('+', ' and ')}"
-"""What `--loss auto` stands for, for help texts."""
+WITH_AUTO = (
+    f"{LOSS_CHOICE} | {AUTO} (for unknown images: {RECOMMENDED.loss} with learned "
+    f"{RECOMMENDED.likelihood.replace('+', ' and ')})"
+)
+"""The values of `--loss` with `auto` and what it stands for, for help texts."""
 
 
 class Profile(StrEnum):
@@ -159,6 +162,13 @@ Prior = Annotated[
 ]
 
 
+def model_names(incomplete: str) -> list[str]:
+    """The names of models that a shell may offer."""
+    from ..training.model_names import named_models
+
+    return [name for name in named_models() if name.startswith(incomplete)]
+
+
 def model_folder(run: Path) -> Path:
     """The folder of the model that an argument names: a folder, or a model of the package."""
     from ..training.model_names import find_model
@@ -176,6 +186,7 @@ Run = Annotated[
     typer.Argument(
         help="Run folder, folder of a pretrained model, or name of a model ('logcosh-vae models' lists them).",
         callback=model_folder,
+        autocompletion=model_names,
         show_default=False,
     ),
 ]

@@ -43,7 +43,9 @@ _prints_json = False
 
 def output() -> Any:
     """Return the stream of `say` for rich, whose escape sequences pass; the text has to be `visible` already."""
-    return messages() if _prints_json else _raw(_results or sys.stdout or Stream(None))
+    if _prints_json:
+        return _raw(Stream(None)) if _is_quiet else messages()
+    return _raw(_results or sys.stdout or Stream(None))
 
 
 def messages() -> Any:

@@ -13,8 +13,7 @@ import typer
 from ..base.errors import UsageError
 from ..base.launch import rank_and_world_size
 from .options import (
-    AUTO_HELP,
-    LOSS_CHOICE,
+    WITH_AUTO,
     A,
     Data,
     DataRoot,
@@ -52,7 +51,7 @@ def train(
     ] = None,
     data: Data = "mnist",
     model: Model = "vae-mlp",
-    loss: Annotated[str, typer.Option("--loss", help=f"Reconstruction loss: {LOSS_CHOICE}; {AUTO_HELP}.")] = "log-cosh",
+    loss: Annotated[str, typer.Option("--loss", help=f"Reconstruction loss: {WITH_AUTO}.")] = "log-cosh",
     a: A = None,
     likelihood: LikelihoodChoice = None,
     epochs: Epochs = None,

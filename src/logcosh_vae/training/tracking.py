@@ -76,7 +76,7 @@ class Tracking:
             tracker = self._opened(name, state["run"], resumed=sent > 0)
             # written before it is sent: a kill in between costs one epoch, and does not send it twice
             state["epochs"][name] = sent = record["epoch"]
-            write_json(self._folder.path / STATE_FILE, state)
+            write_json(self._folder.path / STATE_FILE, state, durable=False)
             picture = self._folder.picture_path(sent)
             points = metrics_by_step(record)
             for step, metrics in points.items():
