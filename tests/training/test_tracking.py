@@ -15,6 +15,7 @@ from tests.training.tracker_stand_ins import INSTALL, Runs, Seen
 
 from logcosh_vae.base.errors import ConfigError, MissingPackageError
 from logcosh_vae.base.settings import override
+from logcosh_vae.cli.experiments import track_runs
 from logcosh_vae.training import trackers
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import TrainConfig
@@ -167,6 +168,20 @@ def test_a_damaged_state_begins_a_new_run(
     train_tracked(run, data_root, ["wandb"], 1)
     first, second = runs.values()
     assert first.metrics == second.metrics == expected(run)
+
+
+def test_the_runs_of_a_comparison_are_sent_to_the_trackers_that_work(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [train_tracked(tmp_path / name, data_root, [], 1).path for name in ("first", "second")]
+    runs = stand_in("wandb", monkeypatch)
+    stand_in("trackio", monkeypatch)
+    monkeypatch.setattr(trackers.Trackio, "log", lambda *_: 1 / 0)
+    track_runs(folders, ["trackio", "wandb"])
+    assert [seen.metrics for seen in runs.values()] == [expected(folder) for folder in folders]
+    shown = capsys.readouterr()
+    assert shown.err == "note: tracking with trackio has stopped: division by zero\n"
+    assert [line.partition(":")[0] for line in shown.out.splitlines()] == ["trackio", "wandb", "wandb"]
 
 
 def test_trackers_do_not_change_the_weights(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
