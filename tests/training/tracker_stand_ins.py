@@ -75,8 +75,12 @@ def wandb(runs: Runs, patch: pytest.MonkeyPatch) -> None:
     class Error(Exception):
         pass
 
+    attempts: list[str] = []
+
     def init(**options: Any) -> Any:
+        assert options["id"] not in attempts
         if options.get("mode") != "offline":
+            attempts.append(options["id"])
             raise Error("No API key configured.")
         seen = runs.setdefault(options["id"], Seen())
         seen.settings |= options["config"]
@@ -88,7 +92,9 @@ def wandb(runs: Runs, patch: pytest.MonkeyPatch) -> None:
             finish=lambda exit_code: seen.closed.append(exit_code),
         )
 
-    _module("wandb", patch, Error=Error, init=init, Image=Path, Settings=lambda **options: options)
+    _module(
+        "wandb", patch, Error=Error, init=init, teardown=attempts.clear, Image=Path, Settings=lambda **options: options
+    )
 
 
 def mlflow(runs: Runs, patch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,8 @@ class WeightsAndBiases:
         }
         try:
             self._run = wandb.init(**options)
-        except wandb.Error:
+        except wandb.Error:  # no account, or no network
+            wandb.teardown()  # ends the attempt, which keeps the identifier in use
             self._run = wandb.init(**options, mode="offline")
         self._image = wandb.Image
         is_offline = self._run.settings.mode == "offline"
