@@ -240,6 +240,12 @@ STAGES: dict[str, Stage] = {
     "table4": Stage(
         gpu_training.table4, gpu_training.count_table4, gpu_training.estimate_table4, gpu_training.needs_faces
     ),
+    "likelihood": Stage(
+        gpu_training.likelihood,
+        gpu_training.count_likelihood,
+        gpu_training.estimate_likelihood,
+        gpu_training.needs_faces,
+    ),
     "figure6": Stage(
         gpu_training.figure6, gpu_training.count_figure6, gpu_training.estimate_figure6, gpu_training.needs_mnist
     ),

@@ -15,19 +15,25 @@ from logcosh_vae.base.errors import UserError
 from logcosh_vae.base.files import one_line
 from logcosh_vae.base.records import to_json
 from logcosh_vae.bench import step
-from logcosh_vae.bench.gpu_results import BENCH, Key, key_of
+from logcosh_vae.bench.gpu_results import BENCH, Key, key_of, key_of_config
 from logcosh_vae.data import count_images, data_root, load_images
 from logcosh_vae.evaluation.features import load_extractor
 from logcosh_vae.experiments.autoencoders import AutoencoderExperiment, AutoencoderJob, Row
 from logcosh_vae.experiments.results import ExperimentResults, RunCounts
 from logcosh_vae.models.networks import ImageShape
 from logcosh_vae.paper.figures import FIGURES, figure
+from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.paper.tables import excerpt, table
 from logcosh_vae.training.autoencoder import split
 from logcosh_vae.training.config import required, resolve
 
 STEP_SECONDS = {"mlp": 4e-4, "conv": 2.5e-3, "conv, faces": 5e-3}
 """Of a training step, where it has not been measured."""
+
+STUDY_SEEDS = 3
+
+STUDY_RUN_SECONDS = 15.0
+"""Of a run of the study of likelihoods beside others; a guess, because none has been measured yet."""
 
 LEAST_EPOCHS = 4
 """An excerpt of fewer epochs would say nothing."""
@@ -36,15 +42,13 @@ LEAST_EPOCHS = 4
 def _key(row: Row) -> tuple[Key, int]:
     """Key and epochs of a declared row."""
     config = resolve(row.config)
-    objective = config.objective
-    weight = objective.reconstruction_weight
-    key = (config.data.name, config.model_name, None, objective.loss, objective.a, weight)
-    return key, required(config.epochs, "epochs")
+    return key_of_config(config), required(config.epochs, "epochs")
 
 
-def missing_rows(session: Session, experiment: AutoencoderExperiment) -> tuple[Row, ...]:
-    """The rows that are not known yet, or only of another number of epochs."""
-    known = {(key_of(row), row["config"].get("epochs")) for row in session.rows(_name(experiment))}
+def missing_rows(session: Session, experiment: AutoencoderExperiment, seeds: int = 1) -> tuple[Row, ...]:
+    """The rows that are not known yet, or only of another number of epochs or of fewer seeds."""
+    rows = [row for row in session.rows(_name(experiment)) if len(row["seeds"]) >= seeds]
+    known = {(key_of(row), row["config"].get("epochs")) for row in rows}
     return tuple(row for row in experiment.rows if _key(row) not in known)
 
 
@@ -53,12 +57,12 @@ def _name(experiment: AutoencoderExperiment) -> str:
 
 
 def _planned(
-    session: Session, experiment: AutoencoderExperiment
+    session: Session, experiment: AutoencoderExperiment, seeds: int = 1
 ) -> tuple[AutoencoderExperiment, list[list[AutoencoderJob]]]:
     """The experiment on the session's device, prepared, and its jobs."""
     root = data_root()
     experiment = experiment.on_device(session.device).prepare(session.runs, root, preparing(session))
-    return experiment, experiment.plan(1, session.runs, root)
+    return experiment, experiment.plan(seeds, session.runs, root)
 
 
 class _Recorder:
@@ -114,13 +118,13 @@ class _Recorder:
         self._recorded = len(numbers)
 
 
-def train_rows(session: Session, experiment: AutoencoderExperiment) -> None:
+def train_rows(session: Session, experiment: AutoencoderExperiment, seeds: int = 1) -> None:
     """Train and measure the rows that are missing, several at a time, until the deadline."""
-    rows = missing_rows(session, experiment)
+    rows = missing_rows(session, experiment, seeds)
     if not rows:
         session.say(f"{experiment.name}: done before")
         return
-    experiment, plan = _planned(session, replace(experiment, rows=rows))
+    experiment, plan = _planned(session, replace(experiment, rows=rows), seeds)
     run_all(session, [job for jobs in plan for job in jobs], _Recorder(session, experiment, plan))
 
 
@@ -152,8 +156,8 @@ def _draw_all(session: Session, experiments: Sequence[AutoencoderExperiment]) ->
         draw(session, experiment)
 
 
-def _count(session: Session, experiment: AutoencoderExperiment) -> tuple[int, int]:
-    return len(experiment.rows) - len(missing_rows(session, experiment)), len(experiment.rows)
+def _count(session: Session, experiment: AutoencoderExperiment, seeds: int = 1) -> tuple[int, int]:
+    return len(experiment.rows) - len(missing_rows(session, experiment, seeds)), len(experiment.rows)
 
 
 def step_seconds(session: Session, network: str, shape: ImageShape) -> float:
@@ -252,6 +256,30 @@ def figure6(session: Session) -> None:
     experiment = figure("figure6", session.profile())
     train_rows(session, experiment)
     draw(session, experiment)
+
+
+def _likelihood(session: Session) -> tuple[AutoencoderExperiment, int]:
+    """The study of learned likelihoods on faces, and its number of seeds."""
+    experiment = EXPERIMENTS["likelihood-faces"].experiment(session.profile("laptop"))
+    assert isinstance(experiment, AutoencoderExperiment)
+    return experiment, 1 if session.smoke else STUDY_SEEDS
+
+
+def count_likelihood(session: Session) -> tuple[int, int]:
+    """Rows of the study that are known with all of its seeds, and all."""
+    return _count(session, *_likelihood(session))
+
+
+def estimate_likelihood(session: Session) -> float:
+    """Seconds for the rest of the study."""
+    had, wanted = count_likelihood(session)
+    seeds = _likelihood(session)[1]
+    return 0.0 if had == wanted else EVALUATION_SECONDS + STUDY_RUN_SECONDS * seeds * (wanted - had)
+
+
+def likelihood(session: Session) -> None:
+    """The study of learned likelihoods on faces, row by row with all seeds."""
+    train_rows(session, *_likelihood(session))
 
 
 def needs_mnist(session: Session) -> list[str]:

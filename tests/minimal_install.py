@@ -81,7 +81,7 @@ def check_trained_model(run_folder: str) -> None:
 def check_pretrained_model(run_folder: str) -> None:
     model = logcosh_vae.VAE.from_pretrained(run_folder)
     with TemporaryDirectory() as folder:
-        model.save_pretrained(f"{folder}/model", half=True)
+        model.save_pretrained(f"{folder}/model", precision="float16")
         assert logcosh_vae.load(f"{folder}/model").sample(4).shape == model.sample(4).shape
 
 

@@ -1,11 +1,12 @@
-"""Make the models that come with the package: train them, measure them, and store them in half precision.
+"""Make the models that come with the package: train them, measure them, and store them with 8 bits a weight.
 
     python tools/ship_models.py --runs FOLDER            all of `MODELS`: about half an hour on two cores
     python tools/ship_models.py --runs FOLDER NAME ...   some of them
     python tools/ship_models.py NAME=RUN ...             finished runs, under any name
 
 Runs in FOLDER are continued or reused. Each model gets a density of its codes, and a card with its measurements.
-`logcosh-vae models` lists the result, and `logcosh-vae sample NAME` uses it.
+`logcosh-vae models` lists the result, and `logcosh-vae sample NAME` uses it. `results/shipped-models.json`, which
+docs/models.md shows, compares the stored models with those in single precision.
 """
 
 from __future__ import annotations
@@ -13,14 +14,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from logcosh_vae.base.environment import describe
 from logcosh_vae.base.settings import from_dict
 from logcosh_vae.evaluation.evaluate import evaluate
 from logcosh_vae.evaluation.records import EvaluationConfig
+from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.export.pretrained import load_pretrained, save_pretrained
+from logcosh_vae.reporting.markdown import provenance
+from logcosh_vae.reporting.tables import format_value
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import TrainConfig
 from logcosh_vae.training.model_names import WEIGHTS_FOLDER
+
+ROOT = Path(__file__).resolve().parents[1]
 
 MODELS: dict[str, tuple[Mapping[str, object], str]] = {
     "mnist-vae-l2": (
@@ -43,6 +51,7 @@ MODELS: dict[str, tuple[Mapping[str, object], str]] = {
 """The config of each model (values that are left out are the paper's) and the description on its card."""
 
 PRIOR = "mixture"
+PRECISION = "int8"
 LICENSE = "apache-2.0"
 LARGEST_TOTAL = 6_000_000
 """Bytes that all models of the package should not exceed."""
@@ -54,8 +63,8 @@ def make_run(name: str, runs: Path, data_root: Path | None) -> Path:
     return train(config, runs / name, resume=(runs / name).exists(), root=data_root).path
 
 
-def ship(name: str, run: Path, target: Path, data_root: Path | None) -> int:
-    """Store a run under a name, measured with a density of its codes; return the bytes of its files.
+def ship(name: str, run: Path, target: Path, data_root: Path | None) -> dict[str, Any]:
+    """Store a run under a name, with a density of its codes, and measure what was stored; return a row of results.
 
     A run that has been measured with this density is not measured again.
     """
@@ -67,9 +76,40 @@ def ship(name: str, run: Path, target: Path, data_root: Path | None) -> int:
     model.densities = {PRIOR: model.densities[PRIOR]}
     description = MODELS[name][1] if name in MODELS else None
     folder = save_pretrained(
-        model, target / name, half=True, overwrite=True, name=name, license=LICENSE, description=description
+        model, target / name, precision=PRECISION, overwrite=True, name=name, license=LICENSE, description=description
     )
-    return sum(file.stat().st_size for file in folder.iterdir())
+    return {
+        "model": name,
+        "bytes": size_of(folder),
+        "float32": (model.origin or {})["pretrained"]["measured"]["metrics"],
+        PRECISION: evaluate(folder, EvaluationConfig(priors=(PRIOR,)), root=data_root).metrics,
+        "config": (model.origin or {})["train"],
+    }
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def markdown(results: StudyResults) -> str:
+    """Return a table of the shipped models in Markdown."""
+    lines = [
+        "| name | size | sharpness, generated | FID | FID, codes from the mixture | in single precision |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in results.rows:
+        stored, before = row[PRECISION], row["float32"]
+        names = ("sharpness_generated", "fid", "fid_mixture")
+        values = " | ".join(format_value(name, stored[name]) for name in names)
+        single = " and ".join(format_value(name, before[name]) for name in names[1:])
+        lines.append(f"| `{row['model']}` | {row['bytes'] / 1e6:.2f} MB | {values} | {single} |")
+    total = sum(row["bytes"] for row in results.rows)
+    return (
+        "\n".join(lines)
+        + f"\n\n{total / 1e6:.2f} MB together. Profile `paper`, seed 0; the FIDs in the last column are "
+        f"those before rounding. {provenance(results.environment, '1 thread')}\n"
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,16 +118,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/shipped"))
     parser.add_argument("--to", type=Path, default=WEIGHTS_FOLDER)
     parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--results", type=Path, default=ROOT / "results")
     options = parser.parse_args(arguments)
+    rows = []
     for word in options.models or MODELS:
         name, equals, run = word.partition("=")
         if not equals and name not in MODELS:
             parser.error(f"unknown model {name}; known: {', '.join(MODELS)}; write NAME=RUN for a run of your own")
         path = Path(run) if equals else make_run(name, options.runs, options.data_root)
-        size = ship(name, path, options.to, options.data_root)
-        print(f"{name}: {size / 1e6:.2f} MB from {path}", flush=True)
-    total = sum(file.stat().st_size for file in options.to.rglob("*") if file.is_file())
+        rows.append(ship(name, path, options.to, options.data_root))
+        print(f"{name}: {rows[-1]['bytes'] / 1e6:.2f} MB from {path}", flush=True)
+    total = size_of(options.to)
     print(f"{options.to}: {total / 1e6:.2f} MB{' (more than 6 MB)' if total > LARGEST_TOTAL else ''}")
+    if set(MODELS) <= {row["model"] for row in rows}:
+        results = StudyResults("shipped-models", tuple(rows), describe(), profile="paper")
+        write_results(results, options.results / "shipped-models.json")
 
 
 if __name__ == "__main__":

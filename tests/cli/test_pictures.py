@@ -1,17 +1,33 @@
 """Names of pictures that commands write, and notes about boxes."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from logcosh_vae.base.errors import UsageError
+from logcosh_vae.base.text import shell_word
+from logcosh_vae.cli.command import explain
 from logcosh_vae.cli.data import contact_sheet
-from logcosh_vae.cli.options import shell_word
 from logcosh_vae.cli.pictures import check_png_path
 from logcosh_vae.cli.restoration import _NotesCutBoxes
+from logcosh_vae.data.image_set import ImageSet
+
+
+def test_errors_of_the_system_about_writing_say_so() -> None:
+    for number in (errno.ENOSPC, errno.EROFS):
+        reason = os.strerror(number)
+        assert explain(OSError(number, reason, "page.html")) == (f"page.html cannot be written: {reason}", 1)
+    assert explain(OSError(errno.EIO, "Input/output error", "x")) == ("x: Input/output error", 1)
+
+
+def test_a_command_in_the_note_about_an_image_set_can_be_pasted_into_a_shell() -> None:
+    images = ImageSet("/my pictures", "train", torch.zeros(1, 1, 4, 4), None, "", left_out=(("a", "x"), ("b", "x")))
+    assert "x; logcosh-vae data info '/my pictures' lists the others" in str(images.complaint)
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ä" * 127, "/data/holiday.zip"])

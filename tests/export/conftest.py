@@ -31,7 +31,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
 @pytest.fixture(scope="session")
 def saved(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run as a pretrained model in half precision. Tests do not change it."""
-    return save_pretrained(load_pretrained(run), tmp_path_factory.mktemp("models") / NAME, half=True, license="mit")
+    return save_pretrained(
+        load_pretrained(run), tmp_path_factory.mktemp("models") / NAME, precision="float16", license="mit"
+    )
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Exported files compute what the model does, at any size, and nothing else is ever kept."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,3 +176,24 @@ def test_the_command_exports_runs_named_models_and_restoration_networks(
         assert output.startswith(f"input: {inputs}")
         assert "\nlargest difference from the model: " in output
         assert output.splitlines()[-1].startswith("written: model.pt2 (")
+
+
+def test_a_full_disk_ends_an_export_with_an_error_and_not_the_process(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+from logcosh_vae import VAE
+from logcosh_vae.base.errors import RunError
+from logcosh_vae.export.files import export_file
+from logcosh_vae.export.parts import autoencoder_part
+part = autoencoder_part(VAE.from_network("mlp", image_shape=(1, 28, 28)).eval(), (1, 28, 28))
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+try:
+    export_file(part, Path(sys.argv[1]), "torch")
+except RunError as error:
+    sys.exit(0 if str(error).endswith("model.pt2 cannot be written: File too large") else str(error))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "model.pt2")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())

@@ -106,7 +106,7 @@ from logcosh_vae import VAE
 from logcosh_vae.base.errors import RunError
 from logcosh_vae.models.networks import Size
 model = VAE.from_network("mlp", latent_size=2, size=Size(hidden=(4,))).eval()
-print(model.push_to_hub(sys.argv[1], token="hf_secret", half=True))
+print(model.push_to_hub(sys.argv[1], token="hf_secret", precision="float16"))
 again = VAE.from_pretrained(sys.argv[1])
 assert again.latent_size == 2
 offline = VAE.from_pretrained(sys.argv[1], local_files_only=True)

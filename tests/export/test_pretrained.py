@@ -32,7 +32,7 @@ from logcosh_vae.models.networks import Size
 from logcosh_vae.training import model_names
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
-from logcosh_vae.training.weights_file import digest_of_model
+from logcosh_vae.training.weights_file import digest_of_model, read_weights, write_tensors
 
 FILES = {"README.md", "config.json", "densities.safetensors", "model.safetensors"}
 
@@ -144,11 +144,53 @@ def test_a_learned_likelihood_is_saved(tmp_path: Path, data_root: Path) -> None:
     config = TrainConfig(DataConfig(limit=200), ModelConfig(hidden=(4,)), objective, epochs=1)
     folder = train(config, tmp_path / "run", root=data_root).path
     model = VAE.from_pretrained(folder)
-    model.save_pretrained(tmp_path / "model", half=True)
+    model.save_pretrained(tmp_path / "model", precision="float16")
     learned, expected = VAE.from_pretrained(tmp_path / "model").likelihood, model.likelihood
     assert learned is not None
     assert expected is not None
     assert torch.equal(learned.scale, expected.scale)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_weights_of_8_bits_are_within_half_a_step(network: str, tmp_path: Path) -> None:
+    shape = (3, 17, 20)
+    model = VAE.from_network(network, image_shape=shape, latent_size=3, size=Size(hidden=(5, 4), width=0.01)).eval()
+    with torch.no_grad():
+        next(model.decoder.parameters())[0] = 0.0
+    model.save_pretrained(tmp_path / "model", precision="int8")
+    expected = model.state_dict()
+    for name, tensor in VAE.from_pretrained(tmp_path / "model").state_dict().items():
+        if tensor.ndim < 2:
+            assert torch.equal(tensor, expected[name])
+        else:
+            largest = expected[name].flatten(1).abs().amax(1)
+            error = (tensor - expected[name]).flatten(1).abs().amax(1)
+            assert bool((error <= largest / 254 * (1 + 1e-4)).all()), name
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["pretrained"]["format"], config["pretrained"]["precision"]) == (2, "int8")
+
+
+def test_weights_of_8_bits_take_a_quarter_of_the_bytes(tmp_path: Path) -> None:
+    model = VAE.from_network("mlp")
+    model.save_pretrained(tmp_path / "model", precision="int8")
+    size = (tmp_path / "model" / "model.safetensors").stat().st_size
+    assert size < 0.26 * sum(tensor.nbytes for tensor in model.state_dict().values())
+
+
+def test_steps_of_another_shape_are_refused(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path / "model", precision="int8")
+    path = tmp_path / "model" / "model.safetensors"
+    stored = read_weights(path).tensors
+    name = next(name for name in stored if name.endswith(".step"))
+    write_tensors(path, {**stored, name: torch.ones(1000, 1)}, None)
+    with pytest.raises(RunError, match=r"torch\.int8"):
+        VAE.from_pretrained(tmp_path / "model")
+
+
+def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="precision must be float32 or float16 or int8, got 'int4'"):
+        small().save_pretrained(tmp_path / "model", precision="int4")
+    assert not (tmp_path / "model").exists()
 
 
 def test_measurements_of_other_weights_are_left_out(run: Path, tmp_path: Path) -> None:
@@ -181,13 +223,13 @@ def test_a_model_class_of_the_user_is_refused(tmp_path: Path) -> None:
         model.save_pretrained(tmp_path / "model")
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_weights_that_are_not_finite_are_refused(tmp_path: Path, half: bool) -> None:
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, precision: str) -> None:
     model = small()
     with torch.no_grad():
-        next(model.parameters())[0, 0] = 1e5 if half else torch.inf
+        next(model.parameters())[0, 0] = 1e5 if precision == "float16" else torch.inf
     with pytest.raises(RunError, match="not finite"):
-        model.save_pretrained(tmp_path / "model", half=half)
+        model.save_pretrained(tmp_path / "model", precision=precision)
 
 
 def test_what_a_folder_holds_is_replaced_only_on_request(tmp_path: Path, run: Path) -> None:
@@ -355,7 +397,10 @@ def test_the_command_saves_a_run(
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "evaluation.json").unlink()
     monkeypatch.chdir(tmp_path)
-    assert command(monkeypatch, "save", "run", "-o", "models/digits", "--half", "--license", "cc0-1.0") == 0
+    assert (
+        command(monkeypatch, "save", "run", "-o", "models/digits", "--precision", "float16", "--license", "cc0-1.0")
+        == 0
+    )
     output, errors = capfd.readouterr()
     assert output == "written: models/digits (0.1 MB)\nto use it: logcosh-vae sample models/digits\n"
     assert errors == "note: the card has no measurements; 'logcosh-vae evaluate run' makes them\n"

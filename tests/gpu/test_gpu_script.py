@@ -44,6 +44,7 @@ from logcosh_vae.training.builders import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = ("data", "model", "task", "loss", "a", "weight")
+LEARNED = ("likelihood", "warmup", "free_bits")
 
 
 @pytest.fixture
@@ -80,9 +81,13 @@ def _summary(value: float) -> dict[str, Any]:
 def _rows(name: str, epochs: int = 40, **more: Any) -> list[dict[str, Any]]:
     """Rows of a table or figure with made-up values, in the declared order."""
     values = {"metrics": {"fid": _summary(1.0)}, "training_seconds": _summary(1.0), "seeds": [0], "reported": {}}
-    rows = [dict(zip(FIELDS, key, strict=True)) for key in declared_keys(name)]
-    config = {"epochs": epochs, "device": "cuda"}
-    return [{**row, **values, "config": config, "runs": ["run"], **more} for row in rows]
+    keys = declared_keys(name)
+    rows = [dict(zip(FIELDS, key[: len(FIELDS)], strict=True)) for key in keys]
+    learned = [dict(zip(LEARNED, key[len(FIELDS) :], strict=False)) for key in keys]
+    configs = [{"epochs": epochs, "device": "cuda", **({"objective": each} if each else {})} for each in learned]
+    return [
+        {**row, **values, "config": config, "runs": ["run"], **more} for row, config in zip(rows, configs, strict=True)
+    ]
 
 
 def _result(name: str, rows: list[dict[str, Any]], **more: Any) -> Result:
@@ -123,9 +128,12 @@ def _session(script: Any, folder: Path, *, smoke: bool = True, repository: Path 
     return script.session.Session(folder / "out", folder / "runs", "cpu", smoke, repository or folder / "repository")
 
 
-@pytest.mark.parametrize("name", ["table3-paper", "table4-excerpt", "figure6-paper", "figure10-excerpt"])
+@pytest.mark.parametrize(
+    "name", ["table3-paper", "table4-excerpt", "figure6-paper", "figure10-excerpt", "likelihood-faces-laptop"]
+)
 def test_rows_are_in_the_declared_order_however_runs_finish(name: str) -> None:
     rows = _rows(name)
+    assert len({key_of(row) for row in rows}) == len(rows)
     assert in_order(name, _shuffled(rows)) == rows
     shuffled = _shuffled(rows)
     assert joined(name, shuffled[:2], shuffled[1:]) == rows
@@ -203,6 +211,15 @@ def test_an_excerpt_is_of_one_length(script: Any, tmp_path: Path) -> None:
         )
         == 5
     )  # as in the rows that are there
+
+
+def test_a_row_of_the_study_is_known_with_all_of_its_seeds(script: Any, tmp_path: Path) -> None:
+    rows = _rows("likelihood-faces-laptop", epochs=24)
+    for row in rows[1:]:
+        row["seeds"] = [0, 1, 2]
+    repository = _repository(tmp_path, likelihood_faces_laptop=_result("likelihood-faces-laptop", rows))
+    session = _session(script, tmp_path, smoke=False, repository=repository)
+    assert script.training.count_likelihood(session) == (len(rows) - 1, len(rows))
 
 
 def test_a_length_is_chosen_once(script: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which pictures are restored, where the results are stored, and what happens to files that exist already."""
 
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from logcosh_vae.base.own_outputs import mark_picture, own_output_in
 from logcosh_vae.restoration.decoding import Pixels
 from logcosh_vae.restoration.finished import method_digest
 from logcosh_vae.restoration.picture_files import find_pictures, plan_outputs, restore_file, restore_files
+from logcosh_vae.restoration.targets import check_folders
 from logcosh_vae.restoration.tiling import Progress
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 31, 3)).astype(np.uint8))
@@ -199,17 +201,16 @@ def test_finished_results_are_kept_when_a_folder_is_restored_again(tmp_path: Pat
     network, restore = random_network((4,), 1), Counting()
     method = method_digest(network, task="text")
 
-    def again(method: str) -> list[tuple[str, ...]]:
+    def again(method: str) -> list[bool]:
         pairs = plan_outputs([tmp_path / "in"], tmp_path / "out", overwrite=True)
-        return [result.notes for result in restore_files(pairs, restore, overwrite=True, method=method)]
+        return [result.kept for result in restore_files(pairs, restore, overwrite=True, method=method)]
 
     pairs = plan_outputs([tmp_path / "in"], tmp_path / "out")
     next(iter(restore_files(pairs, restore, method=method)))  # stopped after the first picture
     with pytest.raises(ConfigError, match=r"pass --overwrite .* to go on, which keeps the results of the same command"):
         plan_outputs([tmp_path / "in"], tmp_path / "out")
-    notes = again(method)
+    assert again(method) == [True, False, False]
     assert restore.count == 3
-    assert (["kept" in " ".join(each) for each in notes]) == [True, False, False]
     changes: list[Callable[[], None]] = [
         lambda: save(tmp_path / "in" / f"a.{suffix}"),  # the same picture: nothing to do
         lambda: _append(tmp_path / "in" / f"a.{suffix}"),
@@ -241,3 +242,29 @@ def test_a_method_is_identified_by_everything_that_changes_the_result() -> None:
     digests = [method_digest(random_network((4,), blocks), **each) for blocks in (1, 2) for each in options]  # type: ignore[arg-type]
     assert len(set(digests)) == len(digests)
     assert method_digest(random_network((4,), 1), task="text") == digests[0]
+
+
+@pytest.mark.parametrize("limit", [0, 9_000])
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg", "webp", "avif", "bmp", "ppm"])
+def test_a_full_disk_is_named_whatever_the_encoder_says(tmp_path: Path, suffix: str, limit: int) -> None:
+    source, target = tmp_path / "a.png", tmp_path / f"clean.{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 200, 3)).astype(np.uint8)).save(source)
+    target.write_text("former")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(DataError, match=rf"clean\.{suffix} cannot be written: File too large$"):
+            restore_file(source, target, inverted, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", target.name]
+    assert target.read_text() == "former"
+
+
+def test_folders_that_cannot_be_written_are_named_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    targets = [tmp_path / "file" / name for name in ("x/a.png", "x/b.png", "y/c.png")]
+    with pytest.raises(DataError, match=r"file/x cannot be written to: Not a directory; choose another output"):
+        check_folders(targets)
+    check_folders([*targets, tmp_path / "new" / "a.png"])
+    assert not list((tmp_path / "new").iterdir())

@@ -96,7 +96,7 @@ def test_training_starts_from_the_weights_of_another_network(tmp_path: Path, mon
         torch.testing.assert_close(weight, before, rtol=0, atol=1e-6)
     with pytest.raises(RunError, match="holds a run with another start"):
         train_restoration(config, tmp_path / "on", resume=True)
-    with pytest.raises(RunError, match=r"another train.epochs \(1, now 2\); choose another --out, and --from "):
+    with pytest.raises(RunError, match=r"another train.epochs \(1, now 2\); .* choose another --out, and --from "):
         train_restoration(replace(config, epochs=2), tmp_path / "on", start=start, resume=True)
     for other in (random_network((8, 8), 1), random_network((8, 12), 2)):
         with pytest.raises(ConfigError, match=r"start from has widths .+, but the config has \[8, 12\] and 1"):

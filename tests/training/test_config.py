@@ -190,3 +190,18 @@ def test_devices_that_cannot_compute_are_refused_with_one_line(name: str) -> Non
     with pytest.raises(ConfigError, match=r"cannot be used .*use auto, cpu, cuda, cuda:N or mps") as caught:
         find_device(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("family", ["vae", "wae"])
+@pytest.mark.parametrize("data", ["mnist", "celeba", "pictures"])
+def test_a_config_that_is_read_from_its_file_is_written_and_identified_as_before(
+    data: str, family: str, network: str
+) -> None:
+    config = resolve(
+        override(TrainConfig(), [f"data.name={data}", f"model.family={family}", f"model.network={network}"])
+    )
+    text = json.dumps(to_dict(config))
+    again = resolve(from_dict(TrainConfig, json.loads(text)))
+    assert json.dumps(to_dict(again)) == text
+    assert digest(again) == digest(config)

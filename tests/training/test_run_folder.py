@@ -22,6 +22,7 @@ from logcosh_vae.base.settings import override
 from logcosh_vae.training import run_folder, state_file
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import TrainConfig
+from logcosh_vae.training.config_file import read_config
 from logcosh_vae.training.run_folder import RunFolder
 from logcosh_vae.training.session import Callbacks
 
@@ -310,3 +311,26 @@ def test_a_kill_between_new_weights_and_the_files_that_describe_them_is_complete
     train(GROWN, run.path, resume=True, root=data_root)
     assert run.config_path.read_bytes() == whole.config_path.read_bytes()
     assert not (run.path / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_run_is_continued_from_its_own_config_whatever_way_its_numbers_are_written(
+    run: RunFolder, tmp_path: Path, data_root: Path, epochs: int
+) -> None:
+    whole = override(replace(CONFIG, epochs=epochs), ["optimizer.lr_milestones=[[1, 0.5]]"])
+    written = replace(whole, optimizer=replace(whole.optimizer, lr_milestones=((1, 0.5),)))  # a whole number, not 1.0
+    run = train(replace(written, epochs=2), tmp_path / "own", root=data_root)
+    run.weights_path.unlink()
+    read = read_config(run.config_path)
+    train(replace(read, epochs=epochs), run.path, resume=True, root=data_root)
+    expected = safetensors.torch.load_file(train(whole, tmp_path / "whole", root=data_root).weights_path)
+    for name, weights in safetensors.torch.load_file(run.weights_path).items():
+        assert torch.equal(weights, expected[name])
+
+
+def test_resuming_with_other_options_says_which_differ_and_where_the_right_ones_are(
+    run: RunFolder, data_root: Path
+) -> None:
+    other = replace(CONFIG, model=replace(CONFIG.model, latent_size=3), seed=5)
+    with pytest.raises(RunError, match=r"train\.model\.latent_size \(8, now 3\); to continue it, repeat .* --config"):
+        train(other, run.path, resume=True, root=data_root)

@@ -138,7 +138,7 @@ class Run:
     def _prepare_process(self) -> None:
         os.setpgid(0, 0)
         die_with_parent()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler if self.fresh else _end_early)
         if self.fresh and self.setup is not None:
             self.setup()
 
@@ -177,8 +177,10 @@ def _run_program(arguments: Sequence[str], handles: Sequence[int], setup: Setup 
     sys.stdout, sys.stderr = _standard_stream(1), _standard_stream(2)
     sys.argv = ["logcosh-vae", *arguments]
     code: object = 0
+    main = importlib.import_module("logcosh_vae.cli").main
     try:
-        importlib.import_module("logcosh_vae.cli").main()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        main()
     except SystemExit as leave:
         code = leave.code
     except BaseException:
@@ -192,6 +194,11 @@ def _run_program(arguments: Sequence[str], handles: Sequence[int], setup: Setup 
     except (OSError, ValueError):
         os._exit(120)  # as an interpreter that cannot flush its output
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _end_early(*_: object) -> None:
+    """End a process that is interrupted before the program has begun, as an interpreter that starts would."""
+    os._exit(128 + signal.SIGINT)
 
 
 def _wide_pipe() -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 MAX_VALUE = 1000
 """Longest word of a message, in characters: file names fit, and a value of 100 kB does not."""
@@ -19,6 +20,12 @@ _NOT_SHOWN = re.compile(f"[{_CONTROL}{_INVISIBLE}]")
 
 _MARKUP_IN_CODE = re.compile(r"[\\`<>&|]")
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>&|~$#]")
+
+
+def shell_word(path: object) -> str:
+    """Return a path as an argument that can be pasted into a shell."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def is_escaped_byte(character: str) -> bool:

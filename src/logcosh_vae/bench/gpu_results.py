@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..base.versions import numerics
 from ..experiments.results import ExperimentResults, StudyResults
 from ..paper.registry import EXPERIMENTS
 from ..restoration.config import RestorationConfig, resolve_restoration
-from ..training.config import resolve
+from ..training.config import TrainConfig, resolve
 from . import gpu
 
 Key = tuple[Any, ...]
@@ -29,8 +29,8 @@ Row = dict[str, Any]
 Result = dict[str, Any]
 
 TESTS, BENCH = "gpu-tests", "bench-gpu"
-MEASURED = ("table3", "table4", *(f"figure{number}" for number in range(2, 11)))
-"""Tables and figures that the script measures or draws."""
+MEASURED = ("table3", "table4", *(f"figure{number}" for number in range(2, 11)), "likelihood-faces")
+"""Tables, figures and studies that the script measures or draws."""
 
 ORIGIN = ("accelerator", "machine", "torch", "commit", "numerics")
 """Fields of a row that say where it was measured."""
@@ -42,7 +42,21 @@ SAME = ("features", "evaluation", "real", "images", "pictures", "side")
 def key_of(row: Mapping[str, Any]) -> Key:
     """The key of a row: card and name of a timing or a test; configuration of a trained run, on whatever card."""
     names = ("accelerator", "what") if "what" in row else ("data", "model", "task", "loss", "a", "weight")
-    return tuple(row.get(name) for name in names)
+    objective = (row.get("config") or {}).get("objective") or {}
+    return tuple(row.get(name) for name in names) + _learned(objective.get)
+
+
+def key_of_config(config: TrainConfig) -> Key:
+    """The key of the row of a resolved config."""
+    objective = config.objective
+    key = (config.data.name, config.model_name, None, objective.loss, objective.a, objective.reconstruction_weight)
+    return key + _learned(lambda name: getattr(objective, name))
+
+
+def _learned(value_of: Callable[[str], Any]) -> Key:
+    """What an objective learns, and its options of the KL divergence; empty for the paper's objectives."""
+    values = tuple(map(value_of, ("likelihood", "warmup", "free_bits")))
+    return () if values == (None, None, None) else values
 
 
 def label_of(row: Mapping[str, Any]) -> str:
@@ -75,9 +89,7 @@ def _key_of_declared(row: Any) -> Key:
     if isinstance(row, RestorationConfig):
         restoration = resolve_restoration(row)
         return (restoration.data, "restoration", restoration.task, restoration.loss, restoration.a, 1.0)
-    config = resolve(row.config)
-    objective = config.objective
-    return (config.data.name, config.model_name, None, objective.loss, objective.a, objective.reconstruction_weight)
+    return key_of_config(resolve(row.config))
 
 
 def in_order(name: str, rows: Iterable[Row]) -> list[Row]:
@@ -218,7 +230,7 @@ def _problem(name: str, result: Any) -> str:
     if not isinstance(result, dict) or not isinstance(result.get("rows"), list):
         return "has no list of rows"
     experiment, profile = result.get("experiment"), result.get("profile")
-    if experiment not in (TESTS, BENCH, *MEASURED) or profile not in ("paper", "excerpt", "smoke"):
+    if experiment not in (TESTS, BENCH, *MEASURED) or profile not in ("paper", "laptop", "excerpt", "smoke"):
         return f"has the experiment {experiment!r} and the profile {profile!r}"
     if name not in (f"{experiment}-{profile}", experiment):
         return f"holds {experiment}-{profile}"

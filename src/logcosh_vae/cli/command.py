@@ -31,6 +31,9 @@ SECONDS_FOR_MAIN_PROCESS = 30.0
 UNUSABLE_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 """Errors of the operating system about a name that no file can have."""
 
+NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""Errors of the operating system that occur only in writing."""
+
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc")
 """What torch says, in messages of `RuntimeError`, where memory is short."""
 
@@ -87,7 +90,8 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror is not None:
         path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         code = UsageError.exit_code if error.errno in UNUSABLE_PATH else 1
-        return (f"{path}: {error.strerror}" if path else f"{error.strerror} (add --debug to see where)"), code
+        verb = " cannot be written" if error.errno in NOT_WRITABLE else ""
+        return (f"{path}{verb}: {error.strerror}" if path else f"{error.strerror} (add --debug to see where)"), code
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return "not enough memory; use smaller images, batches or networks, or fewer --jobs", 1
     if isinstance(error, RecursionError):

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from ..base.errors import DamagedJsonError, UsageError
+from ..base.text import shell_word
 from .json_option import with_json
-from .options import Overwrite, Run, app, shell_word
+from .options import Overwrite, Run, app
 from .streams import result, say, tell
 
 
@@ -54,7 +55,13 @@ def _summary(config: dict[str, dict[str, dict[str, object]]]) -> str:
 def save(
     run: Run,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write the model to.", show_default=False)],
-    half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision.")] = False,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="Of the stored weights: float32, float16 or int8, which takes a quarter of the bytes.",
+        ),
+    ] = "float32",
     name: Annotated[
         str | None,
         typer.Option("--name", help="Name on the model card; that of the run by default.", show_default=False),
@@ -70,12 +77,15 @@ def save(
     The folder has what is needed to use the model: config.json, model.safetensors, densities that were fitted to its
     codes, and README.md. VAE.from_pretrained, WAE.from_pretrained and every command that takes a run read it.
     """
+    from ..base.settings import validate_choice
     from ..export.pretrained import FILES, load_pretrained, save_pretrained
+    from ..training.precision import PRECISIONS
 
+    validate_choice("--precision", precision, PRECISIONS)
     if not overwrite and (out / "config.json").exists():
         raise UsageError(f"{out} already holds a model or a run; add --overwrite or choose another --out")
     model = load_pretrained(run)
-    save_pretrained(model, out, half=half, overwrite=overwrite, name=name, license=license_name)
+    save_pretrained(model, out, precision=precision, overwrite=overwrite, name=name, license=license_name)
     if (model.origin or {}).get("pretrained", {}).get("measured") is None:
         tell(f"note: the card has no measurements; 'logcosh-vae evaluate {shell_word(run)}' makes them")
     written = [(out / each).stat().st_size for each in FILES if (out / each).exists()]

@@ -202,14 +202,6 @@ PngOut = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 
-def shell_word(path: Path) -> str:
-    """The path as an argument to paste into a shell."""
-    import shlex
-
-    text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
-
-
 MAX_DIGITS = 9
 """Digits of the largest size or position in pixels that an option takes."""
 

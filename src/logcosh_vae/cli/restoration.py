@@ -10,7 +10,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.levels import naming_weights
-from ..base.text import counted
+from ..base.text import counted, shell_word
 from .json_option import with_json
 from .options import (
     LOSS_CHOICE,
@@ -20,7 +20,6 @@ from .options import (
     app,
     check_a,
     picture_set,
-    shell_word,
     whole_numbers,
 )
 from .streams import complain, fail, inform, result, say, tell
@@ -164,6 +163,7 @@ def restore(
     from ..restoration.picture_files import plan_outputs
     from ..restoration.pipeline import check_options, load_network, restore_picture
     from ..restoration.pretrained import PRETRAINED_TASKS
+    from ..restoration.targets import check_folders
 
     if model is not None and str(model) not in PRETRAINED_TASKS and not model.exists():
         names = " and ".join(PRETRAINED_TASKS)
@@ -173,6 +173,8 @@ def restore(
     boxes = [parse_box(text) for text in box or []]
     left_out: list[tuple[Path, str]] = []
     pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite, left_out=left_out)
+    if len(pairs) > 1:
+        check_folders(target for _, target in pairs)
     pixel_mask = None if mask is None else read_mask(mask)
     network, trained_for = load_network(model, task=task, device="cpu" if device is None else device)
     scale = 1.0 if scale is None else scale
@@ -241,6 +243,7 @@ def _restore_files(
         complain(f"left out: {path}: {reason}")
     restored: list[dict[str, Any]] = []
     failed = [{"source": str(path), "reason": reason} for path, reason in left_out]
+    kept = 0
     with PicturesDisplay(len(pairs)) as display:
         results = restore_files(
             pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name), method=digest
@@ -253,11 +256,14 @@ def _restore_files(
                 complain(f"left out: {each.error}")
                 failed.append({"source": str(each.source), "reason": str(each.error)})
                 continue
-            notes = [*each.notes, *method.notes]
+            notes = [] if each.kept else [*each.notes, *method.notes]
+            kept += each.kept
             for note in notes:
                 tell(f"note: {each.source}: {note}")
             say(each.target)
-            restored.append({"source": str(each.source), "target": str(each.target), "notes": notes})
+            restored.append({"source": str(each.source), "target": str(each.target), "kept": each.kept, "notes": notes})
+    if kept:
+        tell(f"note: {counted(kept, 'picture')} restored in the same way before, so the results are kept")
     result({"restored": restored, "left_out": failed})
     if failed:
         total = len(pairs) + len(left_out)

@@ -258,6 +258,11 @@ class PicturesDisplay(Display):
         super().__init__()
         self._count, self._number = count, 0
 
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+        if self._count > 1 and kind is KeyboardInterrupt:
+            stopped("to continue, add --overwrite to the same command, which keeps the results that are done")
+
     def of(self, name: str) -> Callable[[int, int], None]:
         """The callback for the next picture, which takes the number of its tiles that are done and of all its tiles."""
         self._number += 1

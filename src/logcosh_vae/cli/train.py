@@ -12,6 +12,7 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.launch import rank_and_world_size
+from ..base.text import shell_word
 from .options import (
     WITH_AUTO,
     A,
@@ -29,7 +30,6 @@ from .options import (
     Track,
     app,
     parse_size,
-    shell_word,
     trackers,
     train_config,
 )

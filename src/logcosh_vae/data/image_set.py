@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from ..base.text import counted, visible
+from ..base.text import counted, shell_word, visible
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ImageSet:
         if self.left_out:
             file, reason = self.left_out[0]
             count, total = len(self.left_out), len(self.left_out) + sum(self.sizes.values())
-            more = f"; 'logcosh-vae data info {self.name}' lists the others" if count > 1 else ""
+            more = f"; logcosh-vae data info {shell_word(self.name)} lists the others" if count > 1 else ""
             sentences.insert(
                 0, f"{count:,} of {counted(total, 'file')} of {self.name} left out: {visible(file)}: {reason}{more}"
             )

@@ -13,6 +13,7 @@ from ..base.text import code_span, markdown
 from ..losses import LOSSES
 from ..metrics.names import METRIC_NAMES
 from ..training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
+from ..training.precision import PRECISIONS
 from ..training.pretrained_config import Measured, PretrainedInfo
 from ..training.run_identity import flatten
 
@@ -80,7 +81,7 @@ def _training(config: Mapping[str, Any], train: TrainConfig, info: PretrainedInf
         ("loss", f"{loss}, and the {divergence} with the prior"),
         ("latent variables", str(train.model.latent_size)),
         ("epochs", str(info.epochs or train.epochs)),
-        ("weights", "half precision" if info.precision == "float16" else "single precision"),
+        ("weights", PRECISIONS.get(info.precision, info.precision)),
         ("licence", markdown(info.license or "not stated")),
         ("torch", markdown(config.get("torch", "unknown"))),
     ]
@@ -101,8 +102,9 @@ def _measurements(measured: Measured, precision: str) -> str:
             f"{measured.generated:,} generated images against {measured.test:,} test images. Only FIDs with the same "
             "features can be compared.",
         ]
-    if precision == "float16":
-        lines += ["", "The weights were measured in single precision, before they were rounded to half precision."]
+    if precision != "float32":
+        rounded = PRECISIONS.get(precision, precision)
+        lines += ["", f"The weights were measured in single precision, before they were rounded to {rounded}."]
     return "\n".join(lines)
 
 

@@ -122,7 +122,9 @@ def _write_onnx(part: Part, path: Path) -> Run:
 
 def _write_torch(part: Part, path: Path) -> Run:
     program = torch.export.export(part.module, (part.example(1),), dynamic_shapes=_dynamic_shapes(part))
-    torch.export.save(program, path)
+    archive = io.BytesIO()  # torch's writer ends the process if it cannot close a file, as on a full disk
+    torch.export.save(program, archive)
+    path.write_bytes(archive.getvalue())
     loaded = torch.export.load(path).module()
 
     def run(inputs: Tensor) -> tuple[Tensor, ...]:

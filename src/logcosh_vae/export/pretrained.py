@@ -2,7 +2,7 @@
 
 config.json             config of the training, image shape, and the key `pretrained`: name, licence, what was measured,
                         and a digest of the weights
-model.safetensors       weights, in single or half precision
+model.safetensors       weights, in single or half precision or with 8 bits each
 densities.safetensors   densities that were fitted to the codes, if there are any
 README.md               the model card
 
@@ -19,8 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..base.errors import ConfigError, RunError, UserError
 from ..base.files import is_temporary, make_folder, one_line, read_json, write_json, write_text
 from ..base.records import SEAL, from_json, seal, to_json
@@ -32,10 +30,11 @@ from ..training.config import TrainConfig, resolve
 from ..training.density_file import density_origin, save_densities, stored_densities
 from ..training.limits import check_network
 from ..training.model_names import find_model, nearest_name
-from ..training.pretrained_config import FORMAT, KEY, Measured, PretrainedInfo, pretrained_info
+from ..training.precision import in_single_precision, reduced
+from ..training.pretrained_config import FORMATS, KEY, Measured, PretrainedInfo, pretrained_info
 from ..training.run_folder import DENSITY_FILE, PRETRAINED_WEIGHTS, RunFolder
 from ..training.run_identity import RUN_KEY
-from ..training.weights_file import check_fits, digest_of, digest_of_model, in_single_precision, write_tensors
+from ..training.weights_file import check_fits, digest_of, digest_of_model, write_tensors
 from . import hub
 from .card import model_card
 
@@ -56,7 +55,7 @@ class SaveOptions:
     """Options of `save_pretrained`.
 
     Attributes:
-        half: store the weights of encoder and decoder in half precision.
+        precision: of the stored weights of encoder and decoder: `float32`, `float16` or `int8`; see `PRECISIONS`.
         overwrite: replace a model that the folder holds.
         name: name of the model; that of the folder by default.
         license: licence of the weights, as the Hub abbreviates it, such as `apache-2.0`.
@@ -64,7 +63,7 @@ class SaveOptions:
         source: what the example on the card loads the model from; its name by default.
     """
 
-    half: bool = False
+    precision: str = "float32"
     overwrite: bool = False
     name: str | None = None
     license: str | None = None
@@ -137,16 +136,19 @@ def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> P
     """
     chosen, folder = SaveOptions(**options), Path(folder)
     config, info = _config_to_save(model)
-    tensors = _tensors(model, half=chosen.half)
+    try:
+        tensors = reduced(model.state_dict(), chosen.precision)
+    except ValueError as error:
+        raise RunError(str(error)) from None
     check_target(folder, overwrite=chosen.overwrite)
     info = replace(
         info,
         name=chosen.name or info.name or folder.resolve().name,
         license=chosen.license or info.license,
         description=chosen.description or info.description,
-        precision="float16" if chosen.half else "float32",
+        precision=chosen.precision,
         weights=digest_of(tensors),
-        format=FORMAT,
+        format=FORMATS[chosen.precision],
     )
     try:
         make_folder(folder)
@@ -213,21 +215,6 @@ def _config_to_save(model: Autoencoder) -> tuple[dict[str, Any], PretrainedInfo]
     if state not in (None, digest_of_model(model)):
         info = replace(info, epochs=None, measured=None, changed=True)
     return config, info
-
-
-def _tensors(model: Autoencoder, *, half: bool) -> dict[str, torch.Tensor]:
-    """Return the weights to store.
-
-    Raises:
-        RunError: one is not finite, or not in half precision.
-    """
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        rounds = half and tensor.dtype == torch.float32 and not name.startswith("likelihood.")
-        tensors[name] = tensor.detach().to("cpu", torch.float16 if rounds else tensor.dtype).contiguous()
-        if not bool(tensors[name].isfinite().all()):
-            raise RunError(f"{name} holds numbers that are not finite{' in half precision' if rounds else ''}")
-    return tensors
 
 
 def push_to_hub(

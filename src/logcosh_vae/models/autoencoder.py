@@ -166,8 +166,8 @@ class Autoencoder(nn.Module, ABC):
 
         Args:
             folder: its path; it is created, and must be empty unless `overwrite`.
-            **options: `half=True` stores the weights in half precision, `overwrite=True` replaces a model in the
-                folder, and `name`, `license` and `description` are shown on the card.
+            **options: `precision="float16"` or `"int8"` stores the weights in fewer bits, `overwrite=True` replaces a
+                model in the folder, and `name`, `license` and `description` are shown on the card.
 
         Raises:
             RunError: the encoder and decoder are not networks of the paper, the folder holds other files, or weights

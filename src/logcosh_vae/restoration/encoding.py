@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -161,13 +163,26 @@ def save(
             save_planes(image, jpeg, content)
             editor.write(content.getvalue())
         elif target == "TIFF":  # its encoder seeks
-            image.save(file, target, **storage.options, **options)
+            with _reason_of_system(file):
+                image.save(file, target, **storage.options, **options)
         else:
             chosen = options if jpeg is None else jpeg.pillow_options or {}
             image.save(editor, target, **storage.options, **chosen)  # type: ignore[arg-type]
         editor.finish()
     if storage.finish is not None:
         storage.finish(path)
+
+
+@contextmanager
+def _reason_of_system(file: IO[bytes]) -> Iterator[None]:
+    """Let a failure to write raise the error of the system, such as a full disk, which libtiff hides."""
+    try:
+        yield
+    except Exception:
+        file.seek(0, os.SEEK_END)
+        file.write(bytes(1 << 20))  # more than libtiff writes at once
+        file.flush()
+        raise
 
 
 class _Releasing:

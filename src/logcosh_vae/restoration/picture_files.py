@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +20,7 @@ from .finished import is_finished, result_digest
 from .photographs import check_picture, check_writable, read, write
 from .planning import REPLACE_HINT, find_pictures, plan_outputs
 from .targets import check_target
+from .transparency import restore_visible
 
 if TYPE_CHECKING:
     from .tiling import Progress
@@ -41,12 +43,14 @@ class FileResult:
         source, target: the picture and the file for its result.
         notes: sentences about what the result does not keep of the source, such as other pages.
         error: why there is no result; None if the file was restored.
+        kept: whether the result is that of an earlier call, with the same picture and method.
     """
 
     source: Path
     target: Path
     notes: tuple[str, ...] = ()
     error: DataError | None = None
+    kept: bool = False
 
 
 def restore_file(
@@ -76,11 +80,11 @@ def restore_file(
     check_picture(source)
     digest = result_digest(source, method, target) if method else ""
     if overwrite and digest and is_finished(target, digest):
-        return FileResult(source, target, ("restored in the same way before, so the result is kept",))
+        return FileResult(source, target, kept=True)
     photograph = read(source)
     check_writable(target, photograph)
     try:
-        pixels = restore(photograph.pixels, progress=progress)
+        pixels = restore_visible(photograph.pixels, photograph.alpha, partial(restore, progress=progress))
     except RegionError as error:
         raise DataError(f"{source}: {error}") from None
     except (OSError, MemoryError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,6 +62,26 @@ def check_target(path: Path) -> None:
             pass
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def check_folders(paths: Iterable[Path]) -> None:
+    """Check that at least one of the folders of files can be written, before many files fail one by one.
+
+    Raises:
+        DataError: none can; the message names the first.
+    """
+    failure: DataError | None = None
+    for folder in dict.fromkeys(path.parent for path in paths):
+        try:
+            check_target(folder / f"{TEMPORARY_PREFIX}check")
+        except DataError as error:
+            cause = error.__context__
+            reason = cause.strerror if isinstance(cause, OSError) else error
+            failure = failure or DataError(f"{folder} cannot be written to: {reason}; choose another output")
+        else:
+            return
+    if failure is not None:
+        raise failure
 
 
 def _real(path: Path) -> Path:

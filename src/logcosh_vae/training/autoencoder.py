@@ -260,6 +260,7 @@ def train(
             run_config(config, train_set, test_set),
             may_grow="train.epochs",
             renamed={f"train.{former}": f"train.{name}" for former, name in renamed_keys(TrainConfig).items()},
+            advice="; --config with its config.json gives the same options" if resume else "",
         ),
         required(config.epochs, "epochs"),
         config.threads,
@@ -325,7 +326,7 @@ def load_with_weights(folder: RunFolder) -> tuple[VAE | WAE, SavedWeights]:
 def _load_with_weights(folder: RunFolder) -> tuple[VAE | WAE, SavedWeights]:
     config, image_shape = config_of(folder)
     needed = state_bytes(check_network(config, image_shape))
-    check_holds(folder.weights_path, needed // 2 if folder.is_pretrained else needed)  # in half precision at least
+    check_holds(folder.weights_path, needed // 4 if folder.is_pretrained else needed)  # 8 bits per weight at least
     model = build_model(config, image_shape)
     weights = folder.load_weights(model)
     model.origin = folder.config()

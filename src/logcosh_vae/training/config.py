@@ -254,8 +254,12 @@ def _recommended(objective: ObjectiveConfig) -> ObjectiveConfig:
 
 
 def _filled(part: D, **values: Any) -> D:
-    """Return `part` with `values` for those of its fields that are None."""
-    return dataclasses.replace(part, **{key: v for key, v in values.items() if getattr(part, key) is None})
+    """Return `part` with `values` for those of its fields that are None or equal.
+
+    Equal values can be written differently: a file gives 30.0 where a default is 30. The text of a config, and with it
+    the digests of runs, must not depend on that.
+    """
+    return dataclasses.replace(part, **{key: v for key, v in values.items() if getattr(part, key) in (None, v)})
 
 
 def _check(config: TrainConfig) -> None:

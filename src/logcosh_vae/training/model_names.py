@@ -1,6 +1,6 @@
 """Models by name: those that come with the package, and those in a folder of the user.
 
-A model that comes with the package is a folder in `WEIGHTS_FOLDER`, written by `export.pretrained` in half precision.
+A model that comes with the package is a folder in `WEIGHTS_FOLDER`, written by `export.pretrained`.
 The folders in `$LOGCOSH_VAE_MODELS` can be named in the same way.
 """
 

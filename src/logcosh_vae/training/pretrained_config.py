@@ -10,8 +10,11 @@ from typing import Any
 from ..base.errors import RecordError, RunError
 from ..base.records import free, from_json, optional
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files in a folder of a pretrained model; raised when older programs cannot read them."""
+
+FORMATS = {"float32": 1, "float16": 1, "int8": 2}
+"""The version that reads each precision; a folder says the one that it needs."""
 
 KEY = "pretrained"
 """Key of the record in `config.json`. The other keys are those of a run folder."""
@@ -50,8 +53,8 @@ class PretrainedInfo:
     Attributes:
         name: name of the model.
         weights: digest of the tensors in `model.safetensors`.
-        format: version of the files, see `FORMAT`.
-        precision: `float32` or `float16`.
+        format: version of the files, see `FORMATS`.
+        precision: see `precision.PRECISIONS`.
         epochs: number of epochs that the weights were trained for, None if it is not known.
         license: licence of the weights, as the Hub abbreviates it.
         description: a paragraph for the card.
@@ -62,7 +65,7 @@ class PretrainedInfo:
 
     name: str
     weights: str
-    format: int = FORMAT
+    format: int = 1
     precision: str = "float32"
     epochs: int | None = None
     license: str | None = None

@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +42,7 @@ from . import state_file
 from .epoch_records import Record, merge, read_records, same_losses, to_text
 from .loop import Position
 from .model_names import nearest_name
+from .precision import in_single_precision
 from .run_identity import RUN_KEY, RunIdentity, shown
 from .weights_file import (
     EXTRA_BYTES,
@@ -49,7 +50,6 @@ from .weights_file import (
     SavedWeights,
     check_fits,
     digest_of,
-    in_single_precision,
     read_weights,
     tensor_bytes,
     write_weights,
@@ -141,8 +141,9 @@ class RunFolder:
             if not resume and any((self.path / name).exists() for name in _STARTED):
                 raise RunError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
             if (difference := identity.difference(self.config())) is not None:
+                repeat = "to continue it, repeat the options that it was started with, or " if resume else ""
                 raise RunError(
-                    f"{self.path} holds a run with another {difference}; choose another --out{identity.advice}"
+                    f"{self.path} holds a run with another {difference}; {repeat}choose another --out{identity.advice}"
                 )
             return
         if any(each.name != ".lock" and not is_temporary(each.name) for each in self.path.iterdir()):
@@ -313,7 +314,7 @@ class RunFolder:
             record: JSON values with the key `epoch`; replaces the record of the same epoch.
             model: model after the epoch.
             optimizer: optimizer after the epoch.
-            run: digest of the run, see `RunIdentity`.
+            runs: digests that the state may have, see `RunIdentity.state_digests`.
             last: whether this is the last epoch of the run.
 
         Raises:
@@ -344,7 +345,7 @@ class RunFolder:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
-        run: str = "",
+        runs: Collection[str],
         on_message: Callable[[str], None] = lambda _: None,
         repair: bool = True,
     ) -> int:
@@ -353,7 +354,7 @@ class RunFolder:
         Args:
             model: on its device.
             optimizer: over the model's parameters.
-            run: digest of the run, see `RunIdentity`.
+            runs: digests that the state may have, see `RunIdentity.state_digests`.
             on_message: called if the former state has to be used, or the records differ from the state's.
             repair: write the records of the state where `metrics.jsonl` lacks them or has others.
 
@@ -364,7 +365,7 @@ class RunFolder:
             RunError: no state is intact, or it is missing although epochs have been trained.
         """
         records = self.metrics()
-        loaded = state_file.load_state(self.path, run, model, optimizer, on_message)
+        loaded = state_file.load_state(self.path, runs, model, optimizer, on_message)
         if loaded is None:
             if records or self.weights_path.exists():
                 raise RunError(
@@ -430,7 +431,7 @@ class RunFolder:
 
         Raises:
             RunError: the weights are missing, damaged, not finite, of another run, or do not fit the model. Those of a
-                pretrained model may have half precision.
+                pretrained model may have a lower precision.
         """
         if not os.path.lexists(self.weights_path):
             raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 RUN_KEY = "run"
@@ -35,16 +35,28 @@ class RunIdentity:
     advice: str = ""
 
     def digest(self) -> str:
-        """Return a digest of the config without the number that may grow."""
-        return self._digest_without(self.may_grow)
+        """Return a digest of the config without the number that may grow; equal for 30 and 30.0."""
+        return _digest({key: _plain(value) for key, value in self._without(self.may_grow).items()})
+
+    def state_digests(self, saved: Mapping[str, Any] | None) -> tuple[str, ...]:
+        """Return the digests that a state of this run may have.
+
+        Earlier versions stored a digest of the config as it was written. It can differ from a digest of an equal
+        config, in which 30 is written as 30.0 or a key has another name.
+
+        Args:
+            saved: the content of `config.json`, which has been found to be of this run; None if there is none.
+        """
+        config = {key: value for key, value in (saved or {}).items() if key != RUN_KEY}
+        former = [_digest(each._without(each.may_grow)) for each in (self, replace(self, config=config))]
+        return self.digest(), *former
 
     def identifier(self) -> str:
         """Return the identifier of a new run: a digest of what determines the weights, apart from the epochs."""
-        return self._digest_without(self.may_grow, *WITHOUT_EFFECT)
+        return _digest(self._without(self.may_grow, *WITHOUT_EFFECT))
 
-    def _digest_without(self, *keys: str | None) -> str:
-        fixed = {key: value for key, value in flatten(self.config).items() if key not in keys}
-        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+    def _without(self, *keys: str | None) -> dict[str, Any]:
+        return {key: value for key, value in flatten(self.config).items() if key not in keys}
 
     def has_grown(self, saved: Mapping[str, Any]) -> bool:
         """Whether the number that may grow is larger than in a saved config."""
@@ -61,8 +73,19 @@ class RunIdentity:
             changed.discard(self.may_grow or "")
         if not changed:
             return None
-        key = min(changed)
+        key = min(changed, key=lambda key: (not key.startswith("train."), key))  # a setting before what follows from it
         return f"{key} ({shown(former.get(key))}, now {shown(current.get(key))})"
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value with floats that are whole numbers as integers."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def shown(value: Any) -> str:

@@ -143,8 +143,13 @@ def run_training(
                 folder.complete(plan.identity, weights.digest)
             return folder
         setup, run = make_setup(), plan.identity.digest()
+        saved = folder.config() if folder.config_path.exists() else None
         first_epoch = 1 + folder.load_state(
-            setup.model, setup.optimizer, run=run, on_message=on_message, repair=is_main
+            setup.model,
+            setup.optimizer,
+            runs=plan.identity.state_digests(saved),
+            on_message=on_message,
+            repair=is_main,
         )
         if first_epoch > plan.epochs + 1:
             raise RunError(

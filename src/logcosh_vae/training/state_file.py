@@ -11,7 +11,7 @@ import os
 import secrets
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,17 @@ def _keep_as(newest: Path, former: Path) -> None:
 
 
 def load_state(
-    folder: Path, run: str, model: nn.Module, optimizer: torch.optim.Optimizer, on_message: Callable[[str], None]
+    folder: Path,
+    runs: Collection[str],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    on_message: Callable[[str], None],
 ) -> LoadedState | None:
     """Load the newest state that is intact into `model` and `optimizer`.
 
     Args:
         folder: the run folder.
-        run: digest of the run; a state of another run is refused.
+        runs: digests of the run; a state with another digest is refused.
         model: on its device.
         optimizer: over the model's parameters.
         on_message: called if the former state has to be used.
@@ -106,7 +110,7 @@ def load_state(
         if not os.path.lexists(path):
             continue
         try:
-            loaded = _load(path, run, model, optimizer)
+            loaded = _load(path, runs, model, optimizer)
         except RunError as error:
             failures.append(error)
             continue
@@ -119,7 +123,7 @@ def load_state(
     return None
 
 
-def _load(path: Path, run: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> LoadedState:
+def _load(path: Path, runs: Collection[str], model: nn.Module, optimizer: torch.optim.Optimizer) -> LoadedState:
     try:
         with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size > EXTRA_BYTES + SIZE_FACTOR * tensor_bytes(model):
@@ -129,7 +133,7 @@ def _load(path: Path, run: str, model: nn.Module, optimizer: torch.optim.Optimiz
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about legacy formats, which weights_only rejects anyway
                 state: dict[str, Any] = torch.load(file, weights_only=True)
-        if state.get("run", run) != run:
+        if "run" in state and state["run"] not in runs:
             raise ValueError("it was written by another run")
         check_fits(state["model"], model)
         if not all(tensor.isfinite().all() for tensor in _tensors([state["model"], state["optimizer"]])):

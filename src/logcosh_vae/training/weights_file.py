@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 from torch import uint8 as byte
 
@@ -129,16 +128,6 @@ def read_weights(path: Path, limit: int = LARGEST_BYTES) -> SavedWeights:
 def tensor_bytes(model: nn.Module) -> int:
     """Return the size in bytes of all parameters and buffers."""
     return sum(tensor.nbytes for tensor in model.state_dict().values())
-
-
-def in_single_precision(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Return tensors with those in half precision converted to float32 where the model has float32."""
-    expected = model.state_dict()
-
-    def is_halved(name: str, tensor: Tensor) -> bool:
-        return tensor.dtype == torch.float16 and name in expected and expected[name].dtype == torch.float32
-
-    return {name: tensor.float() if is_halved(name, tensor) else tensor for name, tensor in tensors.items()}
 
 
 def check_fits(tensors: Mapping[str, Tensor], model: nn.Module) -> None:
