@@ -25,14 +25,18 @@ OPTIONAL = (
     "efficientnet_lite_pytorch",
     "huggingface_hub",
     "matplotlib",
+    "mlflow",
     "onnx",
     "onnxruntime",
     "onnxscript",
     "platformdirs",
     "rich",
     "scipy",
+    "tensorboard",
     "torchmetrics",
+    "trackio",
     "typer",
+    "wandb",
 )
 """Modules that only the extras bring (torch itself brings Jinja2)."""
 

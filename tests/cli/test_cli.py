@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from logcosh_vae.cli import main
-from logcosh_vae.cli.options import app
+from logcosh_vae.cli.command import app
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -154,6 +154,21 @@ def test_every_option_and_verb_has_a_help_text() -> None:
             check(subcommand)
 
     check(typer.main.get_command(app))
+
+
+def test_the_help_of_every_option_shows_its_default() -> None:
+    def check(command: Any) -> int:
+        context = command.make_context(command.name, [], resilient_parsing=True)
+        shown = 0
+        for parameter in command.get_params(context):
+            default = parameter.get_default(context)
+            if default not in (None, False, (), []):
+                _, text = parameter.get_help_record(context)
+                assert f"[default: {getattr(default, 'value', default)}" in text, (command.name, parameter.name)
+                shown += 1
+        return shown + sum(map(check, getattr(command, "commands", {}).values()))
+
+    assert check(typer.main.get_command(app)) > 20
 
 
 def test_a_former_name_of_a_setting_works_and_is_noted_in_one_line(tmp_path: Path, data_root: Path) -> None:

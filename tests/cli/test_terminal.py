@@ -97,6 +97,35 @@ def test_the_cursor_is_never_hidden_since_a_killed_process_could_not_restore_it(
     assert "\x1b[?25l" not in shown
 
 
+@pytest.mark.parametrize("no_color", [False, True])
+def test_no_color_is_respected(
+    no_color: bool, open_terminal: Callable[[], _Terminal], monkeypatch: pytest.MonkeyPatch, clock: _Clock
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    else:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = open_terminal()
+    line = ProgressLine()
+    clock.seconds += 1
+    line.update("working", 0.5)
+    line.close()
+    codes = [code for found in re.findall(r"\x1b\[([0-9;]*)m", terminal.getvalue()) for code in found.split(";")]
+    colours = {code for code in codes if re.fullmatch("[34][0-8]|9[0-7]|10[0-7]", code)}
+    assert "working" in terminal.getvalue()
+    assert bool(colours) != no_color
+
+
+def test_quiet_shows_no_progress(open_terminal: Callable[[], _Terminal], clock: _Clock) -> None:
+    terminal = open_terminal()
+    with protect(quiet=True), TrainingDisplay(Path("run")) as display:
+        clock.seconds += PLAIN_SECONDS + 1
+        display.step(Position(1, 2, 1, 2))
+        display.note("a note")
+        display.failure("a failure")
+    assert terminal.getvalue() == "error: a failure\n"
+
+
 def test_a_closed_line_leaves_nothing_and_opens_again(open_terminal: Callable[[], _Terminal], clock: _Clock) -> None:
     terminal = open_terminal()
     line = ProgressLine()

@@ -2,7 +2,7 @@
 
 The losses, the models, the objective and `logcosh_vae.load` need only torch, numpy, safetensors and filelock. The extra
 `all` brings what training from files, evaluation, reports and the commands need, `hub` the client of the Hugging Face
-Hub, and `onnx` what writes and checks ONNX files.
+Hub, and `onnx` what writes and checks ONNX files. Each experiment tracker has an extra of its own.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "hub": ("models on the Hugging Face Hub", ("huggingface-hub",)),
     "onnx": ("export to ONNX", ("onnx", "onnxscript", "onnxruntime")),
+    "tensorboard": ("train --track tensorboard", ("tensorboard",)),
+    "wandb": ("train --track wandb", ("wandb",)),
+    "mlflow": ("train --track mlflow", ("mlflow",)),
+    "trackio": ("train --track trackio", ("trackio",)),
 }
 """What each extra adds, and the distributions that it brings."""
 

@@ -3,7 +3,8 @@
 `main` is the entry point. `entry.py` prepares the process, `command.py` runs a verb and prints its error, `options.py`
 holds the application and the options that verbs share. `experiments.py` and `report.py` run experiments and write their
 reports, `pictures.py` writes image grids, `streams.py` prints (through `safe_stream.py`), `terminal.py` shows progress
-and `tables.py` results. Functions import torch only when they run, so that `--help` answers at once.
+and `tables.py` results. `json_option.py` adds `--json` to verbs, and `completion.py` completes command lines in shells.
+Functions import torch only when they run, so that `--help` answers at once.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from ..base.errors import UsageError, UserError
 from ..base.files import one_line
 from ..base.launch import rank_and_world_size
 from ..base.memory import keep_freed_memory
-from . import bench, compare, data, doctor, evaluate, explore, export, models, reproduce, restoration, train  # noqa: F401 - each adds its verbs to app
+from . import bench, compare, completion, data, doctor, evaluate, explore, export, models, reproduce, restoration, train  # noqa: F401 - each adds its verbs to app
 from .entry import Signals
 from .options import app
 from .streams import fail, reports, say
@@ -51,9 +51,32 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="On an error, show the traceback, and what libraries print.")
+    ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            help="Install completion for this shell: bash, zsh or fish.",
+            callback=completion.install,
+            is_eager=True,
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion",
+            help="Print the script that --install-completion installs.",
+            callback=completion.show,
+            is_eager=True,
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print results and errors only: no progress, no notes.")
+    ] = False,
 ) -> None:
-    """Declare the options of all verbs; `entry` removes `--debug`, so that it may stand after the verb as well."""
+    """Declare the options of all verbs; `entry` removes `--debug` and `--quiet`, which may stand after the verb too."""
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -111,7 +134,7 @@ def run(arguments: list[str], signals: Signals, *, debug: bool) -> int:
     """Run a command line.
 
     Args:
-        arguments: what follows the name of the command, without `--debug`.
+        arguments: what follows the name of the command, without `--debug` and `--quiet`.
         signals: told when the verb is at work.
         debug: show the traceback of an error.
 
@@ -125,7 +148,10 @@ def run(arguments: list[str], signals: Signals, *, debug: bool) -> int:
             raise UsageError(f"torchrun is for train; run {verb} without it (--jobs uses several cores)")
         check_values(arguments)
         check_working_directory(arguments)
-        with typer.main.get_command(app).make_context("logcosh-vae", arguments) as context:
+        command = typer.main.get_command(app)
+        if completion.VARIABLE in os.environ:
+            return completion.complete(command, os.environ[completion.VARIABLE])
+        with command.make_context(completion.NAME, arguments, color=False) as context:
             signals.unwinds = True
             context.command.invoke(context)
         return 0

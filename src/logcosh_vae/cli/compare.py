@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import UsageError
-from .experiments import run_all
+from .experiments import run_all, track_runs
+from .json_option import with_json
 from .options import (
-    AUTO_HELP,
-    LOSS_CHOICE,
+    WITH_AUTO,
     A,
     Data,
     DataRoot,
@@ -28,12 +28,14 @@ from .options import (
     Settings,
     Size,
     Tiles,
+    Track,
     a_for,
     app,
     check_a,
     fitted_priors,
     likelihood_for,
     picture_set,
+    trackers,
     train_config,
 )
 from .report import Report
@@ -55,7 +57,7 @@ Losses = Annotated[
     typer.Option(
         "--loss",
         metavar="LOSS",
-        help=f"{LOSS_CHOICE}; {AUTO_HELP}. Repeat for each loss. By default l2 and log-cosh.",
+        help=f"{WITH_AUTO}. Repeat for each loss. By default l2 and log-cosh.",
         show_default=False,
     ),
 ]
@@ -113,6 +115,7 @@ class _Comparison:
 
 
 @app.command()
+@with_json
 def compare(
     out: Out,
     data: Data = "mnist",
@@ -130,6 +133,7 @@ def compare(
     device: Device = None,
     resume: Resume = False,
     settings: Settings = None,
+    track: Track = None,
     data_root: DataRoot = None,
     task: Task = None,
     test: Test = None,
@@ -140,6 +144,7 @@ def compare(
     """
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to reuse the runs in it, or choose another --out")
+    tracker_names = trackers(track)
     losses = list(dict.fromkeys(loss or ["l2", "log-cosh"]))
     request = _Request(
         data, model, losses, a, epochs, size, device, settings or [], task, test, likelihood, prior, tiles
@@ -150,6 +155,7 @@ def compare(
     for results in run_all([comparison.experiment], seeds, runs, data_root, jobs, scheduler):
         draw = partial(comparison.draw, results, runs)
         report.add(results, comparison.narrative, out / "results.json", out / "examples.png", draw)
+        track_runs([runs / name for row in results.rows for name in row.runs], tracker_names)
     report.write(out / "report.html")
 
 

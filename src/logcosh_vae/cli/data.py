@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..base.errors import UsageError
 from ..base.file_names import fitting_name, longest_name
 from ..base.text import counted, visible
+from .json_option import with_json
 from .options import DataRoot, Overwrite, Size, Tiles, app, image_set, parse_size
 from .pictures import check_png_path, save_grid
-from .streams import say
+from .streams import result, say
 
 if TYPE_CHECKING:
+    from ..data.describe import Summary
     from ..data.image_set import ImageSet
 
 data_app = typer.Typer(
@@ -81,6 +83,7 @@ def data_fetch(
 
 
 @data_app.command("info")
+@with_json
 def data_info(
     name: Annotated[str, typer.Argument(help="Image set: mnist | fashion-mnist | celeba | PATH", show_default=False)],
     size: Size = None,
@@ -134,6 +137,25 @@ def data_info(
         save_grid(train.images[order], path, columns=min(10, shown), scale=scale, follow=out is not None)
     finally:
         _print_account(train)
+    result(_document(train, test, summary, path))
+
+
+def _document(train: ImageSet, test: ImageSet, summary: Summary, sheet: Path) -> dict[str, Any]:
+    """What `--json` prints of an image set."""
+    channels, height, width = summary.shape
+    return {
+        "name": train.name,
+        "images": {each.split: {"count": len(each.images), "fingerprint": each.fingerprint} for each in (train, test)},
+        "shape": {"channels": channels, "height": height, "width": width},
+        "pixels": {"mean": summary.mean, "std": summary.std, "near_0_or_1": summary.near_0_or_1},
+        "suggested_loss": summary.advised_loss,
+        "files": {"sizes": train.sizes, "modes": train.modes},
+        "attributes": train.label_names,
+        "notes": train.notes,
+        "skipped": [{"file": file, "reason": reason} for file, reason in train.left_out],
+        "ignored": train.ignored,
+        "contact_sheet": str(sheet),
+    }
 
 
 def contact_sheet(name: str) -> Path:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ..base.errors import MissingPackageError
+from .json_option import with_json
 from .options import DataRoot, app
-from .streams import say
+from .streams import result
 
 if TYPE_CHECKING:
     from ..base.installation import ExtraStatus, Folder, Installation
 
 
 @app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
-    data_root: DataRoot = None,
-) -> None:
+@with_json
+def doctor(data_root: DataRoot = None) -> None:
     """Show what is installed and what it can use: put this into a bug report.
 
     Versions, devices, threads, whether the compiled kernel is in use, folders with their sizes, and what each extra
     would add.
     """
-    import json
-
     from ..base.installation import examine, folder_status
     from ..base.records import to_json
     from ..data import cache_root
@@ -40,13 +35,17 @@ def doctor(
         folder = _found(find)
         folders[name] = None if folder is None else folder_status(folder)
     models = {name: str(folder) for name, folder in named_models().items()}
-    if as_json:
-        say(json.dumps({**to_json(installation), "folders": to_json(folders), "models": models}))
-        return
-    say(*_installation(installation))
-    for name, status in folders.items():
-        say(f"{name} folder: {'unknown: platformdirs is missing' if status is None else _folder(status)}")
-    say(f"models by name: {', '.join(models) or 'none'}", *_extras(installation))
+    shown = {
+        name: "unknown: platformdirs is missing" if status is None else _folder(status)
+        for name, status in folders.items()
+    }
+    result(
+        {**to_json(installation), "folders": folders, "models": models},
+        *_installation(installation),
+        *(f"{name} folder: {text}" for name, text in shown.items()),
+        f"models by name: {', '.join(models) or 'none'}",
+        *_extras(installation),
+    )
 
 
 def _found(find: Callable[[], Path]) -> Path | None:

@@ -19,6 +19,9 @@ from typing import Any, NoReturn
 from ..base.launch import is_distributed
 from . import streams
 
+GLOBAL_OPTIONS = {"--debug", "--quiet"}
+"""Options of all verbs, which may stand before and after the verb."""
+
 
 class Signals:
     """Handles Ctrl-C and SIGTERM: exits at once, or raises `KeyboardInterrupt` while a command is at work.
@@ -126,7 +129,14 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _run(signals: Signals, debug: bool) -> int:
+def _without_global_options(arguments: list[str]) -> tuple[list[str], set[str]]:
+    """Split off `--debug` and `--quiet`, which may stand anywhere before `--`; return the rest and those given."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = GLOBAL_OPTIONS & set(arguments[:end])
+    return [each for each in arguments[:end] if each not in given] + arguments[end:], given
+
+
+def _run(arguments: list[str], signals: Signals, debug: bool) -> int:
     from ..base.errors import MissingPackageError
     from ..base.extras import require
 
@@ -140,17 +150,18 @@ def _run(signals: Signals, debug: bool) -> int:
         if debug:
             raise
         return streams.fail(f"the command cannot start: {error} (add --debug to see where)", 1)
-    return run([argument for argument in sys.argv[1:] if argument != "--debug"], signals, debug=debug)
+    return run(arguments, signals, debug=debug)
 
 
 def enter() -> None:
     """Run the command line in `sys.argv` and exit."""
     use_utf8()
-    signals, debug = Signals(), "--debug" in sys.argv[1:]
-    with signals.handled(), streams.protect(debug=debug) as output:
+    signals, (arguments, given) = Signals(), _without_global_options(sys.argv[1:])
+    debug = "--debug" in given
+    with signals.handled(), streams.protect(debug=debug, quiet="--quiet" in given) as output:
         try:
             with nullcontext() if debug else library_hooks(signals):
-                code = _run(signals, debug)
+                code = _run(arguments, signals, debug)
         except KeyboardInterrupt:
             code = signals.exit_code
         signals.unwinds = False

@@ -9,16 +9,19 @@ import typer
 
 from ..base.errors import UsageError
 from ..base.levels import naming_weights
+from .json_option import with_json
 from .options import DataRoot, Overwrite, PngOut, Prior, Run, Seed, app, fitted_priors
 from .pictures import check_png_path, default_png, save_grid
-from .streams import say, tell
+from .streams import result, say, tell
 
 if TYPE_CHECKING:
     from ..evaluation.latents import DensityStatistics
+    from ..evaluation.records import RunEvaluation
     from ..training.config import ObjectiveConfig
 
 
 @app.command()
+@with_json
 def evaluate(
     run: Run,
     features: Annotated[
@@ -53,7 +56,6 @@ def evaluate(
     """
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.evaluate import evaluation_for
-    from ..reporting.tables import METRIC_NAMES
     from ..training.autoencoder import config_of
     from ..training.run_folder import RunFolder
 
@@ -75,26 +77,31 @@ def evaluate(
         unwritable.append(message)
         tell(f"note: {message}")
 
-    result = measure(run, settings, root=data_root, on_unwritable=on_unwritable)
-    for name, value in result.metrics.items():
-        say(f"{METRIC_NAMES[name]}: {value:.4g}")
-    say("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in result.test.items()))
-    if result.density is not None:
-        say(*density_text(result.density, config.objective))
-    network = result.features
-    if network is None:
-        say("FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'")
-    else:
-        if "fid" not in result.metrics:
-            say(f"FID not computed: it needs at least 2 test images, and there is {result.real.count}")
-        say(f"features: {network.name} {network.fingerprint}; {result.seconds:.1f} s")
-        if "fid" in result.metrics and result.fid_caveat:
-            tell(f"note: {result.fid_caveat}")
+    measured = measure(run, settings, root=data_root, on_unwritable=on_unwritable)
+    result(measured, *_evaluation_text(measured, config.objective))
+    if "fid" in measured.metrics and measured.fid_caveat:
+        tell(f"note: {measured.fid_caveat}")
     if RunFolder(run).is_pretrained:
         tell(f"note: {run} holds a pretrained model, so the results are not stored")
     elif not unwritable:
         samples = ["samples.png", *(f"samples-{name}.png" for name in fitted or ())]
         say(f"written: {run / 'evaluation.json'}, {', '.join(samples)}, reconstructions.png, interpolation.png")
+
+
+def _evaluation_text(measured: RunEvaluation, objective: ObjectiveConfig) -> list[str]:
+    """Return lines about the metrics of a run."""
+    from ..reporting.tables import METRIC_NAMES
+
+    lines = [f"{METRIC_NAMES[name]}: {value:.4g}" for name, value in measured.metrics.items()]
+    lines.append("test split: " + ", ".join(f"{name} {value:.4g}" for name, value in measured.test.items()))
+    if measured.density is not None:
+        lines += density_text(measured.density, objective)
+    network = measured.features
+    if network is None:
+        return [*lines, "FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'"]
+    if "fid" not in measured.metrics:
+        lines.append(f"FID not computed: it needs at least 2 test images, and there is {measured.real.count}")
+    return [*lines, f"features: {network.name} {network.fingerprint}; {measured.seconds:.1f} s"]
 
 
 def density_text(density: DensityStatistics, objective: ObjectiveConfig) -> list[str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .streams import say, stopped, tell
+from .streams import inform, silenced, stopped, tell
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
@@ -29,7 +29,7 @@ def _prepare(experiment: Experiment[Any], store: Path, data_root: Path) -> Exper
 
         def feature_callbacks(name: str) -> Callbacks:
             fetching.close()
-            say(f"{name}: training the feature network of the FID")
+            inform(f"{name}: training the feature network of the FID")
             return training.callbacks()
 
         return experiment.prepare(store, data_root, PrepareCallbacks(fetching, feature_callbacks, training.note))
@@ -97,3 +97,17 @@ def run_all(
             )
             display.close()
             yield results
+
+
+def track_runs(folders: Sequence[Path], trackers: Sequence[str]) -> None:
+    """Send finished runs to trackers, those that a tracker has got before only as far as they are new to it."""
+    from ..training.tracking import Tracking
+
+    hints: dict[str, None] = {}
+    with silenced():
+        for folder in folders:
+            with Tracking(folder, trackers, lambda message: tell(f"note: {message}")) as tracking:
+                pass
+            trackers = tracking.trackers  # without those that have failed
+            hints |= dict.fromkeys(f"{name}: {hint}" for name, hint in tracking.hints.items())
+    inform(*hints)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import DataError
-from .options import DataRoot, Overwrite, Prior, Seed, app, model_folders
+from .options import DataRoot, Overwrite, Prior, Seed, app, model_folders, model_names
 from .pictures import check_out_path
 from .streams import say
 
@@ -21,6 +21,7 @@ def explore(
             metavar="RUN...",
             help="Run folders, folders of pretrained models, or names of models.",
             callback=model_folders,
+            autocompletion=model_names,
             show_default=False,
         ),
     ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import UsageError
-from .options import Overwrite, app
+from .options import Overwrite, app, model_names
 from .streams import say
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def export(
         Path,
         typer.Argument(
             help="Run folder, folder of a pretrained model, or name of a model; also of a restoration network.",
+            autocompletion=model_names,
             show_default=False,
         ),
     ],

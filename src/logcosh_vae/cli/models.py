@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..base.errors import DamagedJsonError, UsageError
 from ..base.text import path_word
+from .json_option import with_json
 from .options import Overwrite, Run, app
-from .streams import say, tell
+from .streams import result, say, tell
 
 
 @app.command()
+@with_json
 def models() -> None:
     """List the models that can be used by name.
 
@@ -22,18 +24,21 @@ def models() -> None:
     from ..base.files import read_json
     from ..training.model_names import MODELS_VARIABLE, named_models
 
-    found = named_models()
-    for name, folder in found.items():
+    found: list[dict[str, Any]] = []
+    for name, folder in named_models().items():
         try:
             summary = _summary(read_json(folder / "config.json"))
-            size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
-            say(f"{name}: {summary}; {size / 1e6:.1f} MB")
+            size: int | None = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
         except OSError as error:
-            say(f"{name}: cannot be read ({error.strerror})")
+            summary, size = f"cannot be read ({error.strerror})", None
         except (DamagedJsonError, ValueError, KeyError, TypeError, AttributeError):
-            say(f"{name}: damaged; reinstall or save it again")
+            summary, size = "damaged; reinstall or save it again", None
+        found.append({"name": name, "folder": str(folder), "summary": summary, "bytes": size})
     if not found:
         tell(f"note: no models come with this package; ${MODELS_VARIABLE} may name a folder of your own")
+    sizes = ["" if each["bytes"] is None else f"; {each['bytes'] / 1e6:.1f} MB" for each in found]
+    lines = (f"{each['name']}: {each['summary']}{size}" for each, size in zip(found, sizes, strict=True))
+    result({"models": found}, *lines)
 
 
 def _summary(config: dict[str, dict[str, dict[str, object]]]) -> str:

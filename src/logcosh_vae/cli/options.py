@@ -56,8 +56,11 @@ def loss_names() -> list[str]:
 LOSS_CHOICE = " | ".join(loss_names())
 """The values of `--loss`, for help texts."""
 
-AUTO_HELP = f"{AUTO} for unknown images: {RECOMMENDED.loss} with learned {RECOMMENDED.likelihood.replace('+', ' and ')}"
-"""What `--loss auto` stands for, for help texts."""
+WITH_AUTO = (
+    f"{LOSS_CHOICE} | {AUTO} (for unknown images: {RECOMMENDED.loss} with learned "
+    f"{RECOMMENDED.likelihood.replace('+', ' and ')})"
+)
+"""The values of `--loss` with `auto` and what it stands for, for help texts."""
 
 
 class Profile(StrEnum):
@@ -125,6 +128,16 @@ Settings = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="TRACKER",
+        help="Send metrics and pictures to an experiment tracker as well: tensorboard | wandb | mlflow | trackio; "
+        "repeatable.",
+        show_default=False,
+    ),
+]
 
 # experiments of several runs
 Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Runs of each row, with seeds 0, 1, ...")]
@@ -149,6 +162,13 @@ Prior = Annotated[
 ]
 
 
+def model_names(incomplete: str) -> list[str]:
+    """The names of models that a shell may offer."""
+    from ..training.model_names import named_models
+
+    return [name for name in named_models() if name.startswith(incomplete)]
+
+
 def model_folder(run: Path) -> Path:
     """The folder of the model that an argument names: a folder, or a model of the package."""
     from ..training.model_names import find_model
@@ -166,6 +186,7 @@ Run = Annotated[
     typer.Argument(
         help="Run folder, folder of a pretrained model, or name of a model ('logcosh-vae models' lists them).",
         callback=model_folder,
+        autocompletion=model_names,
         show_default=False,
     ),
 ]
@@ -281,6 +302,23 @@ def fitted_priors(prior: str) -> tuple[str, ...] | None:
 
     validate_choice("--prior", prior, (*PRIORS, "all"))
     return PRIORS[1:] if prior == "all" else tuple({prior} - {PRIORS[0]}) or None
+
+
+def trackers(names: list[str] | None) -> tuple[str, ...]:
+    """The values of `--track`, checked.
+
+    Raises:
+        ConfigError, UsageError: a name is unknown, or its library is not installed.
+    """
+    if not names:
+        return ()
+    from ..base.errors import MissingPackageError
+    from ..training.trackers import check_trackers
+
+    try:
+        return check_trackers(names)
+    except MissingPackageError as error:
+        raise UsageError(str(error)) from None
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .streams import say
+from .streams import result, say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,8 +69,14 @@ class Report:
         say(f"results: {path}", *([] if drawn is None else [f"picture: {picture}"]))
 
     def write(self, path: Path) -> None:
-        """Write the report to `path` (HTML) and, as Markdown, beside it; print both names."""
+        """Write the report to `path` (HTML) and, as Markdown, beside it; print their names, or the results as JSON."""
         from ..reporting.html import build, write_markdown
 
-        say(f"report: {build(self._parts, path, self.title)}")
-        say(f"as Markdown: {write_markdown(self._parts, path.with_suffix('.md'), self.title)}")
+        page = build(self._parts, path, self.title)
+        markdown = write_markdown(self._parts, path.with_suffix(".md"), self.title)
+        document = {
+            "experiments": [part.results for part in self._parts],
+            "report": str(page),
+            "markdown": str(markdown),
+        }
+        result(document, f"report: {page}", f"as Markdown: {markdown}")

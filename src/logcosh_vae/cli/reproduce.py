@@ -11,6 +11,7 @@ import typer
 
 from ..base.errors import UsageError
 from .experiments import run_all
+from .json_option import with_json
 from .options import DataRoot, Device, Jobs, Overwrite, Profile, Scheduler, Seeds, app
 from .report import Report
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@with_json
 def reproduce(
     name: Annotated[
         str,

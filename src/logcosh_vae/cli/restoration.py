@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..base.errors import UsageError
 from ..base.levels import naming_weights
 from ..base.text import counted, path_word
+from .json_option import with_json
 from .options import (
     LOSS_CHOICE,
     Device,
@@ -21,7 +22,7 @@ from .options import (
     picture_set,
     whole_numbers,
 )
-from .streams import fail, say, tell
+from .streams import complain, fail, inform, result, say, tell
 
 if TYPE_CHECKING:
     from ..restoration.picture_files import RestorePixels
@@ -116,6 +117,7 @@ Mask = Annotated[
 
 
 @app.command()
+@with_json
 def restore(
     inputs: Inputs = None,
     out: Out = None,
@@ -238,29 +240,34 @@ def _restore_files(
     from .terminal import PicturesDisplay
 
     for path, reason in left_out:
-        tell(f"left out: {path}: {reason}")
-    failed, kept = len(left_out), 0
+        complain(f"left out: {path}: {reason}")
+    restored: list[dict[str, Any]] = []
+    failed = [{"source": str(path), "reason": reason} for path, reason in left_out]
+    kept = 0
     with PicturesDisplay(len(pairs)) as display:
         results = restore_files(
             pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name), method=digest
         )
-        for result in results:
+        for each in results:
             display.close()
-            if result.error is not None:
+            if each.error is not None:
                 if len(pairs) == 1 and not left_out:
-                    raise result.error
-                tell(f"left out: {result.error}")
-                failed += 1
+                    raise each.error
+                complain(f"left out: {each.error}")
+                failed.append({"source": str(each.source), "reason": str(each.error)})
                 continue
-            kept += result.kept
-            for note in () if result.kept else (*result.notes, *method.notes):
-                tell(f"note: {result.source}: {note}")
-            say(result.target)
+            notes = [] if each.kept else [*each.notes, *method.notes]
+            kept += each.kept
+            for note in notes:
+                tell(f"note: {each.source}: {note}")
+            say(each.target)
+            restored.append({"source": str(each.source), "target": str(each.target), "kept": each.kept, "notes": notes})
     if kept:
         tell(f"note: {counted(kept, 'picture')} restored in the same way before, so the results are kept")
+    result({"restored": restored, "left_out": failed})
     if failed:
         total = len(pairs) + len(left_out)
-        raise typer.Exit(fail(f"{failed} of {counted(total, 'picture')} could not be restored", 1))
+        raise typer.Exit(fail(f"{len(failed)} of {counted(total, 'picture')} could not be restored", 1))
 
 
 def _train(
@@ -298,4 +305,5 @@ def _train(
             callbacks=display.callbacks(),
             progress=preparing,
         )
-    say(f"run: {out}", f"use it: logcosh-vae restore PICTURE --model {path_word(out)}")
+    result({"run": str(out)})
+    inform(f"run: {out}", f"use it: logcosh-vae restore PICTURE --model {path_word(out)}")

@@ -84,6 +84,11 @@ class Stream(io.TextIOBase):
         self.exact = exact and not self.isatty()
 
     @property
+    def underlying(self) -> IO[str] | None:
+        """The underlying stream; None after a failure."""
+        return self._stream
+
+    @property
     def encoding(self) -> str:  # type: ignore[override]
         """The encoding of the underlying stream."""
         return getattr(self._stream, "encoding", None) or "utf-8"

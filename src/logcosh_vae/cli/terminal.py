@@ -21,7 +21,7 @@ from rich.text import Text
 
 from ..base.text import visible
 from ..reporting.tables import duration
-from .streams import messages, say, stopped, tell
+from .streams import complain, inform, is_quiet, messages, stopped, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,6 +119,8 @@ class ProgressLine:
             estimate: whether to show the time left.
             force: show it even if the line was updated a moment ago.
         """
+        if is_quiet():
+            return
         total = None if fraction is None else 1.0
         text = visible(text)
         self._progress.update(self._task, description=text, completed=fraction or 0.0, total=total, estimate=estimate)
@@ -193,12 +195,12 @@ class TrainingDisplay(Display):
         self.line.update(text, position.fraction)
 
     def epoch(self, record: Mapping[str, Any]) -> None:
-        """Print the validation losses of an epoch to standard output."""
+        """Print the validation losses of an epoch."""
         self.line.close()
         losses = ", ".join(f"{name} {value:.4g}" for name, value in record["validation"].items())
         left = self.line.time_left()
         ending = f"; {left}" if left else ""
-        say(f"epoch {record['epoch']}: validation {losses}; {record['seconds']:.1f} s{ending}")
+        inform(f"epoch {record['epoch']}: validation {losses}; {record['seconds']:.1f} s{ending}")
 
     def note(self, text: str) -> None:
         """Print a message to the user."""
@@ -207,7 +209,7 @@ class TrainingDisplay(Display):
 
     def failure(self, text: str) -> None:
         """Print why this process ends; called from any thread, so a live line stays as it is."""
-        tell(f"error: {text}")
+        complain(f"error: {text}")
 
 
 class ExperimentDisplay(Display):

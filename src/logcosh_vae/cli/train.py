@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +14,7 @@ from ..base.errors import UsageError
 from ..base.launch import rank_and_world_size
 from ..base.text import path_word
 from .options import (
-    AUTO_HELP,
-    LOSS_CHOICE,
+    WITH_AUTO,
     A,
     Data,
     DataRoot,
@@ -27,11 +27,13 @@ from .options import (
     Settings,
     Size,
     Tiles,
+    Track,
     app,
     parse_size,
+    trackers,
     train_config,
 )
-from .streams import say
+from .streams import inform, say, silenced
 
 if TYPE_CHECKING:
     from ..training.config import TrainConfig
@@ -49,7 +51,7 @@ def train(
     ] = None,
     data: Data = "mnist",
     model: Model = "vae-mlp",
-    loss: Annotated[str, typer.Option("--loss", help=f"Reconstruction loss: {LOSS_CHOICE}; {AUTO_HELP}.")] = "log-cosh",
+    loss: Annotated[str, typer.Option("--loss", help=f"Reconstruction loss: {WITH_AUTO}.")] = "log-cosh",
     a: A = None,
     likelihood: LikelihoodChoice = None,
     epochs: Epochs = None,
@@ -71,6 +73,7 @@ def train(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration as JSON; do not train.")
     ] = False,
+    track: Track = None,
     data_root: DataRoot = None,
 ) -> None:
     """Train an autoencoder.
@@ -78,10 +81,12 @@ def train(
     Writes a run folder with the configuration, the losses of every epoch, the weights and samples drawn on the way.
     To train on several GPUs or machines, start the command with torchrun.
     """
+    tracker_names = trackers(track)
     from ..base.settings import override, to_dict
     from ..training.autoencoder import train as run
     from ..training.config import resolve
     from ..training.defaults import RECOMMENDED
+    from ..training.tracking import Tracking
     from .terminal import FetchDisplay, TrainingDisplay
 
     values = {"data": data, "model": model, "loss": loss, "a": a, "likelihood": likelihood, "size": size}
@@ -96,12 +101,20 @@ def train(
         return
     if out is None:
         raise UsageError("--out is missing: name the run folder to create")
-    with FetchDisplay() as fetching, TrainingDisplay(out) as display:
-        run(config, out, resume=resume, root=data_root, callbacks=display.callbacks(), fetch_progress=fetching)
-    if rank_and_world_size()[0] == 0:
+    is_main_process = rank_and_world_size()[0] == 0
+    with (
+        FetchDisplay() as fetching,
+        TrainingDisplay(out) as display,
+        silenced() if track else nullcontext(),
+        Tracking(out, tracker_names if is_main_process else (), display.note) as tracking,
+    ):
+        callbacks = tracking.callbacks(display.callbacks())
+        run(config, out, resume=resume, root=data_root, callbacks=callbacks, fetch_progress=fetching)
+    if is_main_process:
+        inform(*(f"{name}: {hint}" for name, hint in tracking.hints.items()))
         learned = resolve(config).objective.likelihood is not None
         prior = f" --prior {RECOMMENDED.prior}" if learned else ""
-        say(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {path_word(out)}{prior}")
+        inform(f"run: {out}", f"to evaluate it: logcosh-vae evaluate {path_word(out)}{prior}")
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

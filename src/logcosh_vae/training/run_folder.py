@@ -9,6 +9,7 @@
                           before it is `state.former.pt`
     weights.safetensors   final weights; the run is finished when this file exists
     progress.json         current epoch and step
+    tracking.json         what `--track` has sent; `tensorboard/` and `wandb/` hold what these trackers write
 
 A folder of a pretrained model (`export.pretrained`) is read like a finished run. It holds `model.safetensors` in place
 of the weights and of all files that only training needs, and is never written to.
@@ -76,10 +77,10 @@ _STARTED = ("metrics.jsonl", "weights.safetensors")
 """Files that show that an epoch of a run has been reported as done. A state is written before."""
 
 _FILES = (
-    *("config.json", "environment.json", "progress.json", ".lock"),
+    *("config.json", "environment.json", "progress.json", "tracking.json", ".lock"),
     *(*_STARTED, *state_file.STATE_NAMES, *DERIVED_FILES),
 )
-_FOLDERS = ("samples",)
+_FOLDERS = ("samples", "tensorboard", "wandb")
 
 STATE_SECONDS = 5.0
 """Minimum interval between states in seconds: the most that a killed run loses besides its current epoch."""
@@ -117,6 +118,10 @@ class RunFolder:
     @property
     def state_path(self) -> Path:
         return self.path / state_file.STATE_NAMES[0]
+
+    def picture_path(self, epoch: int) -> Path:
+        """Return the file of the picture that was drawn after an epoch; not all epochs have one."""
+        return self.path / "samples" / f"epoch-{epoch:04d}.png"
 
     def check(self, identity: RunIdentity, *, resume: bool) -> None:
         """Check that a run can be trained in the folder; changes nothing.

@@ -249,7 +249,7 @@ class _Recorder:
         _check_finite(record)
         is_due = report.epoch % self.setup.draw_every == 0 or report.epoch in (1, self.epochs)
         if self.setup.draw is not None and is_due:
-            self.setup.draw(self.folder.path / "samples" / f"epoch-{report.epoch:04d}.png")
+            self.setup.draw(self.folder.picture_path(report.epoch))
         is_last = report.epoch == self.epochs
         self.folder.add_epoch(record, self.setup.model, self.setup.optimizer, run=self.run, last=is_last)
         self.callbacks.on_epoch(record)
