@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -25,12 +26,9 @@ def with_json(verb: Callable[..., None]) -> Callable[..., None]:
     """
 
     @functools.wraps(verb)
-    def run(*, as_json: bool, **options: Any) -> None:
-        if not as_json:
-            verb(**options)
-            return
-        with json_output():
-            verb(**options)
+    def run(*arguments: Any, as_json: bool = False, **options: Any) -> None:
+        with json_output() if as_json else nullcontext():
+            verb(*arguments, **options)
 
     signature = inspect.signature(verb, eval_str=True)
     option = inspect.Parameter(
