@@ -30,7 +30,7 @@ from logcosh_vae.explorer.runs import ExplorerRun, ShownImages, networks_of
 from logcosh_vae.models.networks import ImageShape, Size
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE, TORCH = "the page", "torch"
+PAGE, PLAIN, TORCH = "the page", "the page without WebAssembly", "torch"
 MODELS: dict[str, tuple[str, ImageShape, int, Size]] = {
     "VAE (MLP), 28x28": ("mlp", (1, 28, 28), 8, Size()),
     "VAE (Conv, width 0.125), 28x28": ("conv", (1, 28, 28), 8, Size(width=0.125)),
@@ -54,12 +54,12 @@ const data = JSON.parse(require("fs").readFileSync(process.argv[1], "utf8").matc
 
 
 class Page:
-    """A process of node that computes with the networks of a page."""
+    """A process of node that computes with the networks of a page, with or without WebAssembly."""
 
-    def __init__(self, node: str, page: Path) -> None:
+    def __init__(self, node: str, page: Path, *, plain: bool = False) -> None:
         computing = SCRIPTS[: SCRIPTS.index("schedule.js")]
         source = "".join((WEB / name).read_text(encoding="utf-8") for name in computing)
-        command = [node, "-e", f'"use strict";{source}{SERVER}', str(page)]
+        command = [node, "-e", f'"use strict";{source}{"engine = plainEngine();" if plain else ""}{SERVER}', str(page)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, part: str, count: int) -> None:
@@ -84,19 +84,23 @@ def measured(what: str, node: str, folder: Path, rounds: int) -> list[BenchRow]:
     shown = ShownImages(torch.zeros(0, *shape, dtype=torch.uint8), None, "none")
     run = ExplorerRun(what, "", "none", shape, networks_of(model, shape), deviations=(1.0,) * latent)
     written = build([run], shown, folder / "page.html", checked=torch.zeros(1, *shape, dtype=torch.uint8))
-    page, rows = Page(node, folder / "page.html"), []
+    pages, rows = {PAGE: Page(node, written.path), PLAIN: Page(node, written.path, plain=True)}, []
     inputs = {"encoder": torch.full((1, *shape), 0.5), "decoder": torch.full((1, latent), 0.5)}
     try:
         for part, title in (("decoder", "decode"), ("encoder", "encode")):
             contenders = [
-                Contender(PAGE, lambda count, part=part: page.run(part, count)),
+                *(
+                    Contender(name, lambda count, page=page, part=part: page.run(part, count))
+                    for name, page in pages.items()
+                ),
                 Contender(TORCH, lambda count, part=part: repeat(getattr(model, part), inputs[part], count)),
             ]
             times = in_turns(contenders, rounds=rounds)
             rows.append(row(f"{what}: {title} an image", times, TORCH, page_bytes=written.size))
             print(rows[-1], flush=True)
     finally:
-        page.close()
+        for page in pages.values():
+            page.close()
     return rows
 
 

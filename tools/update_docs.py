@@ -57,6 +57,7 @@ import ship_restoration  # noqa: E402
 import speed_plots  # noqa: E402
 import unchanged_pixels  # noqa: E402
 
+import explorer  # noqa: E402
 import restoration  # noqa: E402
 from soak import record as soak_record  # noqa: E402
 
@@ -66,6 +67,7 @@ PAGES = (
     "README.md",
     "docs/results.md",
     "docs/data.md",
+    "docs/explore.md",
     "docs/restoration.md",
     "docs/speed.md",
     "docs/scaling.md",
@@ -132,6 +134,7 @@ BLOCKS: dict[str, Block] = {
     "table4-losses": Block("table4-laptop", read_results, losses_table),
     "celeba-study": study("celeba-study-laptop", celeba_study.markdown_of_batches),
     "celeba-study-wae": study("celeba-study-laptop", celeba_study.markdown_by_a),
+    "bench-explorer": bench("bench-explorer", explorer.markdown),
     "bench-prepare": study("bench-prepare", prepare.markdown),
     "figure6-laptop": experiment("figure6-laptop", sentences_and_provenance),
     "figure10-laptop": experiment("figure10-laptop", table_and_sentences),

@@ -45,6 +45,10 @@ def opened(browser: Browser, page: Path) -> Iterator[Browser]:
     assert browser.problems() == []
 
 
+def test_networks_are_computed_by_webassembly(opened: Browser) -> None:
+    assert opened.run("explorer.engine.speed") > 1
+
+
 def numbers(browser: Browser, expression: str) -> Any:
     """The value of an expression that makes arrays of numbers, in terms of `state`."""
     plain = "(key, value) => ArrayBuffer.isView(value) ? Array.from(value) : value"

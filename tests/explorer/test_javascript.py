@@ -51,10 +51,22 @@ def test_scripts_have_no_syntax_errors(name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def compare_networks(page: Path, runs: list[ExplorerRun], images: torch.Tensor) -> None:
+ENGINES = {"WebAssembly": "", "JavaScript": "engine = plainEngine();"}
+"""What chooses the engine of the networks."""
+
+
+@pytest.fixture(params=list(ENGINES))
+def choice(request: pytest.FixtureRequest) -> str:
+    """A statement that chooses an engine."""
+    return ENGINES[request.param]
+
+
+def compare_networks(page: Path, runs: list[ExplorerRun], images: torch.Tensor, choice: str) -> None:
     codes = [torch.randn(6, run.latent_size) for run in runs]
     images = images.flatten(1)
-    script = """
+    script = (
+        choice
+        + """
       const runs = await Promise.all(data.runs.map(readRun));
       const images = Float32Array.from(input.images.flat());
       return runs.map((each, i) => {
@@ -63,6 +75,7 @@ def compare_networks(page: Path, runs: list[ExplorerRun], images: torch.Tensor) 
         return { encoded: list(run(each.encoder, images, input.images.length)),
                  decoded: list(run(each.decoder, codes, input.codes[i].length)), one: list(one) };
       });"""
+    )
     results = in_node(script, page, images=images.tolist(), codes=[code.tolist() for code in codes])
     for run, code, result in zip(runs, codes, results, strict=True):
         decoded = apply(run.networks.decoder, code).flatten(1)
@@ -73,16 +86,39 @@ def compare_networks(page: Path, runs: list[ExplorerRun], images: torch.Tensor) 
         assert error < 2e-3 * float(encoded.abs().max() + 1)
 
 
-def test_networks_compute_what_python_computes(page: Path, runs: list[ExplorerRun], shown: ShownImages) -> None:
-    compare_networks(page, runs, to_unit(shown.images[:4]))
+def test_networks_compute_what_python_computes(
+    page: Path, runs: list[ExplorerRun], shown: ShownImages, choice: str
+) -> None:
+    compare_networks(page, runs, to_unit(shown.images[:4]), choice)
+
+
+def test_webassembly_is_used() -> None:
+    assert in_node("return simdEngine() !== null && engine.speed > 1;")
+
+
+@pytest.mark.parametrize(("rows", "inner", "count"), [(8, 1, 4), (16, 7, 12), (40, 300, 8)])
+def test_a_product_is_that_of_matrices(rows: int, inner: int, count: int, choice: str) -> None:
+    a, b = torch.randn(inner, rows), torch.randn(count, inner)
+    script = """
+      const memory = [input.a, input.b].map((values) => {
+        const room = engine.room(values.length);
+        engine.view(room).set(values);
+        return room;
+      });
+      const out = engine.room(input.rows * input.count);
+      engine.product(memory[0], input.rows, input.inner, memory[1], input.count, out);
+      return list(engine.view(out));"""
+    values = {"a": a.flatten().tolist(), "b": b.flatten().tolist(), "rows": rows, "inner": inner, "count": count}
+    found = torch.tensor(in_node(choice + script, **values)).reshape(count, rows)
+    torch.testing.assert_close(found, b @ a, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 17, 30)], ids=str)
-def test_networks_of_other_shapes_do_too(shape: tuple[int, int, int], tmp_path: Path) -> None:
+def test_networks_of_other_shapes_do_too(shape: tuple[int, int, int], tmp_path: Path, choice: str) -> None:
     runs = [explorer_run("conv", shape), explorer_run("mlp", shape)]
     nothing = ShownImages(torch.empty(0, *shape, dtype=torch.uint8), None, "mnist")
     page = build(runs, nothing, tmp_path / "page.html").path
-    compare_networks(page, runs, torch.rand(3, *shape))
+    compare_networks(page, runs, torch.rand(3, *shape), choice)
 
 
 def test_test_images_are_read_exactly(page: Path, shown: ShownImages) -> None:

@@ -38,7 +38,7 @@ BYTES_PER_WEIGHT = 1.8
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = (
-    *("codec.js", "kernels.js", "network.js", "codes.js", "pixels.js"),  # without a browser's interface
+    *("codec.js", "engines.js", "simd.js", "network.js", "codes.js", "pixels.js"),  # without a browser's interface
     *("schedule.js", "state.js", "canvas.js", "map.js", "sliders.js", "samples.js", "interpolation.js"),
     *("drawing.js", "strip.js", "main.js"),
 )

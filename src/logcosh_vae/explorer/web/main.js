@@ -38,7 +38,7 @@ async function start() {
   else exampleStroke(drawing, explorer.shape);
   document.body.classList.add("ready");
   // for the browser's console and the tests
-  window.explorer = { state: explorer, drawing, samples, interpolation, maps, run };
+  window.explorer = { state: explorer, drawing, samples, interpolation, maps, run, engine };
 }
 
 start().catch((error) => {

@@ -4,7 +4,10 @@ const sizeOf = (shape) => shape[0] * shape[1] * shape[2];
 
 // Returns a network that `run` computes, for layers with weights in torch's layout.
 function network(layers) {
-  const prepared = layers.map((layer) => ({ ...layer, compute: COMPUTE[layer.kind](layer) }));
+  const prepared = layers.map((layer) => {
+    const { outputs, bias, activation } = layer;
+    return { outputs, bias, activation, compute: COMPUTE[layer.kind](layer) };
+  });
   const cost = layers.reduce((sum, layer) => {
     const places = layer.kind === "transposed" ? layer.inputs : layer.outputs;
     return sum + layer.weight.length * (layer.kind === "linear" ? 1 : places[1] * places[2]);
@@ -13,7 +16,7 @@ function network(layers) {
     layers: prepared,
     inputs: sizeOf(layers[0].inputs),
     outputs: sizeOf(layers[layers.length - 1].outputs),
-    cost,
+    cost: cost / engine.speed,
   };
 }
 
@@ -44,28 +47,56 @@ function activate({ outputs, bias, activation }, values, count) {
   }
 }
 
+const numbers = (count) => Array.from({ length: count }, (_, i) => i);
+
+const AT_ONCE = 64; // images that a linear layer computes together
+
+let engine = simdEngine() || plainEngine();
+
 function linear(layer) {
-  const [inner, rows] = [sizeOf(layer.inputs), layer.outputs[0]];
+  const [inner, outputs] = [sizeOf(layer.inputs), layer.outputs[0]];
+  const rows = roundUp(outputs, LANES);
+  const weights = placeTransposed(engine, layer.weight, outputs, inner, rows);
+  const [inputs, results] = [engine.room(AT_ONCE * inner), engine.room(AT_ONCE * rows)];
   return (values, count, out) => {
-    if (count === 1) multiplyVector(layer.weight, rows, inner, values, out);
-    else multiply(layer.weight, rows, inner, values, count, out);
+    for (let first = 0; first < count; first += AT_ONCE) {
+      const some = Math.min(AT_ONCE, count - first);
+      engine.view(inputs).set(values.subarray(first * inner, (first + some) * inner));
+      engine.product(weights, rows, inner, inputs, roundUp(some, COLUMNS), results);
+      const view = engine.view(results);
+      for (let i = 0; i < some; i++) out.set(view.subarray(i * rows, i * rows + outputs), (first + i) * outputs);
+    }
   };
 }
 
-const numbers = (count) => Array.from({ length: count }, (_, i) => i);
+// Returns a function that computes the products of weights, one row of `inner` numbers for each of `channels`, with what
+// `gather` finds around the places of a grid. The result has a row of `wide` numbers for each channel.
+function products(weight, channels, inner, grid, inputs, stride, rowTaps, columnTaps) {
+  const wide = roundUp(grid[0] * grid[1], LANES);
+  const count = roundUp(channels, COLUMNS);
+  const weights = engine.room(count * inner);
+  engine.view(weights).set(weight);
+  const [patches, results] = [engine.room(inner * wide), engine.room(count * wide)];
+  const compute = (input) => {
+    gather(input, inputs, grid, stride, rowTaps, columnTaps, engine.view(patches), wide);
+    engine.product(patches, wide, inner, weights, count, results);
+    return engine.view(results);
+  };
+  return { compute, wide };
+}
 
 function convolution(layer) {
   const { inputs, outputs, kernel, stride, padding, weight } = layer;
-  const places = outputs[1] * outputs[2];
-  const inner = inputs[0] * kernel * kernel;
-  const patches = new Float32Array(places * inner);
+  const grid = [outputs[1], outputs[2]];
+  const places = grid[0] * grid[1];
   const taps = numbers(kernel).map((t) => t - padding);
+  const inner = inputs[0] * kernel * kernel;
+  const { compute, wide } = products(weight, outputs[0], inner, grid, inputs, stride, taps, taps);
   return (values, count, out) => {
     for (let image = 0; image < count; image++) {
-      const input = values.subarray(image * sizeOf(inputs), (image + 1) * sizeOf(inputs));
-      gatherPatches(input, inputs, [outputs[1], outputs[2]], stride, taps, taps, patches);
-      const result = out.subarray(image * sizeOf(outputs), (image + 1) * sizeOf(outputs));
-      multiply(patches, places, inner, weight, outputs[0], result);
+      const result = compute(values.subarray(image * sizeOf(inputs), (image + 1) * sizeOf(inputs)));
+      const start = image * sizeOf(outputs);
+      for (let c = 0; c < outputs[0]; c++) out.set(result.subarray(c * wide, c * wide + places), start + c * places);
     }
   };
 }
@@ -81,12 +112,7 @@ function transposed(layer) {
     for (let image = 0; image < count; image++) {
       const input = values.subarray(image * sizeOf(inputs), (image + 1) * sizeOf(inputs));
       const result = out.subarray(image * sizeOf(outputs), (image + 1) * sizeOf(outputs));
-      for (const phase of phases) {
-        const { rows, columns, inner, weight, patches, product } = phase;
-        gatherPatches(input, inputs, [rows, columns], 1, phase.rowTaps, phase.columnTaps, patches);
-        multiply(patches, rows * columns, inner, weight, outputs[0], product);
-        scatter(product, phase, outputs, stride, result);
-      }
+      for (const phase of phases) scatter(phase.compute(input), phase, outputs, stride, result);
     }
   };
 }
@@ -108,22 +134,18 @@ function phaseOf({ inputs, outputs, kernel, stride, padding, weight }, y, x) {
       }
     }
   }
-  return {
-    y, x, rows, columns, inner,
-    weight: arranged,
-    rowTaps: rowKernel.map((t) => (y + padding - t) / stride),
-    columnTaps: columnKernel.map((u) => (x + padding - u) / stride),
-    patches: new Float32Array(rows * columns * inner),
-    product: new Float32Array(rows * columns * outputs[0]),
-  };
+  const rowTaps = rowKernel.map((t) => (y + padding - t) / stride);
+  const columnTaps = columnKernel.map((u) => (x + padding - u) / stride);
+  const grid = [rows, columns];
+  return { y, x, grid, ...products(arranged, outputs[0], inner, grid, inputs, 1, rowTaps, columnTaps) };
 }
 
-function scatter(product, { y, x, rows, columns }, [channels, height, width], stride, out) {
-  let at = 0;
+function scatter(product, { y, x, grid: [rows, columns], wide }, [channels, height, width], stride, out) {
   for (let channel = 0; channel < channels; channel++) {
     for (let i = 0; i < rows; i++) {
+      const from = channel * wide + i * columns;
       const base = (channel * height + y + i * stride) * width + x;
-      for (let j = 0; j < columns; j++) out[base + j * stride] = product[at++];
+      for (let j = 0; j < columns; j++) out[base + j * stride] = product[from + j];
     }
   }
 }
