@@ -96,7 +96,7 @@ def test_webassembly_is_used() -> None:
     assert in_node("return simdEngine() !== null && engine.speed > 1;")
 
 
-@pytest.mark.parametrize(("rows", "inner", "count"), [(8, 1, 4), (16, 7, 12), (40, 300, 8)])
+@pytest.mark.parametrize(("rows", "inner", "count"), [(8, 1, 4), (16, 7, 12), (40, 300, 8), (24, 9, 1)])
 def test_a_product_is_that_of_matrices(rows: int, inner: int, count: int, choice: str) -> None:
     a, b = torch.randn(inner, rows), torch.randn(count, inner)
     script = """

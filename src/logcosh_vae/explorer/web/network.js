@@ -62,7 +62,7 @@ function linear(layer) {
     for (let first = 0; first < count; first += AT_ONCE) {
       const some = Math.min(AT_ONCE, count - first);
       engine.view(inputs).set(values.subarray(first * inner, (first + some) * inner));
-      engine.product(weights, rows, inner, inputs, roundUp(some, COLUMNS), results);
+      engine.product(weights, rows, inner, inputs, some === 1 ? 1 : roundUp(some, COLUMNS), results);
       const view = engine.view(results);
       for (let i = 0; i < some; i++) out.set(view.subarray(i * rows, i * rows + outputs), (first + i) * outputs);
     }

@@ -5,7 +5,7 @@ function simdEngine() {
   try {
     const memory = new WebAssembly.Memory({ initial: 1 });
     const module = new WebAssembly.Module(productModule());
-    const { product } = new WebAssembly.Instance(module, { e: { m: memory } }).exports;
+    const { one, several } = new WebAssembly.Instance(module, { e: { m: memory } }).exports;
     let end = 0;
     const room = (count) => {
       const address = end;
@@ -19,35 +19,41 @@ function simdEngine() {
       speed: 8,
       room,
       view,
-      product: (a, rows, inner, b, count, out) => product(a.address, rows, inner, b.address, count, out.address),
+      product: (a, rows, inner, b, count, out) => {
+        const product = count === 1 ? one : several;
+        product(a.address, rows, inner, b.address, count, out.address);
+      },
     };
   } catch {
     return null;
   }
 }
 
-// Assembles the module. It imports the memory and exports one function, `product`.
+// Assembles the module. It imports the memory and exports the product for one column and for blocks of COLUMNS columns.
 function productModule() {
   const bytes = (text) => [text.length, ...Array.from(text, (letter) => letter.charCodeAt(0))];
   const section = (id, content) => [id, ...leb(content.length), ...content];
   const I32 = 0x7f, V128 = 0x7b, FUNCTION = 0x60;
-  const body = [2, ...leb(8), I32, ...leb(8), V128, ...productCode(), 0x0b];
+  const bodies = [1, COLUMNS].flatMap((columns) => {
+    const body = [2, ...leb(8), I32, ...leb(8), V128, ...productCode(columns), 0x0b];
+    return [...leb(body.length), ...body];
+  });
   return new Uint8Array([
     0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0, // magic number and version
-    ...section(1, [1, FUNCTION, 6, I32, I32, I32, I32, I32, I32, 0]), // its type: six integers, no result
+    ...section(1, [1, FUNCTION, 6, I32, I32, I32, I32, I32, I32, 0]), // their type: six integers, no result
     ...section(2, [1, ...bytes("e"), ...bytes("m"), 2, 0, 1]), // a memory of at least one page
-    ...section(3, [1, 0]),
-    ...section(7, [1, ...bytes("product"), 0, 0]),
-    ...section(10, [1, ...leb(body.length), ...body]),
+    ...section(3, [2, 0, 0]),
+    ...section(7, [2, ...bytes("one"), 0, 0, ...bytes("several"), 0, 1]),
+    ...section(10, [2, ...bodies]),
   ]);
 }
 
-// Returns the instructions of `product`: loops over blocks of columns, blocks of rows, and k.
-function productCode() {
+// Returns the instructions of a product: loops over blocks of `columns` columns, blocks of rows, and k.
+function productCode(columns) {
   const [a, rows, inner, b, count, out] = numbers(6);
   const [column, row, fromA, last, at] = [6, 7, 8, 13, 8]; // `at` takes the place of `fromA` when k has ended
-  const fromB = numbers(COLUMNS).map((i) => 9 + i);
-  const sums = numbers(COLUMNS).map((i) => [14 + 2 * i, 15 + 2 * i]);
+  const fromB = numbers(columns).map((i) => 9 + i);
+  const sums = numbers(columns).map((i) => [14 + 2 * i, 15 + 2 * i]);
   const get = (local) => [0x20, local];
   const set = (local) => [0x21, local];
   const int = (value) => [0x41, ...lebSigned(value)];
@@ -75,7 +81,7 @@ function productCode() {
     ...get(a), ...get(row), ...four, ...ADD, ...set(fromA),
     ...get(b), ...get(column), ...get(inner), ...MULTIPLY, ...four, ...ADD, ...set(fromB[0]),
     ...fromB.slice(1).flatMap((from, i) => [...get(fromB[i]), ...get(inner), ...four, ...ADD, ...set(from)]),
-    ...get(fromB[1]), ...set(last),
+    ...get(fromB[0]), ...get(inner), ...four, ...ADD, ...set(last),
   ];
   const end = [
     ...get(out), ...get(column), ...get(rows), ...MULTIPLY, ...get(row), ...ADD, ...four, ...ADD, ...set(at),
@@ -87,7 +93,7 @@ function productCode() {
   ];
   const overRows = loop([...start, ...overK, ...end], [...get(row), ...get(rows), ...LESS]);
   return loop(
-    [...int(0), ...set(row), ...overRows, ...step(column, int(COLUMNS))],
+    [...int(0), ...set(row), ...overRows, ...step(column, int(columns))],
     [...get(column), ...get(count), ...LESS],
   );
 }
