@@ -146,6 +146,9 @@ def test_figures_are_continued_and_shown(tmp_path: Path) -> None:
     later = later.with_trial("images", 1, "took 3 GiB", 1.0, 2**30)
     assert later.failures == (record.Failure("images", 7, 1, "abc", "took 3 GiB"),)
     assert later.attacks["images"] == record.AttackCounts(20_000, 2, 1, 2.0, 2**30)
+    again = record.started(later, 0, environment, anew=["images"])
+    assert (again.seed, again.failures, again.attacks["images"].tried) == (7, (), 0)
+    assert record.started(later, 0, environment, anew=["kills"]).failures == later.failures
     text = record.markdown(later)
     assert "| 20,000 | 2 | 1 | 0.0 |" in text
     assert all(attack.promise in text for attack in ATTACKS.values())

@@ -26,6 +26,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="time for all attacks together; 10 without --full")
     parser.add_argument("--full", action="store_true", help="run each attack until its target is reached")
     parser.add_argument("--resume", action="store_true", help="add to the figures in --out, with its seed")
+    parser.add_argument(
+        "--anew", action="store_true", help="with --resume: forget the former figures of the attacks in --only"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of trials at the same time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=list(ATTACKS), action="append", help="run this attack only; repeatable")
@@ -39,6 +42,8 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.index and len(given.only or []) != 1:
         parser.error("--index needs --only ATTACK")
+    if given.anew and not (given.resume and given.only):
+        parser.error("--anew needs --resume and --only ATTACK")
     return given
 
 
@@ -49,7 +54,7 @@ def main() -> int:
     work = given.work or Path(tempfile.mkdtemp(prefix="soak-"))
     work.mkdir(parents=True, exist_ok=True)
     work.chmod(0o755)  # some commands run as another user
-    results = started(before, given.seed, describe())
+    results = started(before, given.seed, describe(), anew=given.only if given.anew else ())
     session = Session(results, None if given.index else given.out, work, given.failures)
     failed_before = session.failed()
     try:

@@ -79,12 +79,14 @@ def check_message(text: str) -> None:
         raise FailedError(f"control characters in a message: {text[:200]!r}")
 
 
-def check_outcome(outcome: Outcome, *, may_be_late: bool = False) -> None:
+def check_outcome(outcome: Outcome, *, may_be_late: bool = False, only_messages: bool = True) -> None:
     """Check how a command ended: exit code, output, memory and time.
 
     Args:
         outcome: how it ended.
         may_be_late: accept a command that had to be interrupted, since it may have much to do.
+        only_messages: refuse lines on standard error that are no messages of the program; false for commands with
+            `--json`, which print there what usually goes to standard output.
 
     Raises:
         FailedError: the command hung, crashed, took too much memory, or printed a traceback, a library's warning or
@@ -106,7 +108,7 @@ def check_outcome(outcome: Outcome, *, may_be_late: bool = False) -> None:
     lines = [line for line in outcome.errors.split("\n") if line.strip()]
     for line in lines:
         check_message(line)
-        if not PLAIN_LINE.match(line):
+        if only_messages and not PLAIN_LINE.match(line):
             raise FailedError(f"not a message of the program: {line[:200]}")
     errors = [line for line in lines if line.startswith("error: ")]
     help_printed = outcome.output.startswith("Usage: ")

@@ -137,7 +137,7 @@ def prepare(folder: Path) -> Trial:
         outcome = Run(words, work, variables, seconds=SECONDS, fresh=fresh, setup=drop_privileges).outcome()
         shown = " ".join(repr(word[:60]) for word in words)
         try:
-            check_outcome(outcome, may_be_late=True)
+            check_outcome(outcome, may_be_late=True, only_messages="--json" not in words)
         except FailedError as error:
             raise FailedError(f"{shown}: {error}") from None
         return shown

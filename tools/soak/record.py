@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from logcosh_vae.base.environment import Environment
@@ -84,14 +84,15 @@ class SoakResults:
         return replace(self, attacks={**self.attacks, attack: counts}, failures=failures[:KEPT_FAILURES], date=day)
 
 
-def started(before: SoakResults | None, seed: int, environment: Environment) -> SoakResults:
-    """Return the figures to add to: those of earlier sessions, or zeros."""
+def started(before: SoakResults | None, seed: int, environment: Environment, anew: Collection[str] = ()) -> SoakResults:
+    """Return the figures to add to: those of earlier sessions, or zeros, also for the attacks in `anew`."""
     commits = () if before is None else before.commits
     commits = (*(name for name in commits if name != environment.commit), environment.commit)
     attacks = {name: AttackCounts(attack.target) for name, attack in ATTACKS.items()}
     if before is not None:
-        attacks |= {name: counts for name, counts in before.attacks.items() if name in ATTACKS}
-        return replace(before, attacks=attacks, environment=environment, commits=commits)
+        attacks |= {name: counts for name, counts in before.attacks.items() if name in attacks.keys() - set(anew)}
+        failures = tuple(each for each in before.failures if each.attack not in anew)
+        return replace(before, attacks=attacks, failures=failures, environment=environment, commits=commits)
     return SoakResults("soak", seed, attacks, (), environment, commits, time.strftime("%Y-%m-%d"))
 
 
