@@ -219,6 +219,18 @@ def test_entries_of_other_sets_and_of_earlier_versions_are_prepared_anew(tmp_pat
     assert train.notes == ()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes need POSIX")
+@pytest.mark.parametrize("name", ["images.npy", "index.json"])
+def test_pipe_in_the_cache_is_not_waited_for(tmp_path: Path, cache: Path, name: str) -> None:
+    folder = write_set(tmp_path / "set")
+    expected = [facts(images) for images in load_both(folder)]
+    (entry,) = (path for path in cache.iterdir() if path.is_dir())
+    (entry / name).unlink()
+    os.mkfifo(entry / name)
+    assert [facts(images) for images in load_both(folder)] == expected
+    assert (entry / name).is_file()
+
+
 def _read_only(path: Path, *_: object) -> NoReturn:
     raise OSError(30, "Read-only file system", str(path))
 

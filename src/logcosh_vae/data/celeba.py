@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..base.errors import DataError
-from ..base.files import one_line
+from ..base.files import one_line, open_regular
 from ..base.text import counted
 from .archive import Zip
 from .collection import Collection, Folder, Member
@@ -91,7 +91,7 @@ def _read_rows(path: Path) -> list[list[str]]:
     The text is in UTF-8, or in UTF-16 with a byte-order mark; words are separated by white space, commas or semicolons.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow=True) as file:
             content = file.read(MAX_TEXT_BYTES + 1)
         if len(content) > MAX_TEXT_BYTES:
             raise DataError(f"{path} has more than {MAX_TEXT_BYTES:,} bytes; it is not a file of CelebA")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import DataError
+from ..base.files import open_regular
 
 MAX_BYTES = 1 << 30
 """A header that announces more data than this is treated as damaged."""
@@ -51,7 +52,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         read_idx(Path("t10k-images-idx3-ubyte.gz")).shape  # (10000, 28, 28)
     """
     try:
-        with path.open("rb") as raw:
+        with open_regular(path, follow=True) as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             if not zipped:

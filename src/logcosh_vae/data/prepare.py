@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ..base.errors import DataError
 from ..base.extras import require
-from ..base.files import JSON_BYTES, TEMPORARY_PREFIX, read_json, write_json, write_text
+from ..base.files import JSON_BYTES, TEMPORARY_PREFIX, open_regular, read_json, write_json, write_text
 from ..base.versions import DATA
 from .build import (
     HEADER_BYTES,
@@ -219,7 +219,7 @@ def _has_pixels(folder: Path, index: dict[str, Any], preparation: Preparation | 
     """Return whether the pixels of a set are complete, and those that its fingerprint stands for."""
     count = len(index["names"])
     size = npy_size(count, preparation)
-    with (folder / "images.npy").open("rb") as file:
+    with open_regular(folder / "images.npy", follow=True) as file:
         state = os.fstat(file.fileno())
         if state.st_size != size or file.read(HEADER_BYTES) != npy_header((count, *image_shape(preparation))):
             return False

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from ..base.files import atomic_write, write_text
+from ..base.files import atomic_write, open_regular, read_regular, write_text
 from ..base.versions import RESTORATION
 from ..data import cache_root
 from ..data.sources import locked
 from .text import TextCanvas, TextStyle, draw_text_canvas
+
+DIGEST_BYTES = 1000
+"""Largest size of a file with a digest."""
 
 
 def cached_text_canvases(seed: int, count: int, size: int, style: TextStyle) -> TextCanvas:
@@ -43,7 +46,7 @@ def cached_text_canvases(seed: int, count: int, size: int, style: TextStyle) -> 
 def _load(path: Path, shape: tuple[int, int, int]) -> TextCanvas | None:
     """Return the stored canvases, or None if the file is missing or damaged."""
     try:
-        if _digest_path(path).read_text(encoding="ascii") != _digest(path):
+        if read_regular(_digest_path(path), DIGEST_BYTES, follow=True).decode("ascii") != _digest(path):
             return None
         canvases = np.load(path, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):  # NumPy raises the last two for damaged files
@@ -57,8 +60,11 @@ def _digest_path(path: Path) -> Path:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with open_regular(path, follow=True) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _draw(seed: int, count: int, size: int, style: TextStyle) -> TextCanvas:
