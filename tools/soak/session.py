@@ -72,12 +72,14 @@ class Session:
         name, start = worker.attack.name, time.monotonic()
         result = worker.run(index)
         seconds = time.monotonic() - start
+        # the record is kept in the repository, where folders of this machine mean nothing
+        failure = result.failure.replace(str(worker.trial_folder(index)), "TRIAL").replace(str(self.work), "WORK")
         with self.lock:
-            self.results = self.results.with_trial(name, index, result.failure, seconds, result.peak_bytes)
-            if result.failure:
+            self.results = self.results.with_trial(name, index, failure, seconds, result.peak_bytes)
+            if failure:
                 seed = self.results.seed
                 _keep(worker.trial_folder(index), self.kept / f"{name}-{seed}-{index}")
-                print(f"failed: --only {name} --seed {seed} --index {index}: {result.failure}", flush=True)
+                print(f"failed: --only {name} --seed {seed} --index {index}: {failure}", flush=True)
             if time.monotonic() - self.saved > SAVE_SECONDS:
                 self.save()
 
