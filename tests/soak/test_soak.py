@@ -15,6 +15,8 @@ from tools.soak import attack, images, kills, record, tampering
 from tools.soak.attack import FailedError, check_outcome
 from tools.soak.process import Run
 from tools.soak.registry import ATTACKS
+from tools.soak.session import Session
+from tools.soak.worker import Result, Worker
 
 from logcosh_vae.base.records import read_record, write_record
 
@@ -136,6 +138,20 @@ def test_file_that_a_killed_command_leaves_is_found(tmp_path: Path) -> None:
     (place / "out" / ".sheet.tmp").touch()
     with pytest.raises(FailedError, match=r"out/.sheet.tmp is left"):
         workplace.continue_and_compare("data info", place)
+
+
+def test_a_failure_is_recorded_without_folders_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(worker: Worker, index: int) -> Result:
+        place = worker.trial_folder(index)
+        place.mkdir(parents=True)
+        return Result(index, "", f"{place / 'a.png'} is left, and {tmp_path / 'work' / 'b.png'}", 0)
+
+    monkeypatch.setattr(Worker, "run", run)
+    environment = record.Environment("machine", 2, None, {"torch": "2", "python": "3"}, "abc")
+    kept = Session(record.started(None, 7, environment), None, tmp_path / "work", tmp_path / "kept")
+    kept.run("images", [3], time.monotonic() + 60, jobs=1)
+    (failure,) = kept.results.failures
+    assert failure.message == "TRIAL/a.png is left, and WORK/b.png"
 
 
 def test_figures_are_continued_and_shown(tmp_path: Path) -> None:
