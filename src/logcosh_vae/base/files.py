@@ -242,13 +242,22 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def json_text(value: Any) -> str:
+    """Return `value` as the indented JSON that `write_json` writes.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write `value` to `path` atomically, as indented JSON.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", durable=durable)
+    write_text(path, json_text(value), durable=durable)
 
 
 def parse_json(text: str, path: Path) -> Any:

@@ -12,7 +12,6 @@ folders, because folders may come from elsewhere: sizes, types, digests and fini
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import ConfigError, DamagedJsonError, RunError, UserError
-from ..base.files import atomic_write, is_temporary, make_folder, one_line, read_json
+from ..base.files import atomic_write, is_temporary, json_text, make_folder, one_line, read_json
 from ..base.locks import try_lock
 from ..base.records import SEAL, from_json, seal, to_json
 from ..base.settings import from_dict
@@ -198,16 +197,12 @@ def _replace_model(folder: Path, content: Mapping[str, bytes], config: Mapping[s
         OSError: they cannot be written; the former model is still there.
     """
     with ExitStack() as renames:  # they happen in reverse order when the block ends
-        for name, value in [("config.json", _json(config)), *reversed(list(content.items()))]:
+        for name, value in [("config.json", json_text(config).encode()), *reversed(list(content.items()))]:
             renames.enter_context(atomic_write(folder / name)).write_bytes(value)
         announced = renames.enter_context(atomic_write(folder / "config.json"))
-        announced.write_bytes(_json({**config, FORMER: _former_config(folder)}))
+        announced.write_bytes(json_text({**config, FORMER: _former_config(folder)}).encode())
     if DENSITY_FILE not in content:  # former ones are ignored, because they belong to other weights
         (folder / DENSITY_FILE).unlink(missing_ok=True)
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _former_config(folder: Path) -> dict[str, Any] | None:
