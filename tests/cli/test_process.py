@@ -114,3 +114,23 @@ def test_a_signal_at_any_moment_leaves_one_line(number: signal.Signals, folder: 
         assert process.returncode in (0, 128 + number, -number)
         lines = errors.splitlines()
         assert [line for line in lines if not line.startswith(b"preparing")] in ([], [b"stopped"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_during_an_import_waits_for_its_end(number: signal.Signals, tmp_path: Path) -> None:
+    """An exception during the initialisation of torch can end the process with SIGABRT."""
+    Path(tmp_path / "interrupted.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\nprint('imported')\n")
+    code = """
+import time
+from logcosh_vae.cli.entry import Signals
+signals = Signals()
+with signals.handled():
+    signals.unwinds = True
+    try:
+        import interrupted
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted", signals.exit_code)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.stdout.splitlines() == ["imported", f"interrupted {128 + number}"], result.stderr

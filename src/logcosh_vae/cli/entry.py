@@ -22,6 +22,24 @@ from . import streams
 GLOBAL_OPTIONS = {"--debug", "--quiet"}
 """Options of all verbs, which may stand before and after the verb."""
 
+HAS_TIMER = hasattr(signal, "setitimer")
+"""Whether the system can send a signal to this process a moment later; Windows cannot."""
+
+SECONDS_UNTIL_NEXT_INTERRUPT = 0.05
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether a module is being imported at a frame.
+
+    An exception in Python code that is called by the initialisation of a C++ extension, such as torch's, can end the
+    process with SIGABRT.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
 
 class Signals:
     """Handles Ctrl-C and SIGTERM: exits at once, or raises `KeyboardInterrupt` while a command is at work.
@@ -41,18 +59,23 @@ class Signals:
         """The exit code of shells for a process that the signal ends: 130 for Ctrl-C and 143 for SIGTERM."""
         return 128 + (self.received or signal.SIGINT)
 
-    def handle(self, number: int, _: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal, see the class."""
         again, self.received = self.received is not None, number
-        if self.unwinds and not again:
-            raise KeyboardInterrupt
-        streams.write_stopped()
-        os._exit(self.exit_code)
+        if not self.unwinds or again:
+            streams.write_stopped()
+            os._exit(self.exit_code)
+        self._interrupt(frame)
 
-    def send_again(self) -> None:
-        """Raise the interrupt a moment later, since Python has dropped it where it arrived, such as in a callback."""
-        number, self.received = self.received, None
-        threading.Timer(0.05, os.kill, (os.getpid(), number or signal.SIGINT)).start()
+    def interrupt_later(self) -> None:
+        """Raise `KeyboardInterrupt` a moment later, because Python would drop it now or has dropped it."""
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_UNTIL_NEXT_INTERRUPT)
+
+    def _interrupt(self, frame: FrameType | None) -> None:
+        if self.unwinds and HAS_TIMER and _is_importing(frame):
+            self.interrupt_later()
+        elif self.unwinds:
+            raise KeyboardInterrupt
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -68,16 +91,21 @@ class Signals:
             replaced = []
         for number in replaced:
             signal.signal(number, self.handle)
+        if replaced and HAS_TIMER:
+            signal.signal(signal.SIGALRM, lambda _, frame: self._interrupt(frame))
         try:
             yield
         finally:
+            if replaced and HAS_TIMER:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
             for number in replaced:
                 signal.signal(number, defaults[number])
 
 
 @contextmanager
 def library_hooks(signals: Signals) -> Iterator[None]:
-    """Ignore the warnings of libraries in a `with` block, and an interrupt that one of them drops is sent again.
+    """Ignore the warnings of libraries in a `with` block, and an interrupt that one of them drops is raised again.
 
     Python drops an exception in a callback of a C library or a destructor. The use of a former name is printed as a
     note of one line.
@@ -91,8 +119,8 @@ def library_hooks(signals: Signals) -> Iterator[None]:
             streams.tell(f"note: {text}")
 
     def on_dropped(dropped: Any) -> None:
-        if isinstance(dropped.exc_value, KeyboardInterrupt):
-            signals.send_again()
+        if isinstance(dropped.exc_value, KeyboardInterrupt) and HAS_TIMER:
+            signals.interrupt_later()
 
     before = sys.unraisablehook, threading.excepthook
     with warnings.catch_warnings():
