@@ -29,6 +29,7 @@ from logcosh_vae.bench.markdown import before_and_after, losses_by_size, times_t
 from logcosh_vae.bench.records import BenchResults
 from logcosh_vae.evaluation.evaluate import generate, random_test_images, reconstruct
 from logcosh_vae.experiments.results import ExperimentResults, StudyResults, read_results
+from logcosh_vae.paper import likelihood_report
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.reporting.markdown import (
     losses_table,
@@ -72,7 +73,11 @@ PAGES = (
     "docs/speed.md",
     "docs/scaling.md",
     "docs/reliability.md",
+    "docs/likelihood.md",
 )
+LIKELIHOODS = ("likelihood-paper", "likelihood-conv-laptop", "likelihood-patches-laptop", "likelihood-faces-laptop")
+"""Studies of learned likelihoods on docs/likelihood.md."""
+
 INK = (28, 28, 30)
 """Colour of titles, RGB."""
 
@@ -123,10 +128,16 @@ def _with_origins(results: ExperimentResults, narrative: Narrative) -> str:
     return table_and_sentences(results, narrative) + gpu_docs.trained(results)
 
 
+def _likelihoods(results: ExperimentResults, narrative: Narrative) -> str:
+    parts = likelihood_report.table(results), narrative.provenance(results), sentences(results, narrative)
+    return "\n".join(parts)
+
+
 BLOCKS: dict[str, Block] = {
     "table1-paper": experiment("table1-paper", table),
     "table1-paper-findings": experiment("table1-paper", sentences),
     "table1-wall-time": Block("bench-table1-mlp", read_results, wall_time),
+    **{name: experiment(name, _likelihoods) for name in LIKELIHOODS},
     "fid-study": study("fid-study-paper", fid_study.markdown),
     "table3-laptop": experiment("table3-laptop", table_and_sentences),
     "table4-laptop": experiment("table4-laptop", table_and_sentences),
@@ -173,7 +184,7 @@ BLOCKS: dict[str, Block] = {
     "conv-start": study("conv-start-paper", gpu_docs.conv_start),
 }
 
-FIGURES = [*(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]
+FIGURES = [*LIKELIHOODS, *(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]
 """Figures drawn by `reproduce` that the docs show."""
 
 SPEED = ("step", "step-2-threads", "loss")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ MAX_LINE = 3_100
 """Longest line of an error message, in characters."""
 
 EXIT_CODES = (0, 1, 2, 130)
+
+INTERRUPTED = -signal.SIGINT
+"""How a command ends whose work is done when Ctrl-C comes: nothing is left to clean up or to say."""
 
 PLAIN_LINE = re.compile(
     r"(error|note|left out|skipped|stopped|preparing|fetching|kept|resumed|finished|warning)\b"  # messages
@@ -101,7 +105,7 @@ def check_outcome(outcome: Outcome, *, may_be_late: bool = False, only_messages:
         raise FailedError(f"traceback: {_last_line(outcome.errors)}")
     if outcome.peak_bytes > MAX_BYTES:
         raise FailedError(f"took {outcome.peak_bytes / 2**30:.1f} GiB; exit code {outcome.code}")
-    if outcome.code not in EXIT_CODES:
+    if outcome.code not in EXIT_CODES and not (outcome.late and outcome.code == INTERRUPTED):
         raise FailedError(f"exit code {outcome.code}: {_last_line(outcome.errors)}")
     if "add --debug to see where" in outcome.errors:
         raise FailedError(f"an unexpected exception: {_last_line(outcome.errors)}")
