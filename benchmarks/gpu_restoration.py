@@ -218,7 +218,7 @@ def networks(name: str, rows: Sequence[Row], folder: Path) -> list[tuple[Restora
         try:
             # measured on the CPU, in float32
             config = from_dict(RestorationConfig, row["config"])
-            network = RestorationNetwork(config.widths, config.blocks)
+            network = RestorationNetwork.of(config.architecture)
             weights = safetensors.torch.load_file(path)
             network.load_state_dict({key: value.float() for key, value in weights.items()})
         except Exception as error:

@@ -110,7 +110,7 @@ def step_shares(config: RestorationConfig, data_root: Path | None, steps: int = 
     use_threads(1)
     torch.manual_seed(0)
     train, _ = load_splits(config, data_root, None)
-    network = RestorationNetwork(config.widths, config.blocks).to(memory_format=torch.channels_last)
+    network = RestorationNetwork.of(config.architecture).to(memory_format=torch.channels_last)
     optimizer = build_restoration_optimizer(network, config)
     corruption, generator = CORRUPTIONS[config.task], make_generator(0, "benchmark")
     step = restoration_step(network, make_loss(config.loss, config.a), corruption, config)

@@ -83,7 +83,7 @@ def test_parts_of_autoencoders(
 
 
 def test_restoration_networks_take_images_of_any_size(file_format: str, tmp_path: Path) -> None:
-    network, path = random_network((4, 6, 8), 1), tmp_path / f"model{FORMATS[file_format]}"
+    network, path = random_network((4, 6, 8), 1, unshuffle=2, mask=True), tmp_path / f"model{FORMATS[file_format]}"
     part = restoration_part(network)
     export_file(part, path, file_format)
     run = runner(path, part)

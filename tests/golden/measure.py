@@ -237,7 +237,7 @@ def text() -> Values:
     images = to_unit(smooth_images(2, 3, 48))
     values["over an image"] = projection(CORRUPTIONS["text"].evaluation(images[0], 5))
     values["in training"] = projection(CORRUPTIONS["text"].training(images, make_generator(0, "corruption")))
-    source, target = TRAINED_AS["text"].pair(images, make_generator(0, "corruption"))
+    source, _, target = TRAINED_AS["text"].pair(images, make_generator(0, "corruption"))
     values["captions in training"] = [projection(source), projection(target())]
     return values
 

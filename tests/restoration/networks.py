@@ -6,9 +6,11 @@ from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.training.loop import make_generator
 
 
-def random_network(widths: tuple[int, ...], blocks: int) -> RestorationNetwork:
+def random_network(
+    widths: tuple[int, ...], blocks: int, *, unshuffle: int = 1, mask: bool = False
+) -> RestorationNetwork:
     """Return a network with large random weights, so that every one of them affects the output."""
-    network = RestorationNetwork(widths, blocks).eval()
+    network = RestorationNetwork(widths, blocks, unshuffle=unshuffle, mask=mask).eval()
     generator = make_generator(0, "weights")
     with torch.no_grad():
         for weight in network.parameters():

@@ -105,7 +105,7 @@ def test_canvases_are_drawn_once_and_again_if_the_file_is_damaged(
 def test_captions_are_compressed_and_often_sparse_in_training_but_evaluated_on_the_text_of_the_paper() -> None:
     captions, image = TRAINED_AS["text"], photograph(64, 64)
     torch.testing.assert_close(captions.evaluation(image, 3), CORRUPTIONS["text"].evaluation(image, 3))
-    source, target = captions.pair(image.expand(96, -1, -1, -1), make_generator(0, "x"))
+    source, _, target = captions.pair(image.expand(96, -1, -1, -1), make_generator(0, "x"))
     copies = torch.stack([target() for _ in range(41)])
     assert {tuple(part.shape) for part in (source, *copies)} == {(96, 3, 64, 64)}
     assert ((source * 255 - (source * 255).round()).abs() < 1e-3).all()

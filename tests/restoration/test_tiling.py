@@ -8,14 +8,26 @@ from tests.restoration.networks import random_network
 from logcosh_vae.base.errors import ImageValuesError, RegionError
 from logcosh_vae.restoration.augmentation import FLIPS, FlipEnsemble
 from logcosh_vae.restoration.blending import restore_changed
+from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.region import Region, restore_region
 from logcosh_vae.restoration.tiling import restore
 from logcosh_vae.training.loop import make_generator
 
 
-@pytest.mark.parametrize(("widths", "blocks"), [((6, 8, 10, 12), 1), ((8, 8), 2), ((6,), 1)])
-def test_output_depends_on_no_pixel_beyond_the_receptive_field_radius(widths: tuple[int, ...], blocks: int) -> None:
-    network, middle = random_network(widths, blocks), 160
+@pytest.mark.parametrize(
+    ("widths", "blocks", "unshuffle", "mask"),
+    [
+        ((6, 8, 10, 12), 1, 1, False),
+        ((8, 8), 2, 1, True),
+        ((6,), 1, 1, False),
+        ((8, 8), 1, 2, True),
+        ((6,), 1, 3, False),
+    ],
+)
+def test_output_depends_on_no_pixel_beyond_the_receptive_field_radius(
+    widths: tuple[int, ...], blocks: int, unshuffle: int, mask: bool
+) -> None:
+    network, middle = random_network(widths, blocks, unshuffle=unshuffle, mask=mask), 160
     images = torch.rand(1, 3, 2 * middle, 2 * middle, generator=make_generator(0, "x"), requires_grad=True)
     restored = network(images)
     for shift in range(network.downsample_factor):
@@ -28,13 +40,17 @@ def test_output_depends_on_no_pixel_beyond_the_receptive_field_radius(widths: tu
 @pytest.mark.parametrize("size", [(131, 97), (64, 200), (1, 1), (3, 50)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("careful", [False, True])
+@pytest.mark.parametrize("unshuffle", [1, 2])
 def test_tiled_result_equals_untiled_result(
-    size: tuple[int, int], dtype: type[np.unsignedinteger], careful: bool
+    size: tuple[int, int], dtype: type[np.unsignedinteger], careful: bool, unshuffle: int
 ) -> None:
-    network, max_level = random_network((6, 8, 10), 1), np.iinfo(dtype).max
+    widths, max_level = (6, 8, 10)[: 4 - unshuffle], np.iinfo(dtype).max
+    network: RestorationNetwork | FlipEnsemble = random_network(widths, 1, unshuffle=unshuffle, mask=unshuffle > 1)
     network = FlipEnsemble(network) if careful else network
     picture = np.random.default_rng(0).integers(0, max_level + 1, (*size, 3)).astype(dtype)
-    whole, tiled = (restore(network, picture, tile_size=tile_size).astype(np.int64) for tile_size in (1024, 24))
+    whole, tiled = (
+        restore(network, picture, tile_size=tile_size, bfloat16=False).astype(np.int64) for tile_size in (1024, 24)
+    )
     assert whole.shape == picture.shape
     assert np.abs(whole - tiled).max() <= max(1, max_level // 10_000)
     assert np.abs(whole - picture.astype(np.int64)).max() > max_level // 20

@@ -98,8 +98,9 @@ def test_training_starts_from_the_weights_of_another_network(tmp_path: Path, mon
         train_restoration(config, tmp_path / "on", resume=True)
     with pytest.raises(RunError, match=r"another train.epochs \(1, now 2\); .* choose another --out, and --from "):
         train_restoration(replace(config, epochs=2), tmp_path / "on", start=start, resume=True)
-    for other in (random_network((8, 8), 1), random_network((8, 12), 2)):
-        with pytest.raises(ConfigError, match=r"start from has widths .+, but the config has \[8, 12\] and 1"):
+    others = (random_network((8, 8), 1), random_network((8, 12), 2), random_network((8, 12), 1, unshuffle=2))
+    for other in others:
+        with pytest.raises(ConfigError, match=r"start from has .+, but the config has widths \[8, 12\], blocks 1"):
             train_restoration(config, tmp_path / "other", start=other)
     # a deeper network computes the same function at first
     train_restoration(replace(config, blocks=3), tmp_path / "deeper", start=start)
@@ -107,6 +108,26 @@ def test_training_starts_from_the_weights_of_another_network(tmp_path: Path, mon
     images = torch.rand(2, 3, 20, 12, generator=make_generator(0, "images"))
     torch.testing.assert_close(deeper(images), start(images), rtol=0, atol=1e-5)
     assert deeper.receptive_field_radius > start.receptive_field_radius
+
+
+def test_a_network_with_a_mask_learns_which_pixels_are_corrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    config = replace(small_config(write_pictures(tmp_path / "set"), "impulse"), batch_size=8, epochs=1, steps=400)
+    with pytest.raises(ConfigError, match="mask can only be true with clean_targets=true, for the tasks text and imp"):
+        train_restoration(replace(config, mask=True), tmp_path / "run")
+    train_restoration(replace(config, mask=True, clean_targets=True), tmp_path / "run")
+    network, loaded = load_restoration(tmp_path / "run")
+    assert loaded.architecture == network.architecture
+    with Image.open(tmp_path / "set" / "0.png") as picture:
+        clean = torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255.0
+    source = CORRUPTIONS["impulse"].evaluation(clean, 0)
+    logits = network.with_mask(source[None])[1]
+    assert logits is not None
+    corrupted = ((source - clean).abs().amax(dim=0) > 0.01).numpy()
+    found = logits.detach().numpy()[0, 0]
+    assert found[corrupted].mean() > found[~corrupted].mean() + 0.3
 
 
 def test_metrics_of_a_network_that_changes_nothing_are_those_of_the_corrupted_images(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from logcosh_vae.models import MODELS
 from logcosh_vae.models.footprint import activation_bytes, without_data
 from logcosh_vae.models.networks import NETWORKS
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
-from logcosh_vae.restoration.network import RestorationNetwork, parameter_count
+from logcosh_vae.restoration.network import Architecture, RestorationNetwork
 from logcosh_vae.restoration.training import check_restoration_memory, load_restoration, train_restoration
 from logcosh_vae.training.autoencoder import load, train
 from logcosh_vae.training.config import TrainConfig, resolve
@@ -171,10 +171,15 @@ def test_a_restoration_run_with_a_config_of_a_larger_network_takes_no_memory(tmp
         (tmp_path / "run" / "config.json").write_text(content)
 
 
+@pytest.mark.parametrize("unshuffle", [1, 2, 3])
+@pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize(("widths", "blocks"), [((4,), 1), ((3, 5), 2), ((16, 32, 64, 128), 1), ((2, 3, 4), 3)])
-def test_parameters_of_a_restoration_network_are_counted(widths: tuple[int, ...], blocks: int) -> None:
-    network = RestorationNetwork(widths, blocks)
-    assert parameter_count(widths, blocks) == sum(weight.numel() for weight in network.parameters())
+def test_parameters_of_a_restoration_network_are_counted(
+    widths: tuple[int, ...], blocks: int, unshuffle: int, mask: bool
+) -> None:
+    architecture = Architecture(widths, blocks, unshuffle, mask)
+    network = RestorationNetwork.of(architecture)
+    assert architecture.parameter_count == sum(weight.numel() for weight in network.parameters())
 
 
 def test_pictures_that_cannot_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

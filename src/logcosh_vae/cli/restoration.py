@@ -282,7 +282,6 @@ def _train(
     device: str | None,
 ) -> None:
     """Train a network into the run folder `out`."""
-    from dataclasses import replace
 
     from ..base.settings import override
     from ..restoration.config import RestorationConfig
@@ -295,7 +294,7 @@ def _train(
     network = None
     if start is not None:
         network, _ = load_network(task=task) if start == SHIPPED else load_network(start)
-        config = replace(config, widths=network.widths, blocks=network.blocks)
+        config = config.with_architecture(network.architecture)
     with FetchDisplay() as preparing, TrainingDisplay(out) as display:
         train_restoration(
             override(config, settings),

@@ -10,8 +10,9 @@ from ..base.errors import ConfigError
 from ..base.settings import renamed, validate_choice
 from ..losses import make_loss
 from ..training.defaults import RESTORATION_A, RESTORATION_WIDTHS
+from .blending import SPARSE_TASKS
 from .corruptions import CORRUPTIONS, TRAINED_AS
-from .network import check_sizes
+from .network import Architecture
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,16 @@ class RestorationConfig:
         task: the corruption to undo, a key of `CORRUPTIONS`.
         loss: `l2`, `l1` or `log-cosh`.
         a: parameter of log-cosh; None for the default, and for the other losses.
-        widths, blocks: the arguments of `RestorationNetwork`.
+        widths, blocks, unshuffle, mask: those of `Architecture`; None for its defaults. A mask is learned from clean
+            images, so it needs `clean_targets`, and a task that corrupts some pixels and leaves the others alone.
         captions: train on text as it is found on photographs (`Captions`) instead of the paper's; for the task `text`.
         tile_size: height and width of the tiles that pictures are cut into, in pixels.
         crop_size: height and width of the random crops of the tiles that a step is trained on.
         batch_size: crops per step.
         targets: corrupted copies that each restored crop is compared with. They are cheap compared to the network and
             reduce the noise of the gradient.
+        clean_targets: compare with the clean image instead, which Noise2Noise does without; None for what the task
+            needs.
         epochs: number of epochs.
         steps: optimisation steps per epoch.
         learning_rate: of Muon, for the inner kernels; it rises for 2% of the training and then falls along a cosine.
@@ -49,11 +53,14 @@ class RestorationConfig:
     a: float | None = None
     widths: tuple[int, ...] = RESTORATION_WIDTHS
     blocks: int = 1
+    unshuffle: int | None = None
+    mask: bool | None = None
     captions: bool = False
     tile_size: int = renamed("side", default=128)
     crop_size: int = renamed("patch", default=64)
     batch_size: int = 16
     targets: int = 4
+    clean_targets: bool | None = None
     epochs: int = 20
     steps: int = 500
     learning_rate: float = 0.01
@@ -64,6 +71,23 @@ class RestorationConfig:
     bfloat16: bool | None = None
     val_images: int = renamed("check_images", default=64)
     device: str = "cpu"
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the network."""
+        return Architecture(
+            tuple(self.widths), self.blocks, 1 if self.unshuffle is None else self.unshuffle, bool(self.mask)
+        )
+
+    def with_architecture(self, architecture: Architecture) -> RestorationConfig:
+        """Return a copy for a network of this architecture."""
+        return replace(
+            self,
+            widths=architecture.widths,
+            blocks=architecture.blocks,
+            unshuffle=None if architecture.unshuffle == 1 else architecture.unshuffle,
+            mask=architecture.mask or None,
+        )
 
 
 def resolve_restoration(config: RestorationConfig) -> RestorationConfig:
@@ -78,11 +102,14 @@ def resolve_restoration(config: RestorationConfig) -> RestorationConfig:
         config = replace(config, a=RESTORATION_A)
     if config.captions and config.task not in TRAINED_AS:
         raise ConfigError(f"captions can only be true for the task 'text'; task is {config.task!r}")
+    if config.mask and not (config.clean_targets and config.task in SPARSE_TASKS):
+        tasks = " and ".join(SPARSE_TASKS)
+        raise ConfigError(f"mask can only be true with clean_targets=true, for the tasks {tasks}")
     if config.bfloat16 is None:
         config = replace(config, bfloat16=takes_bfloat16(find_device(config.device)))
     try:
         make_loss(config.loss, config.a)
-        check_sizes(config.widths, config.blocks)
+        config.architecture  # noqa: B018 - checks its values
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
     rules = [

@@ -25,7 +25,7 @@ from ..training.run_folder import RunFolder
 from ..training.session import on_threads
 from .config import RestorationConfig
 from .corruptions import CORRUPTIONS, Corruption
-from .network import RestorationNetwork
+from .network import Architecture, RestorationNetwork
 from .photographs import read
 from .picture_files import find_pictures
 from .tiling import restore
@@ -164,10 +164,10 @@ def measure(
 
 
 @cache
-def _flops_per_crop(widths: tuple[int, ...], blocks: int, crop_size: int) -> int:
+def _flops_per_crop(architecture: Architecture, crop_size: int) -> int:
     """Return the floating-point operations of a forward pass of one crop."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        RestorationNetwork(widths, blocks)(torch.zeros(1, 3, crop_size, crop_size))
+        RestorationNetwork.of(architecture)(torch.zeros(1, 3, crop_size, crop_size))
     return int(counter.get_total_flops())
 
 
@@ -199,7 +199,7 @@ class RestorationJob(Job):
         """Return the floating-point operations of the training's forward passes."""
         config = self.config
         crops = config.batch_size * config.steps * config.epochs
-        return float(_flops_per_crop(config.widths, config.blocks, config.crop_size) * crops)
+        return float(_flops_per_crop(config.architecture, config.crop_size) * crops)
 
     @property
     def device(self) -> str:

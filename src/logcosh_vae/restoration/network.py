@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +14,10 @@ from ..models.footprint import MAX_LAYERS
 from ..training.defaults import RESTORATION_WIDTHS
 
 MAX_LEVELS = 8
-"""Largest number of resolutions. Images are padded to a multiple of 2^(levels - 1) pixels."""
+"""Largest number of resolutions. Images are padded to a multiple of 2^(levels - 1) pixels, times `unshuffle`."""
+
+MAX_UNSHUFFLE = 8
+"""Largest value of `unshuffle`."""
 
 NEGATIVE_SLOPE = 0.1
 """Slope of the leaky ReLU below 0."""
@@ -36,27 +41,64 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(Residual(channels) for _ in range(count)))
 
 
-def check_sizes(widths: Sequence[int], blocks: int) -> None:
-    """Check the arguments of `RestorationNetwork`.
+@dataclass(frozen=True)
+class Architecture:
+    """What determines the layers of a `RestorationNetwork`.
+
+    Attributes:
+        widths: channels at each resolution, beginning with the highest.
+        blocks: residual blocks at each resolution, in the encoder and in the decoder.
+        unshuffle: height and width of the squares of pixels that become the channels of one pixel at the highest
+            resolution. With 2, a network has about twice the parameters for the same time.
+        mask: whether the network also estimates which pixels are corrupted, and changes the others by nothing.
 
     Raises:
-        ValueError: `widths` is empty, a width or `blocks` is not positive, or there are too many levels or blocks.
+        ValueError: `widths` is empty, a number is not positive, or one is too large.
     """
-    if len(widths) > MAX_LEVELS or len(widths) * blocks > MAX_LAYERS:
-        raise ValueError(
-            f"widths must have at most {MAX_LEVELS} levels, and levels times blocks must be at most {MAX_LAYERS}; "
-            f"got {len(widths):,} levels and blocks {blocks:,}"
-        )
-    if not widths or min(widths) < 1 or blocks < 1:
-        raise ValueError(f"widths and blocks must be positive; got {tuple(widths)} and {blocks}")
 
+    widths: tuple[int, ...] = RESTORATION_WIDTHS
+    blocks: int = 1
+    unshuffle: int = 1
+    mask: bool = False
 
-def parameter_count(widths: Sequence[int], blocks: int) -> int:
-    """Return the number of parameters of `RestorationNetwork(widths, blocks)`, computed without building it."""
-    ends = 27 * widths[0] + widths[0] + 27 * widths[0] + 3
-    residuals = [2 * (9 * width**2 + width) * blocks for width in widths]
-    steps = sum(4 * fine * coarse + coarse + 4 * fine * coarse + fine for fine, coarse in pairwise(widths))
-    return ends + 2 * sum(residuals[:-1]) + residuals[-1] + steps
+    def __post_init__(self) -> None:
+        widths, blocks = self.widths, self.blocks
+        if len(widths) > MAX_LEVELS or len(widths) * blocks > MAX_LAYERS:
+            raise ValueError(
+                f"widths must have at most {MAX_LEVELS} levels, and levels times blocks must be at most {MAX_LAYERS}; "
+                f"got {len(widths):,} levels and blocks {blocks:,}"
+            )
+        if not widths or min(widths) < 1 or blocks < 1:
+            raise ValueError(f"widths and blocks must be positive; got {tuple(widths)} and {blocks}")
+        if not 1 <= self.unshuffle <= MAX_UNSHUFFLE:
+            raise ValueError(f"unshuffle must be from 1 to {MAX_UNSHUFFLE}; got {self.unshuffle}")
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output at the full resolution: red, green, blue and, with `mask`, the mask."""
+        return 4 if self.mask else 3
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of parameters, computed without building the network."""
+        widths, square = self.widths, self.unshuffle * self.unshuffle
+        ends = (9 * 3 * square + 1) * widths[0] + (9 * widths[0] + 1) * self.outputs * square
+        residuals = [2 * (9 * width**2 + width) * self.blocks for width in widths]
+        steps = sum(4 * fine * coarse + coarse + 4 * fine * coarse + fine for fine, coarse in pairwise(widths))
+        return ends + 2 * sum(residuals[:-1]) + residuals[-1] + steps
+
+    @property
+    def downsample_factor(self) -> int:
+        """Ratio of the full to the lowest resolution."""
+        return self.unshuffle << (len(self.widths) - 1)
+
+    @property
+    def receptive_field_radius(self) -> int:
+        """An upper bound of the distance in pixels between an output pixel and the input pixels that it depends on."""
+        coarsest = len(self.widths) - 1
+        radii = [(2 * self.blocks * (2 if level < coarsest else 1)) << level for level in range(coarsest + 1)]
+        # 2 for the first and the last convolution; the downsampling grid shifts by up to downsample_factor
+        return self.unshuffle * (2 + sum(radii)) + self.downsample_factor
 
 
 class RestorationNetwork(nn.Module):
@@ -64,21 +106,19 @@ class RestorationNetwork(nn.Module):
 
     Strided convolutions halve the resolution at each level and transposed convolutions double it again. The features of
     each level of the encoder are added to those of the decoder. The output of the last convolution is added to the
-    input.
+    input; with a mask it is first multiplied by the probability that a pixel is corrupted.
 
     Args:
-        widths: channels at each resolution, beginning with the full resolution.
-        blocks: residual blocks at each resolution, in the encoder and in the decoder.
+        widths, blocks, unshuffle, mask: those of `Architecture`.
 
     Attributes:
-        widths, blocks: the arguments.
-        downsample_factor: ratio of the full to the lowest resolution. Images are padded to a multiple of it by
-            repeating the last row and column.
-        receptive_field_radius: an upper bound of the distance, vertical or horizontal, between an output pixel and the
-            input pixels that it depends on.
+        architecture: the arguments.
+        downsample_factor: that of `Architecture`. Images are padded to a multiple of it by repeating the last row and
+            column.
+        receptive_field_radius: that of `Architecture`.
 
     Raises:
-        ValueError: `widths` is empty, a width or `blocks` is not positive, or there are too many levels or blocks.
+        ValueError: see `Architecture`.
 
     Example:
         >>> import torch
@@ -86,33 +126,52 @@ class RestorationNetwork(nn.Module):
         torch.Size([1, 3, 5, 7])
     """
 
-    def __init__(self, widths: Sequence[int] = RESTORATION_WIDTHS, blocks: int = 1) -> None:
+    @classmethod
+    def of(cls, architecture: Architecture) -> Self:
+        """Return a network with random weights."""
+        return cls(architecture.widths, architecture.blocks, unshuffle=architecture.unshuffle, mask=architecture.mask)
+
+    def __init__(
+        self, widths: Sequence[int] = RESTORATION_WIDTHS, blocks: int = 1, *, unshuffle: int = 1, mask: bool = False
+    ) -> None:
         super().__init__()
-        self.widths, self.blocks = tuple(widths), blocks
-        check_sizes(widths, blocks)
-        self.first = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.architecture = Architecture(tuple(widths), blocks, unshuffle, mask)
+        square = unshuffle**2
+        self.first = nn.Conv2d(3 * square, widths[0], 3, padding=1)
         self.encode = nn.ModuleList(_blocks(width, blocks) for width in widths)
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairwise(widths))
         self.decode = nn.ModuleList(_blocks(width, blocks) for width in widths[:-1])
-        self.last = nn.Conv2d(widths[0], 3, 3, padding=1)
+        self.last = nn.Conv2d(widths[0], self.architecture.outputs * square, 3, padding=1)
         nn.init.normal_(self.last.weight, std=1e-3)
-        self.downsample_factor = 2 ** (len(widths) - 1)
-        coarsest = len(widths) - 1
-        radii = [(2 * blocks * (2 if level < coarsest else 1)) * 2**level for level in range(len(widths))]
-        # 2 for the first and the last convolution; the downsampling grid shifts by up to downsample_factor
-        self.receptive_field_radius = 2 + sum(radii) + self.downsample_factor
+        self.downsample_factor = self.architecture.downsample_factor
+        self.receptive_field_radius = self.architecture.receptive_field_radius
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.with_mask(images)[0]
+
+    def with_mask(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the restored images, and for each pixel the logit `(N, 1, H, W)` that it is corrupted.
+
+        The second is None for a network without a mask.
+        """
         height, width = images.shape[-2:]
         padded = F.pad(
             images, (0, -width % self.downsample_factor, 0, -height % self.downsample_factor), mode="replicate"
         )
-        return images + self.change(padded)[..., :height, :width]
+        outputs = self._outputs(padded)[..., :height, :width]
+        return images + self._change(outputs), outputs[:, 3:] if self.architecture.mask else None
 
     def change(self, padded: Tensor) -> Tensor:
         """Return what is added to images whose height and width are multiples of `downsample_factor`."""
-        features = self.first(padded)
+        return self._change(self._outputs(padded))
+
+    def _change(self, outputs: Tensor) -> Tensor:
+        return outputs[:, :3] * outputs[:, 3:].sigmoid() if self.architecture.mask else outputs
+
+    def _outputs(self, padded: Tensor) -> Tensor:
+        unshuffle = self.architecture.unshuffle
+        features = self.first(padded if unshuffle == 1 else F.pixel_unshuffle(padded, unshuffle))
         skips = []
         for blocks, shrink in zip(self.encode, self.shrink, strict=False):
             features = blocks(features)
@@ -121,8 +180,8 @@ class RestorationNetwork(nn.Module):
         features = self.encode[-1](features)
         for grow, blocks in zip(list(self.grow)[::-1], list(self.decode)[::-1], strict=True):
             features = blocks(grow(features) + skips.pop())
-        change: Tensor = self.last(features)
-        return change
+        outputs: Tensor = self.last(features)
+        return outputs if unshuffle == 1 else F.pixel_shuffle(outputs, unshuffle)
 
     def deepened(self, blocks: int) -> RestorationNetwork:
         """Return a copy with more residual blocks at each resolution, which computes the same function at first.
@@ -130,12 +189,13 @@ class RestorationNetwork(nn.Module):
         Raises:
             ValueError: this network has more blocks.
         """
-        if blocks < self.blocks:
-            raise ValueError(f"blocks must be at least {self.blocks}, those of the network to deepen; got {blocks}")
-        deeper = RestorationNetwork(self.widths, blocks)
+        before = self.architecture
+        if blocks < before.blocks:
+            raise ValueError(f"blocks must be at least {before.blocks}, those of the network to deepen; got {blocks}")
+        deeper = RestorationNetwork.of(replace(before, blocks=blocks))
         deeper.load_state_dict(self.state_dict(), strict=False)
         for stack in (*deeper.encode, *deeper.decode):
-            for block in list(stack.children())[self.blocks :]:
+            for block in list(stack.children())[before.blocks :]:
                 nn.init.zeros_(block.second.weight)
                 nn.init.zeros_(block.second.bias)
         return deeper.train(self.training)

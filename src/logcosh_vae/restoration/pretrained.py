@@ -15,6 +15,7 @@ import torch
 
 from ..base.errors import RunError
 from ..base.files import atomic_write, one_line, read_json, write_json
+from ..base.settings import to_dict
 from ..evaluation.features import fingerprint
 from ..training.run_folder import RunFolder
 from .network import RestorationNetwork
@@ -84,7 +85,7 @@ def save_pretrained(run: Path, folder: Path = WEIGHTS_FOLDER) -> Path:
     write_json(
         path.with_suffix(".json"),
         {
-            "network": {"widths": list(config.widths), "blocks": config.blocks},
+            "network": {key: value for key, value in to_dict(config.architecture).items() if value},
             "fingerprint": fingerprint(network),
             "train": values["train"] | {"data": Path(config.data).name},
             "start": values.get("start"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..base import image_grid
@@ -21,6 +22,17 @@ from ..training.optimizers import MuonWithAdam
 from .config import RestorationConfig
 from .corruptions import Corruption
 from .network import RestorationNetwork
+
+MASK_WEIGHT = 0.02
+"""Weight of the mask's cross-entropy beside the mean loss of a pixel, which is about as large once trained."""
+
+MIN_DIFFERENCE = 2.5 / 255
+"""Pixels that differ from the clean image by more count as corrupted; rounding and the ringing of JPEG differ less."""
+
+
+def corrupted_pixels(source: Tensor, clean: Tensor) -> Tensor:
+    """Return which pixels of `(N, 3, H, W)` are corrupted, as `(N, 1, H, W)` of 0 and 1."""
+    return ((source - clean).abs().amax(dim=1, keepdim=True) > MIN_DIFFERENCE).float()
 
 
 def warmup_cosine(fraction: float) -> float:
@@ -67,21 +79,27 @@ def restoration_step(
 ) -> Step:
     """Return the training step: restore one corrupted copy and compute the mean loss against `config.targets` others.
 
-    For corruptions with clean targets, the loss against the clean image is computed instead.
+    With clean targets, the loss against the clean image is computed instead. With a mask, the cross-entropy between it
+    and the pixels that are corrupted is added.
     """
     device = torch.device(config.device)
+    compares_clean = bool(config.clean_targets) or corruption.clean_targets
 
     def step(batch: Batch, generator: torch.Generator, compute_loss: bool) -> Losses:
-        source, target = corruption.pair(batch.images, generator)
+        source, clean, draw_target = corruption.pair(batch.images, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
-            restored = network(source.to(device, memory_format=torch.channels_last))
+            restored, mask = network.with_mask(source.to(device, memory_format=torch.channels_last))
         restored = restored.float().contiguous()
         # one target at a time, so that the tensors fit the processor's cache
         compare = loss.value if compute_loss else loss.surrogate
-        copies = 1 if corruption.clean_targets else config.targets
+        copies = 1 if compares_clean else config.targets
         total = torch.zeros((), device=device)
         for _ in range(copies):
-            total = total + compare(restored, target().to(device)).mean() / copies
+            target = clean if compares_clean else draw_target()
+            total = total + compare(restored, target.to(device)).mean() / copies
+        if mask is not None:
+            corrupted = corrupted_pixels(source, clean).to(device)
+            total = total + MASK_WEIGHT * F.binary_cross_entropy_with_logits(mask.float(), corrupted)
         total.backward()
         return {"loss": total.detach()} if compute_loss else {}
 

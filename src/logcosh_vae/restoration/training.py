@@ -6,6 +6,7 @@ image. For corruptions that all copies have in common (blur, mosaic, low resolut
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from ..training.session import Callbacks, RunPlan, TrainingSetup, run_training
 from ..training.weights_file import SavedWeights
 from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS, TRAINED_AS
-from .network import RestorationNetwork, parameter_count
+from .network import Architecture, RestorationNetwork
 from .step import (
     build_restoration_optimizer,
     crops,
@@ -56,9 +57,12 @@ def load_splits(config: RestorationConfig, root: Path | None, progress: Progress
 
 def restoration_memory(config: RestorationConfig) -> int:
     """Return a lower bound of the memory of training a resolved config, in bytes."""
-    weights = FLOAT_BYTES * parameter_count(config.widths, config.blocks)
+    weights = FLOAT_BYTES * config.architecture.parameter_count
     pixels = config.batch_size * config.crop_size**2
-    stored = sum(2 * config.blocks * width * pixels // 4**level for level, width in enumerate(config.widths))
+    levels = enumerate(config.widths)
+    stored = sum(
+        2 * config.blocks * width * pixels // (config.unshuffle or 1) ** 2 // 4**level for level, width in levels
+    )
     activations = (2 if config.bfloat16 else FLOAT_BYTES) * stored + 3 * 3 * FLOAT_BYTES * pixels
     return training_bytes(weights, activations, averages=1) + 3 * config.batch_size * config.tile_size**2
 
@@ -77,6 +81,26 @@ def check_restoration_memory(config: RestorationConfig, device: torch.device | N
     )
 
 
+def check_start(start: Architecture, wanted: Architecture) -> None:
+    """Check that a network can begin with the weights of another one: it may have more blocks, and nothing else.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if replace(start, blocks=wanted.blocks) != wanted or start.blocks > wanted.blocks:
+        raise ConfigError(
+            f"the network to start from has {_described(start)}, but the config has {_described(wanted)}; "
+            "only blocks may differ, and not be fewer"
+        )
+
+
+def _described(architecture: Architecture) -> str:
+    text = f"widths {list(architecture.widths)}, blocks {architecture.blocks}"
+    if architecture.unshuffle > 1:
+        text += f", unshuffle {architecture.unshuffle}"
+    return f"{text} and a mask" if architecture.mask else text
+
+
 def train_restoration(
     config: RestorationConfig,
     path: Path,
@@ -92,8 +116,7 @@ def train_restoration(
     Args:
         config: settings; `resolve_restoration` fills in the defaults.
         path: run folder.
-        start: begin with the weights of this network instead of random ones. It must have the same widths and at most
-            as many blocks.
+        start: begin with the weights of this network instead of random ones; see `check_start`.
         resume: continue the run in `path`, if there is one.
         root: data root, by default that of the environment.
         callbacks: called during training.
@@ -111,11 +134,8 @@ def train_restoration(
     config = resolve_restoration(config)
     device = find_device(config.device)
     check_restoration_memory(config, device)
-    if start is not None and (tuple(start.widths) != tuple(config.widths) or start.blocks > config.blocks):
-        raise ConfigError(
-            f"the network to start from has widths {list(start.widths)} and blocks {start.blocks}, but the config has "
-            f"{list(config.widths)} and {config.blocks}; use the same widths and at least as many blocks"
-        )
+    if start is not None:
+        check_start(start.architecture, config.architecture)
     callbacks = callbacks or Callbacks()
     train, held_out = load_splits(config, root, progress)
     if train.complaint is not None:
@@ -132,7 +152,7 @@ def train_restoration(
     def make_setup() -> TrainingSetup:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(make_generator(config.seed, "weights").initial_seed())
-            network = start.deepened(config.blocks) if start else RestorationNetwork(config.widths, config.blocks)
+            network = start.deepened(config.blocks) if start else RestorationNetwork.of(config.architecture)
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         return TrainingSetup(
             network,
@@ -181,8 +201,8 @@ def load_restoration(run_folder: Path | str) -> tuple[RestorationNetwork, Restor
 def load_with_weights(folder: RunFolder) -> tuple[RestorationNetwork, RestorationConfig, SavedWeights]:
     """Load the trained network of a run folder, its config and the weights that it got; see `load_restoration`."""
     config = restoration_config(folder)
-    check_holds(folder.weights_path, FLOAT_BYTES * parameter_count(config.widths, config.blocks))
-    network = RestorationNetwork(config.widths, config.blocks)
+    check_holds(folder.weights_path, FLOAT_BYTES * config.architecture.parameter_count)
+    network = RestorationNetwork.of(config.architecture)
     weights = folder.load_weights(network)
     return network.eval(), config, weights
 

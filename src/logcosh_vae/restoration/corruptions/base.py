@@ -65,17 +65,16 @@ class Corruption(ABC):
         """Corrupt `(N, 3, H, W)` for training: each image with a random strength, quantized to 256 levels."""
         return quantize(self.apply(images, self._strengths(len(images), generator), generator))
 
-    def pair(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[], Tensor]]:
-        """Return the network's input and a function that draws a new target at each call.
+    def pair(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
+        """Return the network's input, what it would be without the corruption, and a function that draws targets.
+
+        Each call of the function returns another corrupted copy, the target of Noise2Noise.
 
         Args:
             clean: `(N, 3, H, W)` in [0, 1].
             generator: source of randomness of the input and of the targets.
         """
-        source = self.training(clean, generator)
-        if self.clean_targets:
-            return source, lambda: clean
-        return source, lambda: self.training(clean, generator)
+        return self.training(clean, generator), clean, lambda: self.training(clean, generator)
 
     def evaluation(self, image: Tensor, index: int) -> Tensor:
         """Corrupt one image `(3, H, W)` with `eval_strength`; the result depends only on the image and `index`."""

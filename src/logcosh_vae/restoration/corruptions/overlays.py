@@ -82,10 +82,10 @@ class Captions(Text):
         fraction = torch.where(kind < self.NO_TEXT + self.LITTLE_TEXT, fraction.pow(3), fraction)
         return torch.where(kind < self.NO_TEXT, 0.0, self.max_strength * fraction)
 
-    def pair(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[], Tensor]]:
-        """Return the network's input and a function that draws a new target at each call.
+    def pair(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
+        """Return the network's input, what it would be without text, and a function that draws targets.
 
-        If the input is compressed, the targets are drawn over the compressed clean image: the network is not meant to
+        If the input is compressed, so is the clean image, over which the targets are drawn: the network is not meant to
         remove JPEG artefacts away from text.
         """
         source = self.training(clean, generator)
@@ -93,7 +93,7 @@ class Captions(Text):
         rng = numpy_generator(generator)
         for index in np.flatnonzero(rng.random(len(clean)) < self.COMPRESSED):
             source[index], background[index] = compress_jpeg(torch.stack([source[index], clean[index]]), rng)
-        return source, lambda: self.training(background, generator)
+        return source, background, lambda: self.training(background, generator)
 
 
 def compress_jpeg(images: Tensor, rng: np.random.Generator) -> Tensor:
