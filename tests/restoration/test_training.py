@@ -11,6 +11,8 @@ from PIL import Image
 from tests.restoration.networks import random_network
 
 from logcosh_vae.base.errors import ConfigError, RunError
+from logcosh_vae.data import load_tiles
+from logcosh_vae.data.batches import to_unit
 from logcosh_vae.metrics.image_quality import ssim
 from logcosh_vae.restoration import pretrained
 from logcosh_vae.restoration.config import RestorationConfig
@@ -108,6 +110,26 @@ def test_training_starts_from_the_weights_of_another_network(tmp_path: Path, mon
     images = torch.rand(2, 3, 20, 12, generator=make_generator(0, "images"))
     torch.testing.assert_close(deeper(images), start(images), rtol=0, atol=1e-5)
     assert deeper.receptive_field_radius > start.receptive_field_radius
+
+
+def test_a_learned_scale_becomes_the_error_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    config = replace(small_config(write_pictures(tmp_path / "set"), "deblur", "l2"), likelihood="scale")
+    with pytest.raises(ConfigError, match=r"likelihood: unknown 'scale.shape'; .* Known: scale"):
+        train_restoration(replace(config, likelihood="scale+shape"), tmp_path / "run")
+    with pytest.raises(ConfigError, match="a cannot be set if the likelihood is learned"):
+        train_restoration(replace(config, loss="log-cosh", a=50.0), tmp_path / "run")
+    config = replace(config, epochs=1, steps=600)
+    folder = train_restoration(config, tmp_path / "run")
+    network, _ = load_restoration(folder.path)
+    assert network.likelihood is not None
+    scale = float(network.likelihood.scale.detach())
+    assert folder.metrics()[-1]["validation"]["scale"] == pytest.approx(scale)
+    tiles = load_tiles(config.data, "train", tile_size=config.tile_size).images
+    clean = to_unit(tiles).repeat(20, 1, 1, 1)[..., :32, :32]
+    with torch.inference_mode():
+        error = network(CORRUPTIONS["deblur"].training(clean, make_generator(0, "blur"))) - clean
+    assert scale == pytest.approx(float(error.square().mean().sqrt()), rel=0.5)
 
 
 def test_a_network_with_a_mask_learns_which_pixels_are_corrupted(

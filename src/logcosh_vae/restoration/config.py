@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from ..base.devices import find_device, resolve_auto, takes_bfloat16
 from ..base.errors import ConfigError
 from ..base.settings import renamed, validate_choice
-from ..losses import make_loss
+from ..losses import LOSSES, make_loss
+from ..losses.likelihood_base import LEARN
 from ..training.defaults import RESTORATION_A, RESTORATION_WIDTHS
 from .blending import SPARSE_TASKS
 from .corruptions import CORRUPTIONS, TRAINED_AS
@@ -23,7 +24,9 @@ class RestorationConfig:
         data: path of a folder or zip file of pictures, or `text-removal` for the paper's.
         task: the corruption to undo, a key of `CORRUPTIONS`.
         loss: `l2`, `l1` or `log-cosh`.
-        a: parameter of log-cosh; None for the default, and for the other losses.
+        a: parameter of log-cosh; None for the default, for the other losses, and if the likelihood is learned.
+        likelihood: what is learned of the likelihood of the loss, `scale` or `scale+shape`; None for nothing. If it is
+            set, the mean negative log-likelihood of a pixel replaces the mean loss.
         widths, blocks, unshuffle, mask: those of `Architecture`; None for its defaults. A mask is learned from clean
             images, so it needs `clean_targets`, and a task that corrupts some pixels and leaves the others alone.
         captions: train on text as it is found on photographs (`Captions`) instead of the paper's; for the task `text`.
@@ -51,6 +54,7 @@ class RestorationConfig:
     task: str = "text"
     loss: str = "log-cosh"
     a: float | None = None
+    likelihood: str | None = None
     widths: tuple[int, ...] = RESTORATION_WIDTHS
     blocks: int = 1
     unshuffle: int | None = None
@@ -98,7 +102,9 @@ def resolve_restoration(config: RestorationConfig) -> RestorationConfig:
     """
     validate_choice("task", config.task, CORRUPTIONS)
     config = replace(config, device=resolve_auto(config.device))
-    if config.loss == "log-cosh" and config.a is None:
+    if config.likelihood is not None:
+        _check_likelihood(config, config.likelihood)
+    elif config.loss == "log-cosh" and config.a is None:
         config = replace(config, a=RESTORATION_A)
     if config.captions and config.task not in TRAINED_AS:
         raise ConfigError(f"captions can only be true for the task 'text'; task is {config.task!r}")
@@ -130,3 +136,14 @@ def resolve_restoration(config: RestorationConfig) -> RestorationConfig:
         if not holds:
             raise ConfigError(f"{key} must be {expected}; got {getattr(config, key)}")
     return config
+
+
+def _check_likelihood(config: RestorationConfig, learned: str) -> None:
+    """Raise `ConfigError` if the likelihood of the loss has nothing of that kind to learn."""
+    validate_choice("loss", config.loss, LOSSES)
+    kind = LOSSES[config.loss].likelihood
+    if kind is None:
+        raise ConfigError(f"the loss {config.loss} has no likelihood to learn; leave likelihood out")
+    validate_choice("likelihood", learned, LEARN[1 : 3 if kind.takes_shape else 2])
+    if config.a is not None:
+        raise ConfigError("a cannot be set if the likelihood is learned, because 1 / a is its scale")

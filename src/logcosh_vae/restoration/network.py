@@ -10,6 +10,7 @@ from typing import Self
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..losses.likelihood_base import Likelihood
 from ..models.footprint import MAX_LAYERS
 from ..training.defaults import RESTORATION_WIDTHS
 
@@ -116,6 +117,7 @@ class RestorationNetwork(nn.Module):
         downsample_factor: that of `Architecture`. Images are padded to a multiple of it by repeating the last row and
             column.
         receptive_field_radius: that of `Architecture`.
+        likelihood: learned together with the network; None unless training sets it.
 
     Raises:
         ValueError: see `Architecture`.
@@ -146,6 +148,7 @@ class RestorationNetwork(nn.Module):
         nn.init.normal_(self.last.weight, std=1e-3)
         self.downsample_factor = self.architecture.downsample_factor
         self.receptive_field_radius = self.architecture.receptive_field_radius
+        self.likelihood: Likelihood | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         return self.with_mask(images)[0]

@@ -75,6 +75,7 @@ def save_pretrained(run: Path, folder: Path = WEIGHTS_FOLDER) -> Path:
         RunError: see `load_restoration`.
     """
     network, config = load_restoration(run)
+    network.likelihood = None  # needed in training only
     halves = {name: value.to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     network.load_state_dict({name: value.float() for name, value in halves.items()})
     folder.mkdir(parents=True, exist_ok=True)

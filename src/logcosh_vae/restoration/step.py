@@ -14,7 +14,8 @@ from ..base import image_grid
 from ..base.errors import TrainingError
 from ..data.batches import Batch, to_unit
 from ..data.memmap import reader_for
-from ..losses import Loss
+from ..losses import LOSSES, Loss
+from ..losses.likelihood_base import Likelihood
 from ..metrics.image_quality import psnr, ssim
 from ..training.loop import Step
 from ..training.objective import Losses
@@ -25,6 +26,9 @@ from .network import RestorationNetwork
 
 MASK_WEIGHT = 0.02
 """Weight of the mask's cross-entropy beside the mean loss of a pixel, which is about as large once trained."""
+
+INITIAL_STD = 0.25
+"""Standard deviation of the residuals with which a learned likelihood begins; pixels are in [0, 1]."""
 
 MIN_DIFFERENCE = 2.5 / 255
 """Pixels that differ from the clean image by more count as corrupted; rounding and the ringing of JPEG differ less."""
@@ -43,9 +47,25 @@ def warmup_cosine(fraction: float) -> float:
 def build_restoration_optimizer(network: RestorationNetwork, config: RestorationConfig) -> MuonWithAdam:
     """Return an optimizer with Muon for the inner kernels and Adam for the first and last kernel and the biases."""
     kernels = network.inner_kernels()
-    kernel_ids = {id(kernel) for kernel in kernels}
-    others = [parameter for parameter in network.parameters() if id(parameter) not in kernel_ids]
-    return MuonWithAdam(kernels, others, config.learning_rate, config.adam_rate)
+    scalars = [] if network.likelihood is None else list(network.likelihood.parameters())
+    apart = {id(parameter) for parameter in (*kernels, *scalars)}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in apart]
+    return MuonWithAdam(kernels, others, config.learning_rate, config.adam_rate, scalars)
+
+
+def build_likelihood(config: RestorationConfig) -> Likelihood | None:
+    """Return the likelihood of a resolved config, if something of it is learned."""
+    kind = LOSSES[config.loss].likelihood
+    if config.likelihood is None or kind is None:
+        return None
+    likelihood = kind(1.0, learn=config.likelihood)
+    likelihood.start_from(INITIAL_STD)
+    return likelihood
+
+
+def learned_values(network: RestorationNetwork) -> dict[str, float]:
+    """Return scale and shape of a learned likelihood; empty without one."""
+    return {} if network.likelihood is None else network.likelihood.averages()
 
 
 def crops(tiles: Tensor, config: RestorationConfig, generator: torch.Generator) -> Iterator[Batch]:
@@ -83,6 +103,7 @@ def restoration_step(
     and the pixels that are corrupted is added.
     """
     device = torch.device(config.device)
+    criterion = network.likelihood or loss
     compares_clean = bool(config.clean_targets) or corruption.clean_targets
 
     def step(batch: Batch, generator: torch.Generator, compute_loss: bool) -> Losses:
@@ -91,7 +112,7 @@ def restoration_step(
             restored, mask = network.with_mask(source.to(device, memory_format=torch.channels_last))
         restored = restored.float().contiguous()
         # one target at a time, so that the tensors fit the processor's cache
-        compare = loss.value if compute_loss else loss.surrogate
+        compare = loss.surrogate if network.likelihood is None and not compute_loss else criterion.value
         copies = 1 if compares_clean else config.targets
         total = torch.zeros((), device=device)
         for _ in range(copies):

@@ -32,9 +32,11 @@ from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS, TRAINED_AS
 from .network import Architecture, RestorationNetwork
 from .step import (
+    build_likelihood,
     build_restoration_optimizer,
     crops,
     evenly_spaced,
+    learned_values,
     restoration_step,
     save_samples,
     validate,
@@ -153,6 +155,7 @@ def train_restoration(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(make_generator(config.seed, "weights").initial_seed())
             network = start.deepened(config.blocks) if start else RestorationNetwork.of(config.architecture)
+        network.likelihood = build_likelihood(config)
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         return TrainingSetup(
             network,
@@ -160,7 +163,7 @@ def train_restoration(
             restoration_step(network, make_loss(config.loss, config.a), corruption, config),
             lambda generator: crops(train.images, config, generator),
             Schedule(config.epochs, config.steps, config.seed, config.log_every, warmup_cosine),
-            validate=lambda: validate(network, corruption, validation_tiles),
+            validate=lambda: validate(network, corruption, validation_tiles) | learned_values(network),
             draw=lambda target: save_samples(network, corruption, evenly_spaced(held_out.images, 6), target),
         )
 
@@ -203,6 +206,7 @@ def load_with_weights(folder: RunFolder) -> tuple[RestorationNetwork, Restoratio
     config = restoration_config(folder)
     check_holds(folder.weights_path, FLOAT_BYTES * config.architecture.parameter_count)
     network = RestorationNetwork.of(config.architecture)
+    network.likelihood = build_likelihood(config)
     weights = folder.load_weights(network)
     return network.eval(), config, weights
 

@@ -16,11 +16,7 @@ from .config import TrainConfig, required
 from .distributed import SINGLE_PROCESS, Processes
 from .loop import Schedule, Step, make_generator
 from .objective import Losses, Objective
-
-LIKELIHOOD_RATE = 10.0
-"""Learning rate of a likelihood's scale and shape, as a multiple of that of the networks. Adam moves a parameter by at
-most its rate per step; scales are logarithms and change by a factor of ten or more, which would take thousands of steps
-at the rate that suits weights."""
+from .optimizers import LIKELIHOOD_RATE
 
 STD_IMAGES = 10_000
 """Number of images from which the initial scale of a learned likelihood is computed."""

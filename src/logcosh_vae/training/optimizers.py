@@ -14,6 +14,11 @@ MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """`a`, `b` and `c` of the quintic Newton-Schulz iteration (Jordan et al. 2024)."""
 
+LIKELIHOOD_RATE = 10.0
+"""Learning rate of a likelihood's scale and shape, as a multiple of that of the networks. Adam moves a parameter by at
+most its rate per step; scales are logarithms and change by a factor of ten or more, which would take thousands of steps
+at the rate that suits weights."""
+
 ITERATIONS = 5
 """Newton-Schulz iterations per step."""
 
@@ -62,6 +67,7 @@ class MuonWithAdam(torch.optim.Optimizer):
         others: biases, and the kernels of the first and the last convolution.
         muon_rate: learning rate for `kernels`.
         adam_rate: learning rate for `others`.
+        scalars: parameters of a likelihood, for Adam; their learning rate is `LIKELIHOOD_RATE` times `adam_rate`.
 
     Example:
         >>> inside, outside = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 1, 1)
@@ -71,12 +77,20 @@ class MuonWithAdam(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, kernels: Iterable[nn.Parameter], others: Iterable[nn.Parameter], muon_rate: float, adam_rate: float
+        self,
+        kernels: Iterable[nn.Parameter],
+        others: Iterable[nn.Parameter],
+        muon_rate: float,
+        adam_rate: float,
+        scalars: Iterable[nn.Parameter] = (),
     ) -> None:
-        self.kernels, rest = list(kernels), list(others)
+        self.kernels = list(kernels)
+        groups: list[dict[str, Any]] = [{"params": list(others), "lr": adam_rate}]
+        if learned := list(scalars):
+            groups.append({"params": learned, "lr": LIKELIHOOD_RATE * adam_rate})
         self.momenta = [torch.zeros_like(kernel) for kernel in self.kernels]
-        self.adam = torch.optim.Adam(rest, lr=adam_rate, fused=True)
-        super().__init__([{"params": self.kernels, "lr": muon_rate}, {"params": rest, "lr": adam_rate}], {})
+        self.adam = torch.optim.Adam([dict(group) for group in groups], fused=True)
+        super().__init__([{"params": self.kernels, "lr": muon_rate}, *groups], {})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -87,7 +101,9 @@ class MuonWithAdam(torch.optim.Optimizer):
         """
         if closure is not None:
             raise ValueError("MuonWithAdam.step does not support a closure; compute the gradients before calling it")
-        rate, self.adam.param_groups[0]["lr"] = (group["lr"] for group in self.param_groups)
+        rate, *adam_rates = (group["lr"] for group in self.param_groups)
+        for group, adam_rate in zip(self.adam.param_groups, adam_rates, strict=True):
+            group["lr"] = adam_rate
         for kernel, momentum in zip(self.kernels, self.momenta, strict=True):
             if kernel.grad is None:
                 continue
@@ -98,7 +114,7 @@ class MuonWithAdam(torch.optim.Optimizer):
         self.adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the momenta, Adam's state and both learning rates."""
+        """Return the momenta, Adam's state and the learning rates."""
         return {
             "momenta": self.momenta,
             "adam": self.adam.state_dict(),
