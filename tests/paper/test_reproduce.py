@@ -129,7 +129,7 @@ def test_restoration_experiments_train_and_evaluate_every_task(tmp_path: Path) -
         for index in range(count):
             coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3)).astype(np.uint8))
             coarse.resize((160, 120), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
-    for name, seeds in (("restoration", 1), ("restoration-a", 2)):
+    for name, seeds in (("restoration", 1), ("restoration-steps", 1), ("restoration-a", 2)):
         arguments = ("reproduce", name, "--profile", "smoke", "--seeds", seeds, "--data-root", tmp_path, "--jobs", 2)
         result = run(*arguments, cwd=tmp_path)
         assert result.returncode == 0, result.stderr

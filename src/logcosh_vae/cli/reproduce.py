@@ -25,7 +25,8 @@ def reproduce(
     name: Annotated[
         str,
         typer.Argument(
-            help="table1 ... table4 | figure1 ... figure11 | all | restoration | restoration-a | likelihood",
+            help="table1 ... table4 | figure1 ... figure11 | all | restoration | restoration-a | restoration-steps | "
+            "likelihood",
             show_default=False,
         ),
     ],

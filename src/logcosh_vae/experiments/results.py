@@ -96,7 +96,7 @@ class RowResult:
     @property
     def likelihood(self) -> str | None:
         """What was learned of the likelihood, `scale` or `scale+shape`; None for a fixed loss."""
-        learned: str | None = self.config.get("objective", {}).get("likelihood")
+        learned: str | None = self.config.get("objective", self.config).get("likelihood")
         return learned
 
 

@@ -19,8 +19,9 @@ from ..data import text_removal
 from ..experiments.results import ExperimentResults, RowResult
 from ..metrics.image_quality import ssim
 from ..reporting.html import COLOURS
+from ..reporting.labels import loss_text
 from ..reporting.paired import paired
-from ..reporting.restoration_narrative import final_validation_ssim, per_image_means
+from ..reporting.restoration_narrative import final_validation_ssim, per_image_means, row_text
 from ..reporting.tables import LOSS_NAMES, format_metric_change
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.evaluation import clean_and_corrupted, restore_image
@@ -154,6 +155,22 @@ def choice_figure(results: ExperimentResults, run_root: Path, data_root: Path | 
     return figure_image(figure)
 
 
+def steps_figure(results: ExperimentResults, run_root: Path, data_root: Path | None) -> Image.Image:  # noqa: ARG001 - see Draw
+    """Draw SSIM along training, and how much every other loss differs from L1 on the test pictures."""
+    figure, (along, differences) = plot(13.0, 4.2, (1, 1))
+    _plot_along_training(along, results)
+    base = next(row for row in results.rows if row.loss == "l1")
+    others = [row for row in results.rows if row is not base]
+    for height, row in enumerate(reversed(others)):
+        outcome = paired(per_image_means(row, "ssim"), per_image_means(base, "ssim"))
+        differences.plot((outcome.low, outcome.high), (height, height), color=COLOURS[0], linewidth=2.0)
+        differences.plot(outcome.difference, height, "o", color=COLOURS[0])
+    differences.axvline(0.0, color=COLOURS[2], linewidth=1.0)
+    differences.set_yticks(range(len(others)), [row_text(row) for row in reversed(others)])
+    differences.set_title("SSIM on test pictures minus that of L1, 95% interval of the mean", fontsize=10)
+    return figure_image(figure)
+
+
 def _plot_final(axes: Any, results: ExperimentResults) -> None:
     """Plot the final SSIM of log-cosh against `a`, with the other losses as horizontal lines."""
     ours = [row for row in results.rows if row.loss == "log-cosh"]
@@ -177,7 +194,13 @@ def _plot_along_training(axes: Any, results: ExperimentResults) -> None:
         steps = [row.config["steps"] * (epoch + 1) for epoch in range(len(values))]
         if row.loss == "log-cosh":
             red = reds[ours.index(row)]
-            axes.plot(steps, values, color=(red, 0.35, 1.0 - red), linewidth=1.2, label=f"a = {row.a:g}")
+            axes.plot(
+                steps,
+                values,
+                color=(red, 0.35, 1.0 - red),
+                linewidth=1.2,
+                label=loss_text("", row.a, row.likelihood).removeprefix(", "),
+            )
         else:
             shade = "black" if row.loss == "l2" else "grey"
             axes.plot(steps, values, "--", color=shade, label=LOSS_NAMES[row.loss])

@@ -8,6 +8,7 @@ from typing import TypeVar
 from ..experiments.results import ExperimentResults, RowResult
 from ..metrics.image_quality import SIGMA, WINDOW
 from ..restoration.corruptions import CORRUPTIONS
+from .labels import loss_text
 from .narrative import Narrative, seeds_text, table_legend
 from .paired import outcome_sentence, paired
 from .tables import LOSS_NAMES, duration, format_value
@@ -125,6 +126,23 @@ def findings(results: ExperimentResults) -> list[str]:
                 outcome = paired(per_image_means(rows["log-cosh"], "ssim"), per_image_means(rows[other], "ssim"))
                 paper = f" In the paper, larger on {WINS[other]}." if is_paper_test else ""
                 lines.append(f"{title}: {outcome_sentence('log-cosh', LOSS_NAMES[other], 'SSIM', outcome)}{paper}")
+    return lines
+
+
+def row_text(row: RowResult) -> str:
+    """Return the loss of a row with its parameter, or with what is learned."""
+    return loss_text(row.loss, row.a, row.likelihood)
+
+
+def steps_findings(results: ExperimentResults) -> list[str]:
+    """Return sentences that compare every setting of log-cosh with the other losses, image by image."""
+    rivals = {row.loss: row for row in results.rows if row.loss != "log-cosh"}
+    lines = []
+    for row in results.rows:
+        for loss in ("l2", "l1"):
+            if row.loss == "log-cosh" and loss in rivals:
+                outcome = paired(per_image_means(row, "ssim"), per_image_means(rivals[loss], "ssim"))
+                lines.append(outcome_sentence(row_text(row), LOSS_NAMES[loss], "SSIM", outcome))
     return lines
 
 
