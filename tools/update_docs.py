@@ -52,6 +52,7 @@ import dark_pictures  # noqa: E402
 import fid_study  # noqa: E402
 import gpu_docs  # noqa: E402
 import larger_than_memory  # noqa: E402
+import learned_shape  # noqa: E402
 import prepare  # noqa: E402
 import scaling  # noqa: E402
 import ship_restoration  # noqa: E402
@@ -138,6 +139,7 @@ BLOCKS: dict[str, Block] = {
     "table1-paper-findings": experiment("table1-paper", sentences),
     "table1-wall-time": Block("bench-table1-mlp", read_results, wall_time),
     **{name: experiment(name, _likelihoods) for name in LIKELIHOODS},
+    "learned-shape": study("learned-shape-paper", learned_shape.markdown),
     "fid-study": study("fid-study-paper", fid_study.markdown),
     "table3-laptop": experiment("table3-laptop", table_and_sentences),
     "table4-laptop": experiment("table4-laptop", table_and_sentences),
