@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 import typer.main
+from PIL import Image
 
 from logcosh_vae.cli import main
 from logcosh_vae.cli.command import app
@@ -162,13 +163,39 @@ def test_the_help_of_every_option_shows_its_default() -> None:
         shown = 0
         for parameter in command.get_params(context):
             default = parameter.get_default(context)
-            if default not in (None, False, (), []):
+            if (
+                default is None
+                and parameter.param_type_name == "option"
+                and not (parameter.required or parameter.is_eager)
+            ):
+                assert "default" in parameter.help or "required" in parameter.help, (command.name, parameter.name)
+            elif default not in (None, False, (), []):
                 _, text = parameter.get_help_record(context)
                 assert f"[default: {getattr(default, 'value', default)}" in text, (command.name, parameter.name)
                 shown += 1
         return shown + sum(map(check, getattr(command, "commands", {}).values()))
 
     assert check(typer.main.get_command(app)) > 20
+
+
+def test_a_message_about_an_existing_result_names_the_option_only(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    Image.new("RGB", (16, 16)).save(tmp_path / "clean.png")
+    refused = run("restore", tmp_path / "a.png", "-o", tmp_path / "clean.png")
+    assert refused.returncode == 2
+    assert "clean.png already exists; pass --overwrite to replace it" in refused.stderr
+
+
+def test_training_leaves_nothing_in_the_folder_for_temporary_files(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    settings = ["--set", "data.limit=200", "--set", "model.hidden=[8]", "--data-root", data_root]
+    compared = run("compare", "--out", tmp_path / "compared", "--epochs", 1, *settings)
+    assert compared.returncode == 0, compared.stderr
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_a_former_name_of_a_setting_works_and_is_noted_in_one_line(tmp_path: Path, data_root: Path) -> None:

@@ -1,12 +1,16 @@
 """Errors whose messages are written for the user.
 
 The command line prints the message as one line and exits with `exit_code`. A message says what is wrong, where, and
-what to do about it.
+what to do about it. A message that names an option of the command can name the argument of the function after it; the
+command line leaves that out (`for_shell`).
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+OVERWRITE_IN_PYTHON = " (in Python overwrite=True)"
+"""Follows `--overwrite` in messages of functions that can also be called from Python."""
 
 
 class UserError(Exception):
@@ -71,3 +75,8 @@ class PeerError(UserError, RuntimeError):
 
 class RenamedWarning(FutureWarning):
     """A former name was used; it still works, and the message gives the current name."""
+
+
+def for_shell(error: UserError) -> str:
+    """Return the message of an error without what only helps a caller in Python."""
+    return str(error).replace(OVERWRITE_IN_PYTHON, "")

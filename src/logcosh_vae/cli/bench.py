@@ -25,7 +25,8 @@ def bench(
         typer.Option(
             "--peer",
             metavar="COMMAND",
-            help="For step: also time another program, e.g. 'peer/bin/python benchmarks/pythae_step.py'.",
+            help="For step: also time another program, e.g. 'peer/bin/python benchmarks/pythae_step.py'; by default "
+            "none.",
             show_default=False,
         ),
     ] = None,

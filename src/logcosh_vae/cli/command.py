@@ -14,11 +14,12 @@ from typing import Annotated
 
 import typer
 
-from ..base.errors import UsageError, UserError
+from ..base.errors import UsageError, UserError, for_shell
 from ..base.files import one_line
 from ..base.launch import rank_and_world_size
 from ..base.memory import keep_freed_memory
 from . import bench, compare, completion, data, doctor, evaluate, explore, export, models, reproduce, restoration, train  # noqa: F401 - each adds its verbs to app
+from .compiler_cache import removed_if_empty
 from .entry import Signals
 from .options import app
 from .streams import fail, reports, say
@@ -86,7 +87,7 @@ def explain(error: Exception) -> tuple[str, int]:
         message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
         return f"{message} (see '{verb} --help')", UsageError.exit_code
     if isinstance(error, UserError):
-        return str(error), error.exit_code
+        return for_shell(error), error.exit_code
     if isinstance(error, OSError) and error.strerror is not None:
         path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         code = UsageError.exit_code if error.errno in UNUSABLE_PATH else 1
@@ -151,7 +152,7 @@ def run(arguments: list[str], signals: Signals, *, debug: bool) -> int:
         command = typer.main.get_command(app)
         if completion.VARIABLE in os.environ:
             return completion.complete(command, os.environ[completion.VARIABLE])
-        with command.make_context(completion.NAME, arguments, color=False) as context:
+        with command.make_context(completion.NAME, arguments, color=False) as context, removed_if_empty():
             signals.unwinds = True
             context.command.invoke(context)
         return 0

@@ -76,13 +76,13 @@ Task = Annotated[
     typer.Option(
         "--task",
         help="Compare restoration networks instead, for: text | denoise | impulse | deblur | demosaic | "
-        "super-resolution",
+        "super-resolution; by default autoencoders.",
         show_default=False,
     ),
 ]
 Test = Annotated[
     Path | None,
-    typer.Option("--test", help="With --task: folder of pictures to evaluate on.", show_default=False),
+    typer.Option("--test", help="With --task, required: folder of pictures to evaluate on.", show_default=False),
 ]
 
 

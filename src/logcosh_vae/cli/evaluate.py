@@ -187,7 +187,8 @@ def interpolate(
         str | None,
         typer.Option(
             "--prior",
-            help="Interpolate between drawn codes instead: standard | gaussian | mixture.",
+            help="Interpolate between drawn codes instead: standard | gaussian | mixture; by default between test "
+            "images.",
             show_default=False,
         ),
     ] = None,

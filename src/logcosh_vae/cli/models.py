@@ -72,7 +72,11 @@ def save(
     ] = None,
     license_name: Annotated[
         str | None,
-        typer.Option("--license", help="Licence of the weights for the card, e.g. apache-2.0.", show_default=False),
+        typer.Option(
+            "--license",
+            help="Licence of the weights for the card, e.g. apache-2.0; by default not stated.",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -123,7 +123,8 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Set any value of the configuration, e.g. optimizer.learning_rate=3e-4; repeatable.",
+        help="Set any value of the configuration, e.g. optimizer.learning_rate=3e-4; repeatable. Others keep their "
+        "defaults.",
         show_default=False,
     ),
 ]
@@ -134,7 +135,7 @@ Track = Annotated[
         "--track",
         metavar="TRACKER",
         help="Send metrics and pictures to an experiment tracker as well: tensorboard | wandb | mlflow | trackio; "
-        "repeatable.",
+        "repeatable. By default to none.",
         show_default=False,
     ),
 ]
@@ -143,7 +144,9 @@ Track = Annotated[
 Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Runs of each row, with seeds 0, 1, ...")]
 Scheduler = Annotated[
     str | None,
-    typer.Option("--scheduler", help="Train on a Dask cluster, e.g. tcp://HOST:8786.", show_default=False),
+    typer.Option(
+        "--scheduler", help="Train on a Dask cluster, e.g. tcp://HOST:8786; by default here.", show_default=False
+    ),
 ]
 Jobs = Annotated[
     int | None,

@@ -42,7 +42,10 @@ def reproduce(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", metavar="MODEL", help="Run only the rows of this model; repeatable.", show_default=False
+            "--model",
+            metavar="MODEL",
+            help="Run only the rows of this model; repeatable. By default all rows.",
+            show_default=False,
         ),
     ] = None,
     jobs: Jobs = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..base.errors import UsageError
+from ..base.errors import UsageError, for_shell
 from ..base.levels import naming_weights
 from ..base.text import counted, path_word
 from .json_option import with_json
@@ -68,7 +68,7 @@ TrainData = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="With --train: folder or zip file of pictures, or text-removal for the paper's.",
+        help="With --train, required: folder or zip file of pictures, or text-removal for the paper's.",
         show_default=False,
     ),
 ]
@@ -76,14 +76,19 @@ TrainLoss = Annotated[
     str | None,
     typer.Option("--loss", help=f"With --train: {LOSS_CHOICE}; log-cosh by default.", show_default=False),
 ]
-TrainA = Annotated[float | None, typer.Option("--a", help="With --train: parameter a of log-cosh.", show_default=False)]
+TrainA = Annotated[
+    float | None,
+    typer.Option(
+        "--a", help="With --train: parameter a of log-cosh; the paper's value by default.", show_default=False
+    ),
+]
 Start = Annotated[
     str | None,
     typer.Option(
         "--from",
         metavar="RUN",
         help="With --train: start with the weights of a run, or of a network that comes with the package: shipped or "
-        "captions.",
+        "captions. By default with random weights.",
         show_default=False,
     ),
 ]
@@ -92,7 +97,8 @@ Scale = Annotated[
     float | None,
     typer.Option(
         "--scale",
-        help="For text taller than 40 pixels: restore a copy of this scale, e.g. 0.25, and enlarge the changes.",
+        help="For text taller than 40 pixels: restore a copy of this scale, e.g. 0.25, and enlarge the changes; 1 by "
+        "default.",
         show_default=False,
     ),
 ]
@@ -104,14 +110,16 @@ Boxes = Annotated[
     typer.Option(
         "--box",
         metavar="LEFT,TOP,WIDTH,HEIGHT",
-        help="Change only this part, in pixels; repeatable.",
+        help="Change only this part, in pixels; repeatable. By default the whole picture.",
         show_default=False,
     ),
 ]
 Mask = Annotated[
     Path | None,
     typer.Option(
-        "--mask", help="Change only where this picture, of the same size as the others, is white.", show_default=False
+        "--mask",
+        help="Change only where this picture, of the same size as the others, is white; by default everywhere.",
+        show_default=False,
     ),
 ]
 
@@ -253,8 +261,8 @@ def _restore_files(
             if each.error is not None:
                 if len(pairs) == 1 and not left_out:
                     raise each.error
-                complain(f"left out: {each.error}")
-                failed.append({"source": str(each.source), "reason": str(each.error)})
+                complain(f"left out: {for_shell(each.error)}")
+                failed.append({"source": str(each.source), "reason": for_shell(each.error)})
                 continue
             notes = [] if each.kept else [*each.notes, *method.notes]
             kept += each.kept

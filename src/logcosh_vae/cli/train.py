@@ -65,7 +65,7 @@ def train(
         typer.Option(
             "--config",
             help="Take the configuration from a file: config.json of a run, or JSON or TOML with the same keys. Other "
-            "options that are given replace its values.",
+            "options that are given replace its values. By default none.",
             show_default=False,
         ),
     ] = None,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path
 
-from ..base.errors import ConfigError, DataError, UserError
+from ..base.errors import OVERWRITE_IN_PYTHON, ConfigError, DataError, UserError
 from ..base.file_names import fitting_name, longest_name
 from ..base.own_outputs import own_output_in
 from ..data.collection import Folder
@@ -18,8 +18,8 @@ from .photographs import WRITABLE
 RESULT_SUFFIX = "-restored"
 """Appended to a file's stem for a result in the same folder."""
 
-REPLACE_HINT = "pass --overwrite (in Python overwrite=True) to replace it"
-CONTINUE_HINT = "pass --overwrite (in Python overwrite=True) to go on, which keeps the results of the same command"
+REPLACE_HINT = f"pass --overwrite{OVERWRITE_IN_PYTHON} to replace it"
+CONTINUE_HINT = f"pass --overwrite{OVERWRITE_IN_PYTHON} to go on, which keeps the results of the same command"
 
 _LONGEST_SUFFIX = 16
 """Largest length of a suffix in bytes; after the last dot of a longer one is no name of a format."""
