@@ -5,8 +5,10 @@
 # make lint         install, format and fix the code, then run the type checker
 # make coverage     run the tests alone and list the lines that they do not reach
 # make soak         attack the program with random inputs, kills and full disks for ten minutes: docs/reliability.md
-# make packaging    build the wheel and use it in fresh environments, without and with the extra `all`: installs torch
-#                   twice (with its CPU build about five minutes and 2 GB in the temporary folder)
+# make packaging    build sdist and wheel and use them in a fresh environment, without and with the extra `all`: installs
+#                   torch (with its CPU build about three minutes and 1 GB in the temporary folder)
+# make dist         build sdist and wheel for a release in dist, and use them in a fresh environment of each Python that is
+#                   found of 3.11, 3.12 and 3.13, with and without a compiler (with CUDA builds of torch 6 GB each)
 # make examples     run the examples in an environment with their libraries: about ten minutes, 1 GB in build/examples
 # make clean        remove the virtual environment and all build output
 #
@@ -16,7 +18,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test coverage docs soak packaging examples lint clean
+.PHONY: quickstart test coverage docs soak packaging dist examples lint clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/logcosh-vae compare --data mnist --model vae-mlp --loss l2 --loss log-cosh --a 100 \
@@ -44,8 +46,11 @@ docs: $(VENV)/.docs
 soak: $(VENV)/.dev
 	$(BIN)/python -m tools.soak --minutes 10 --resume
 
-packaging: $(VENV)/.dev
+packaging: $(VENV)/.dist
 	$(BIN)/python tools/check_packaging.py
+
+dist: $(VENV)/.dist
+	$(BIN)/python tools/make_dist.py
 
 examples: build/examples/.installed
 	build/examples/bin/python -m pytest -q -p no:cacheprovider examples
@@ -68,6 +73,10 @@ $(VENV)/.dev: $(VENV)/.run
 
 $(VENV)/.docs: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
+$(VENV)/.dist: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dist]"
 	touch $@
 
 clean:
