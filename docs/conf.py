@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parent
 PROJECT = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 NAVIGATION = {
-    "Get started": ["get-started", "gallery"],
+    "Get started": ["get-started", "first-ten-minutes", "gallery"],
     "The loss": ["losses", "weights", "likelihood"],
     "Train on my images": ["training", "data"],
     "Restore a photograph": ["restoration"],

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from logcosh_vae.base.environment import describe
+from logcosh_vae.experiments.results import StudyResults, write_results
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -25,6 +28,25 @@ def test_tables_in_the_docs_are_those_of_the_results(monkeypatch: pytest.MonkeyP
     for name in tool.PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert tool.updated(text) == text, f"{name}: run tools/update_docs.py"
+
+
+def test_the_models_of_the_package_are_named_once_they_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool = importlib.import_module("update_docs")
+    monkeypatch.setattr(tool, "RESULTS", tmp_path)
+    names = ("shipped-models", "shipped-models-sample")
+    page = "".join(f"<!-- begin: {name} -->\nearlier\n<!-- end: {name} -->\n" for name in names)
+    untrained = tool.updated(page)
+    assert "None has been trained" in untrained
+    assert "logcosh-vae sample" not in untrained
+    metrics = {"sharpness_generated": 0.14, "fid": 33.7, "fid_mixture": 20.5}
+    row = {"model": "digits", "bytes": 1_230_000, "float32": metrics, "int8": metrics, "config": {}}
+    write_results(StudyResults("shipped-models", (row,), describe(), profile="paper"), tmp_path / "shipped-models.json")
+    trained = tool.updated(untrained)
+    assert "| `digits` | 1.23 MB | 0.140 | 33.7 | 20.5 | 33.7 and 20.5 |" in trained
+    assert "logcosh-vae sample digits -o digits.png" in trained
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -112,6 +112,19 @@ def markdown(results: StudyResults) -> str:
     )
 
 
+def sample_command(results: StudyResults) -> str:
+    """Return the command that draws from a model of the package, in Markdown."""
+    names = [row["model"] for row in results.rows]
+    name = "mnist-vae-log-cosh" if "mnist-vae-log-cosh" in names else names[0]
+    return f"""\
+Trained models come with the package, so this works right after the install:
+
+```sh
+logcosh-vae sample {name} -o digits.png
+```
+"""
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="NAME[=RUN]")

@@ -55,8 +55,10 @@ import larger_than_memory  # noqa: E402
 import learned_shape  # noqa: E402
 import prepare  # noqa: E402
 import scaling  # noqa: E402
+import ship_models  # noqa: E402
 import ship_restoration  # noqa: E402
 import speed_plots  # noqa: E402
+import transcripts  # noqa: E402
 import unchanged_pixels  # noqa: E402
 
 import explorer  # noqa: E402
@@ -67,6 +69,9 @@ RESULTS = ROOT / "results"
 PICTURES = ROOT / "docs" / "images"
 PAGES = (
     "README.md",
+    "docs/get-started.md",
+    "docs/first-ten-minutes.md",
+    "docs/models.md",
     "docs/results.md",
     "docs/data.md",
     "docs/explore.md",
@@ -91,15 +96,18 @@ class Block:
         file: name of a file in `results/`, without its suffix.
         read: reads the file into its record.
         make: formats the record in Markdown.
+        absent: the block while there is no such file; None for a file that has to be there.
     """
 
     file: str
     read: Callable[[Path], Any]
     make: Callable[[Any], str]
+    absent: str | None = None
 
-    def text(self) -> str:
-        """Return the block in Markdown."""
-        return self.make(self.read(RESULTS / f"{self.file}.json"))
+    def text(self) -> str | None:
+        """Return the block in Markdown; None if a file is missing that has to be there."""
+        path = RESULTS / f"{self.file}.json"
+        return self.make(self.read(path)) if path.is_file() else self.absent
 
 
 def experiment(file: str, make: Callable[[ExperimentResults, Narrative], str]) -> Block:
@@ -112,9 +120,14 @@ def bench(file: str, make: Callable[[BenchResults], str] = times_table) -> Block
     return Block(file, _read_bench, make)
 
 
-def study(file: str, make: Callable[[StudyResults], str]) -> Block:
+def study(file: str, make: Callable[[StudyResults], str], absent: str | None = None) -> Block:
     """Return a block from the results of a study."""
-    return Block(file, lambda path: read_record(StudyResults, path), make)
+    return Block(file, lambda path: read_record(StudyResults, path), make, absent)
+
+
+def session(name: str) -> Block:
+    """Return a block with a transcript."""
+    return study("transcripts", lambda results: transcripts.transcript(results, name))
 
 
 def _read_bench(path: Path) -> BenchResults:
@@ -158,6 +171,13 @@ BLOCKS: dict[str, Block] = {
     "bench-restoration": study("bench-restoration", restoration.markdown),
     "shipped-text": study("shipped-text", ship_restoration.markdown),
     "shipped-captions": study("shipped-captions", ship_restoration.markdown),
+    "shipped-models": study("shipped-models", ship_models.markdown, "None has been trained for this version yet.\n"),
+    "shipped-models-sample": study("shipped-models", ship_models.sample_command, ""),
+    "transcript-loss": session("loss"),
+    "transcript-images": session("images"),
+    "transcript-photograph": session("photograph"),
+    "transcript-explorer": session("explorer"),
+    "transcript-numbers": study("transcripts", transcripts.numbers),
     "captions": study("captions", captions.markdown),
     "unchanged-pixels": study("unchanged-pixels", unchanged_pixels.markdown),
     "bfloat16": study("bfloat16", bfloat16.markdown),
@@ -200,11 +220,11 @@ def updated(text: str) -> str:
         name = match[1]
         if name not in BLOCKS:
             return match[0]
-        block = BLOCKS[name]
-        if not (RESULTS / f"{block.file}.json").is_file():
-            print(f"missing: results/{block.file}.json; block {name} is unchanged", file=sys.stderr)
+        text = BLOCKS[name].text()
+        if text is None:
+            print(f"missing: results/{BLOCKS[name].file}.json; block {name} is unchanged", file=sys.stderr)
             return match[0]
-        return f"<!-- begin: {name} -->\n{block.text()}<!-- end: {name} -->"
+        return f"<!-- begin: {name} -->\n{text}<!-- end: {name} -->"
 
     return re.sub(r"<!-- begin: (\S+) -->\n.*?<!-- end: \1 -->", block_text, text, flags=re.S)
 
