@@ -3,6 +3,7 @@
 `make packaging` tries the same with a wheel in fresh environments.
 """
 
+import importlib
 import os
 import platform
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.minimal_install import OPTIONAL
@@ -29,6 +31,12 @@ sys.modules.update(dict.fromkeys({optional!r}))
 sys.argv = {arguments!r}
 {run}
 """
+
+
+@pytest.fixture
+def dist_tool(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("make_dist")
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -74,6 +82,34 @@ def test_require_names_the_purpose_and_the_missing_packages_only() -> None:
     require("counting", "math", "torch")
     with pytest.raises(MissingPackageError, match=r"^counting needs nonesuch: pip install 'logcosh-vae\[all\]'$"):
         require("counting", "math", "nonesuch")
+
+
+def test_the_version_is_the_same_everywhere(dist_tool: Any) -> None:
+    assert dist_tool.checked_version() == PROJECT["version"]
+
+
+@pytest.mark.parametrize(
+    ("citation", "changelog", "message"),
+    [
+        ("version: 1.1", "# Changelog\n\n## 1.2\n", "CITATION.cff does not have the version of pyproject.toml, 1.2"),
+        ("version: 1.2", "# Changelog\n\n## 1.20\n", "CHANGELOG.md has no section '## 1.2'"),
+    ],
+)
+def test_a_release_with_a_forgotten_version_is_refused(
+    dist_tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, citation: str, changelog: str, message: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2"\n')
+    (tmp_path / "CITATION.cff").write_text(f"title: x\n{citation}\n")
+    (tmp_path / "CHANGELOG.md").write_text(changelog)
+    monkeypatch.setattr(dist_tool, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        dist_tool.checked_version()
+
+
+def test_the_interpreters_to_check_with_are_found(dist_tool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = "{}.{}".format(*sys.version_info)
+    monkeypatch.setattr(dist_tool, "VERSIONS", (here, "2.99"))
+    assert dist_tool.find_pythons() == {here: sys.executable}
 
 
 @pytest.mark.skipif(cpu_kernel.library() is None, reason="no C compiler was there at the install")

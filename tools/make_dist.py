@@ -143,7 +143,7 @@ def main() -> None:
     rows = check_all(sdist, wheel, pythons)
     sizes = {"sdist_bytes": sdist.stat().st_size, "wheel_bytes": wheel.stat().st_size, "wheel": wheel.name}
     write_results(StudyResults("dist", tuple(rows), describe(), more=sizes), options.results / "dist.json")
-    if missing := [version for version in VERSIONS if version not in pythons]:
+    if not given and (missing := [version for version in VERSIONS if version not in pythons]):
         print(f"not checked, because no interpreter was found: Python {', '.join(missing)}")
 
 

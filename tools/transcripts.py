@@ -39,14 +39,14 @@ SESSIONS: dict[str, tuple[str, ...]] = {
         "pip install --quiet WHEEL",
         "cat loss.py",
         "python loss.py",
-        "logcosh-vae doctor",
     ),
     "images": (
         "pip install --quiet 'WHEEL[all]'",
+        "logcosh-vae doctor",
         "ls pictures | head -4",
         "logcosh-vae data info pictures --size 32",
         "logcosh-vae compare --data pictures --model vae-conv --size 32 --loss l2 --loss auto"
-        " --set model.width=0.125 --epochs 5 --out runs/own",
+        " --set model.width=0.125 --epochs 40 --out runs/own",
         "ls runs/own",
     ),
     "photograph": (

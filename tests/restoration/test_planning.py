@@ -211,6 +211,8 @@ def test_finished_results_are_kept_when_a_folder_is_restored_again(tmp_path: Pat
         plan_outputs([tmp_path / "in"], tmp_path / "out")
     assert again(method) == [True, False, False]
     assert restore.count == 3
+    with pytest.raises(ConfigError, match=r"a\.\w+ already exists; pass --overwrite .* to replace it"):
+        plan_outputs([tmp_path / "in" / f"a.{suffix}"], pairs[0][1])
     changes: list[Callable[[], None]] = [
         lambda: save(tmp_path / "in" / f"a.{suffix}"),  # the same picture: nothing to do
         lambda: _append(tmp_path / "in" / f"a.{suffix}"),

@@ -38,7 +38,7 @@ from .options import (
     trackers,
     train_config,
 )
-from .report import Report
+from .report import NO_FEATURES, Report
 from .streams import tell
 
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ def compare(
     for results in run_all([comparison.experiment], seeds, runs, data_root, jobs, scheduler):
         draw = partial(comparison.draw, results, runs)
         report.add(results, comparison.narrative, out / "results.json", out / "examples.png", draw)
+        if task is None and results.features is None:
+            tell(f"note: {NO_FEATURES}")
         track_runs([runs / name for row in results.rows for name in row.runs], tracker_names)
     report.write(out / "report.html")
 

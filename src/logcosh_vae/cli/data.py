@@ -12,6 +12,7 @@ import typer
 from ..base.errors import UsageError
 from ..base.file_names import fitting_name, longest_name
 from ..base.text import counted, visible
+from ..training.defaults import AUTO
 from .json_option import with_json
 from .options import DataRoot, Overwrite, Size, Tiles, app, image_set, parse_size
 from .pictures import check_png_path, save_grid
@@ -129,7 +130,7 @@ def data_info(
     _print_files(train)
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (summary.mean, summary.std))
     say(f"pixels: mean {mean}; standard deviation {std}")
-    say(summary.advice, f"suggested: --loss {summary.advised_loss}")
+    say(summary.advice, f"suggested: --loss {summary.advised_loss}, or --loss {AUTO}, which learns the weight as well")
     shown = max(1, min(100, SHEET_BYTES // (channels * height * width)))
     order = torch.randperm(len(train.images), generator=make_generator(0, "contact sheet"))[:shown]
     try:

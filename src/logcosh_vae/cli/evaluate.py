@@ -12,6 +12,7 @@ from ..base.levels import naming_weights
 from .json_option import with_json
 from .options import DataRoot, Overwrite, PngOut, Prior, Run, Seed, app, fitted_priors
 from .pictures import check_png_path, default_png, save_grid
+from .report import NO_FEATURES
 from .streams import result, say, tell
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _evaluation_text(measured: RunEvaluation, objective: ObjectiveConfig) -> lis
         lines += density_text(measured.density, objective)
     network = measured.features
     if network is None:
-        return [*lines, "FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'"]
+        return [*lines, NO_FEATURES]
     if "fid" not in measured.metrics:
         lines.append(f"FID not computed: it needs at least 2 test images, and there is {measured.real.count}")
     return [*lines, f"features: {network.name} {network.fingerprint}; {measured.seconds:.1f} s"]

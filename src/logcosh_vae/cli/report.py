@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ..reporting.html import Part
     from ..reporting.narrative import Narrative
 
+NO_FEATURES = "FID not computed: it needs a general image network; pip install 'logcosh-vae[features]'"
+"""What is said about results without a feature network."""
+
 
 @dataclass
 class Report:

@@ -113,7 +113,7 @@ def plan_outputs(
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         finished = (own_output_in(existing[0]) or "").startswith("restored=")
-        hint = CONTINUE_HINT if finished else REPLACE_HINT
+        hint = CONTINUE_HINT if finished and len(pairs) > 1 else REPLACE_HINT
         verb = "exist" if more else "exists"
         raise ConfigError(f"{existing[0]}{more} already {verb}; {hint}, or choose another output")
     return pairs
