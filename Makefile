@@ -9,7 +9,8 @@
 #                   torch (with its CPU build about three minutes and 1 GB in the temporary folder)
 # make dist         build sdist and wheel for a release in dist, and use them in a fresh environment of each Python that is
 #                   found of 3.11, 3.12 and 3.13, with and without a compiler (with CUDA builds of torch 6 GB each)
-# make examples     run the examples in an environment with their libraries: about ten minutes, 1 GB in build/examples
+# make examples     run the examples in an environment with their libraries: about ten minutes, 1 GB in build/examples;
+#                   EXAMPLES="keras_loss or ten_minutes" runs some of them
 # make clean        remove the virtual environment and all build output
 #
 # PYTHON=/path/to/python3 selects the interpreter (3.11 or newer) for the virtual environment.
@@ -53,7 +54,7 @@ dist: $(VENV)/.dist
 	$(BIN)/python tools/make_dist.py
 
 examples: build/examples/.installed
-	build/examples/bin/python -m pytest -q -p no:cacheprovider examples
+	build/examples/bin/python -m pytest -q -p no:cacheprovider --durations 0 examples $(if $(EXAMPLES),-k "$(EXAMPLES)")
 
 build/examples/.installed: examples/requirements.txt pyproject.toml setup.py constraints.txt
 	PYTHON="$(PYTHON)" sh tools/make-venv.sh build/examples

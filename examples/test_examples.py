@@ -9,6 +9,7 @@ import pytest
 
 FOLDER = Path(__file__).parent
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name != Path(__file__).name)
+NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 SECONDS = 900
 """More than any example takes on a busy machine."""
 
@@ -40,5 +41,6 @@ def test_script(script: str) -> None:
     run(script)
 
 
-def test_notebook() -> None:
-    run("-c", NOTEBOOK, "ten_minutes.ipynb")
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_notebook(notebook: str) -> None:
+    run("-c", NOTEBOOK, notebook)
