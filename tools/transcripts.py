@@ -42,7 +42,7 @@ SESSIONS: dict[str, tuple[str, ...]] = {
     ),
     "images": (
         "pip install --quiet 'WHEEL[all]'",
-        "logcosh-vae doctor",
+        "logcosh-vae doctor | grep kernel",
         "ls pictures | head -4",
         "logcosh-vae data info pictures --size 32",
         "logcosh-vae compare --data pictures --model vae-conv --size 32 --loss l2 --loss auto"
