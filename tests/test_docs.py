@@ -49,6 +49,17 @@ def test_the_models_of_the_package_are_named_once_they_are_trained(
     assert "logcosh-vae sample digits -o digits.png" in trained
 
 
+def test_long_outputs_of_transcripts_are_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool = importlib.import_module("transcripts")
+    progress = [f"0/2 runs done, epoch {epoch}/40" for epoch in range(1, 30)]
+    assert tool.shortened(["note", *progress, "", "  a table"]) == ["note", progress[0], "...", "", "  a table"]
+    assert tool.shortened(progress[:1]) == progress[:1]
+    shown = tool.shortened([str(number) for number in range(100)])
+    assert shown == [*map(str, range(tool.HEAD)), "...", *map(str, range(100 - tool.TAIL, 100))]
+    assert tool.shortened(["word " * 40]) == [" ".join(["word"] * 24), "  " + " ".join(["word"] * 16)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):

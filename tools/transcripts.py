@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,8 +30,11 @@ from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.reporting.markdown import provenance
 
 RESULTS = ROOT / "results" / "transcripts.json"
-WIDTH, HEAD, TAIL = 120, 12, 9
+WIDTH, HEAD, TAIL = 120, 12, 12
 """Columns of a line, and first and last lines of an output, that the page shows."""
+
+MORE = "..."
+PROGRESS = re.compile(r"\d+/\d+ runs? done, ")
 
 HELP_ROUNDS = 9
 
@@ -125,14 +129,22 @@ def record(wheel: Path, python: str, sessions: list[str]) -> StudyResults:
         measured = {"wheel_bytes": wheel.stat().st_size, "wheel": wheel.name} if kept is None else dict(kept.more)
         if "explorer" in sessions:
             measured |= measure(home, environment)
-    return StudyResults("transcripts", tuple(rows[name] for name in SESSIONS), describe(), more=measured)
+    measured_here = describe() if kept is None or "explorer" in sessions else kept.environment
+    return StudyResults("transcripts", tuple(rows[name] for name in SESSIONS), measured_here, more=measured)
 
 
 def shortened(lines: list[str]) -> list[str]:
-    """Return the first and the last lines of an output, cut to `WIDTH` columns."""
-    if len(lines) > HEAD + TAIL + 1:
-        lines = [*lines[:HEAD], f"... ({len(lines) - HEAD - TAIL} more lines)", *lines[-TAIL:]]
-    return [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in lines]
+    """Return the first and last lines of an output, wrapped at `WIDTH` columns, and of its progress the first line."""
+    shown: list[str] = []
+    for line in lines:
+        if PROGRESS.match(line) and shown and PROGRESS.match(shown[-1] if shown[-1] != MORE else shown[-2]):
+            shown += [] if shown[-1] == MORE else [MORE]
+        else:
+            shown.append(line)
+    if len(shown) > HEAD + TAIL + 1:
+        shown = [*shown[:HEAD], MORE, *shown[-TAIL:]]
+    wrapped = (textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in shown)
+    return [part for parts in wrapped for part in parts or [""]]
 
 
 def transcript(results: StudyResults, session: str) -> str:
