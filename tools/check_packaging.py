@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", *("CHANGELOG.md", "CITATION.cff"))
+SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
 PICTURES = 80
 SETTINGS = ["--size", "16", "--epochs", "1", "--set", "batch_size=8", "--set", "model.hidden=[8]"]
 LOSS = """
