@@ -9,7 +9,7 @@
 #                   torch (with its CPU build about three minutes and 1 GB in the temporary folder)
 # make dist         build sdist and wheel for a release in dist, and use them in a fresh environment of each Python that is
 #                   found of 3.11, 3.12 and 3.13, with and without a compiler (with CUDA builds of torch 6 GB each)
-# make examples     run the examples in an environment with their libraries: about ten minutes, 1 GB in build/examples;
+# make examples     run the examples in an environment with their libraries: about ten minutes, 2 GB in build/examples;
 #                   EXAMPLES="keras_loss or ten_minutes" runs some of them
 # make clean        remove the virtual environment and all build output
 #

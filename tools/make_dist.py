@@ -127,6 +127,17 @@ def check_all(sdist: Path, wheel: Path, pythons: dict[str, str]) -> list[dict[st
     return rows
 
 
+def markdown(results: StudyResults) -> str:
+    """Return in Markdown which Pythons a release was checked with, and its size."""
+    *others, last = (row["python"] for row in results.rows)
+    pythons = f"{', '.join(others)} and {last}" if others else last
+    wheel, sdist = (f"{results.more[f'{kind}_bytes'] / 1e6:.1f} MB" for kind in ("wheel", "sdist"))
+    return (
+        f"Wheel ({wheel}) and sdist ({sdist}) of this version were installed and used with Python {pythons}, with and "
+        "without a C compiler (`make dist`).\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", action="append", help="an interpreter to check with; repeatable")

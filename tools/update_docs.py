@@ -53,6 +53,7 @@ import fid_study  # noqa: E402
 import gpu_docs  # noqa: E402
 import larger_than_memory  # noqa: E402
 import learned_shape  # noqa: E402
+import make_dist  # noqa: E402
 import prepare  # noqa: E402
 import scaling  # noqa: E402
 import ship_models  # noqa: E402
@@ -173,6 +174,7 @@ BLOCKS: dict[str, Block] = {
     "shipped-captions": study("shipped-captions", ship_restoration.markdown),
     "shipped-models": study("shipped-models", ship_models.markdown, "None has been trained for this version yet.\n"),
     "shipped-models-sample": study("shipped-models", ship_models.sample_command, ""),
+    "dist": study("dist", make_dist.markdown),
     "transcript-loss": session("loss"),
     "transcript-images": session("images"),
     "transcript-photograph": session("photograph"),
