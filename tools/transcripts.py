@@ -118,6 +118,8 @@ def record(wheel: Path, python: str, sessions: list[str]) -> StudyResults:
         }
         (home / wheel.name).symlink_to(wheel.resolve())
         if "loss" not in sessions:
+            fresh.install(wheel.resolve())
+        if not {"loss", "images"} & set(sessions):
             fresh.install(f"{wheel.resolve()}[all]")
         write_files(home)
         for session in sessions:
