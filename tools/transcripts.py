@@ -166,8 +166,8 @@ def numbers(results: StudyResults) -> str:
     rows = [
         ("wheel, with the networks for `restore` and for the FID of MNIST", f"{more['wheel_bytes'] / 1e6:.1f} MB"),
         ("page of `explore` with two VAEs (MLP) and 24 test images", f"{more['page_bytes'] / 1e6:.1f} MB"),
-        ("`logcosh-vae --help`", f"{more['help_seconds']:.2f} s"),
-        ("`logcosh-vae sample`: 100 images from a trained VAE (MLP)", f"{more['sample_seconds']:.1f} s"),
+        ("`--help`", f"{more['help_seconds']:.2f} s"),
+        ("`sample`: 100 images from a trained VAE (MLP)", f"{more['sample_seconds']:.1f} s"),
     ]
     table = ["| | |", "|---|--:|", *(f"| {what} | {value} |" for what, value in rows)]
     note = f"Times are the shortest of {HELP_ROUNDS}. {provenance(results.environment, 'other programs running')}"
