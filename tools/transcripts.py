@@ -1,4 +1,4 @@
-"""Type what a newcomer types in the first ten minutes, and record what comes.
+"""Run the commands of a newcomer's first ten minutes, and record their output.
 
     python tools/transcripts.py dist/logcosh_vae-*.whl [--python python3.11] [SESSION ...]
 
