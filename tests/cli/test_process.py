@@ -96,6 +96,21 @@ def test_a_deleted_working_directory_is_named(tmp_path: Path) -> None:
         assert result.stderr == (expected if code else "")
 
 
+@pytest.mark.parametrize("count", range(5, 10))  # Python needs 4 to start
+def test_a_limit_of_open_files_is_one_line(folder: Path, tmp_path: Path, count: int) -> None:
+    command = shlex.join([*COMMAND, "data", "info", str(folder), "--size", "16", "--out", "sheet.png"])
+    result = subprocess.run(
+        ["bash", "-c", f"ulimit -n {count}; exec {command}"],
+        cwd=tmp_path,
+        env={**os.environ, "LOGCOSH_VAE_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        timeout=300,
+    )
+    assert result.returncode in (0, 1)
+    assert b"Traceback" not in result.stderr
+    assert result.stderr.count(b"error: ") == result.returncode
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_moment_leaves_one_line(number: signal.Signals, folder: Path, tmp_path: Path) -> None:

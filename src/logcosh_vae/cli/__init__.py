@@ -23,3 +23,6 @@ def main() -> None:
     except KeyboardInterrupt:  # before or after the time in which `enter` handles it
         os.write(2, b"stopped\n")
         os._exit(130)
+    except OSError as error:  # before `enter` can report it, as where the process may open no more files
+        os.write(2, f"error: the command cannot start: {error.strerror}\n".encode())
+        os._exit(1)
