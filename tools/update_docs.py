@@ -14,7 +14,7 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from logcosh_vae.base.records import read_record
 from logcosh_vae.bench.markdown import before_and_after, losses_by_size, times_table
 from logcosh_vae.bench.records import BenchResults
 from logcosh_vae.evaluation.evaluate import generate, random_test_images, reconstruct
+from logcosh_vae.evaluation.priors import density_of_run
 from logcosh_vae.experiments.results import ExperimentResults, StudyResults, read_results
 from logcosh_vae.paper import likelihood_report
+from logcosh_vae.paper.likelihood_rows import StudyRows
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.reporting.markdown import (
     losses_table,
@@ -40,6 +42,7 @@ from logcosh_vae.reporting.markdown import (
     wall_time,
 )
 from logcosh_vae.reporting.narrative import Narrative
+from logcosh_vae.reporting.tables import format_value
 
 ROOT = Path(__file__).resolve().parents[1]
 # each script formats its own results in Markdown
@@ -245,6 +248,21 @@ def labelled(rows: list[tuple[str, Image.Image]], width: int) -> Image.Image:
     return canvas
 
 
+COLUMNS = 18
+"""Digits in a row of a picture."""
+
+
+def _doubled(rows: list[tuple[str, torch.Tensor]]) -> Image.Image:
+    """Arrange grids of digits in a column, each with its title above it, at twice their size."""
+    grids = [(name, image_grid.grid(images, COLUMNS, scale=1).convert("RGB")) for name, images in rows]
+    big = [(name, grid.resize((2 * grid.width, 2 * grid.height), 0)) for name, grid in grids]
+    return labelled(big, big[0][1].width)
+
+
+def _are_trained(folders: Iterable[Path]) -> bool:
+    return all((folder / "weights.safetensors").is_file() for folder in folders)
+
+
 @torch.inference_mode()
 def overview(results: ExperimentResults, runs: Path) -> Image.Image | None:
     """Draw real digits, their reconstructions by the VAE (MLP) with each loss, and samples.
@@ -253,28 +271,58 @@ def overview(results: ExperimentResults, runs: Path) -> Image.Image | None:
         None if the runs are not under `runs`.
     """
     folders = {row.loss: runs / row.runs[0] for row in results.rows if row.model == "vae-mlp"}
-    if not all((folder / "weights.safetensors").is_file() for folder in folders.values()):
+    if not _are_trained(folders.values()):
         return None
-    columns = 18
-    real = random_test_images(folders["l2"], columns, 1)
-    rows = [("real test digits", image_grid.grid(real, columns, scale=1))]
-    for loss, name in (("l2", "squared L2"), ("log-cosh", "log-cosh, a = 100")):
-        model = load(folders[loss])
-        rows.append((f"reconstructed, {name}", image_grid.grid(reconstruct(model, real), columns, scale=1)))
-        rows.append((f"generated, {name}", image_grid.grid(generate(model, 2 * columns, 0), columns, scale=1)))
-    order = [0, 1, 3, 2, 4]
-    big = [(rows[i][0], rows[i][1].resize((2 * rows[i][1].width, 2 * rows[i][1].height), 0)) for i in order]
-    return labelled([(n, p.convert("RGB")) for n, p in big], big[0][1].width)
+    names = {"l2": "squared L2", "log-cosh": "log-cosh, a = 100"}
+    models = {name: load(folders[loss]) for loss, name in names.items()}
+    real = random_test_images(folders["l2"], COLUMNS, 1)
+    rows = [("real test digits", real)]
+    rows += [(f"reconstructed, {name}", reconstruct(model, real)) for name, model in models.items()]
+    rows += [(f"generated, {name}", generate(model, 2 * COLUMNS, 0)) for name, model in models.items()]
+    return _doubled(rows)
+
+
+@torch.inference_mode()
+def likelihood_overview(results: ExperimentResults, runs: Path) -> Image.Image | None:
+    """Draw samples of the paper's setting from the prior, and of it, its rival and the learned one from the mixture.
+
+    Returns:
+        None if the runs are not under `runs`.
+    """
+    found = StudyRows.of(results)
+    if found is None:
+        return None
+    squared = next(row for row in found.grids["l2"] if row.weight == 1.0)
+    drawn = [
+        ("squared L2, the prior", squared, "standard"),
+        ("the paper's setting (log-cosh, a = 100, weight 1), the prior", found.paper, "standard"),
+        ("the paper's setting, mixture fitted to the codes", found.paper, "mixture"),
+        ("nothing set: learned scale and shape, mixture fitted to the codes", found.shape, "mixture"),
+    ]
+    if not _are_trained(runs / row.runs[0] for _, row, _ in drawn):
+        return None
+    rows = []
+    for name, row, prior in drawn:
+        model = load(runs / row.runs[0])
+        metric = "fid" if prior == "standard" else f"fid_{prior}"
+        density = density_of_run(runs / row.runs[0], model, prior)
+        fid = format_value("fid", row.metrics[metric].mean)
+        rows.append((f"{name}: FID {fid}", generate(model, 2 * COLUMNS, 0, density)))
+    return _doubled(rows)
+
+
+OVERVIEWS = {"vae-mlp": ("table1-paper", overview), "learned": ("likelihood-paper", likelihood_overview)}
+"""Pictures of digits: the results that name the runs, and what draws them."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, nargs="+", default=[ROOT / "runs"])
     stores: list[Path] = parser.parse_args().runs
-    results = read_results(RESULTS / "table1-paper.json")
-    overviews = [picture for store in stores if (picture := overview(results, store)) is not None]
-    if overviews:
-        image_grid.save(overviews[0], PICTURES / "vae-mlp.png")
+    for name, (file, draw) in OVERVIEWS.items():
+        results = read_results(RESULTS / f"{file}.json")
+        for picture in [found for store in stores if (found := draw(results, store)) is not None][:1]:
+            image_grid.save(picture, PICTURES / f"{name}.png")
     for name in FIGURES:
         drawn = [store / f"{name}.png" for store in stores if (store / f"{name}.png").is_file()]
         if drawn:
@@ -282,7 +330,7 @@ def main() -> None:
     speed = {name: _read_bench(RESULTS / f"bench-{name}.json") for name in SPEED}
     image_grid.save(speed_plots.steps([speed["step"], speed["step-2-threads"]]), PICTURES / "bench-step.png")
     image_grid.save(speed_plots.losses(speed["loss"]), PICTURES / "bench-loss.png")
-    for name in ("vae-mlp", *FIGURES):
+    for name in (*OVERVIEWS, *FIGURES):
         if not (PICTURES / f"{name}.png").is_file():
             print(f"missing: {PICTURES / name}.png; pass the folder of its runs with --runs", file=sys.stderr)
     for name in PAGES:
