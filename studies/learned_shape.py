@@ -75,11 +75,9 @@ def markdown(results: StudyResults) -> str:
         lines.append(f"| {row['name']} | {fids} | {row['absolute_error']:.1f} | {100 * row['out']:.1f}% |")
     shown = [epoch for epoch in results.more["epochs"] if epoch["epoch"] in (1, 3, 10, 20, 40)]
     along = ", ".join(f"{epoch['shape']:.2g} after epoch {epoch['epoch']}" for epoch in shown)
-    seeds = results.more["seeds"]
-    return "\n".join(lines) + (
-        f"\n\nThe learned shape is {along}. Profile `paper`; {'seed 0' if seeds == 1 else f'{seeds} seeds'} of the last "
-        f"row; commit {results.environment.commit}.\n"
-    )
+    seeds = "seed 0" if results.more["seeds"] == 1 else f"{results.more['seeds']} seeds"
+    lines += ["", f"The learned shape is {along}. Profile `paper`; {seeds} of the last row; commit"]
+    return "\n".join(lines) + f" {results.environment.commit}.\n"
 
 
 def main() -> None:
