@@ -145,3 +145,20 @@ def test_a_lock_ends_with_its_descriptor(tmp_path: Path) -> None:
         assert not try_lock(second.fileno())
     with open_regular(tmp_path / "a", os.O_RDWR) as third:
         assert try_lock(third.fileno())
+
+
+@pytest.mark.parametrize("fails", [1, 2, 3])
+def test_an_error_in_synchronising_names_the_file_or_folder(
+    fails: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(1, 100))
+
+    def sync(_: int) -> None:
+        if next(calls) == fails:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    path = tmp_path / "new" / "file.txt"
+    with pytest.raises(OSError, match="Read-only file system") as raised, atomic_write(path) as temporary:
+        temporary.write_text("whole")
+    assert raised.value.filename in (str(path), str(path.parent), str(tmp_path))
