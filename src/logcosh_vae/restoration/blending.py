@@ -50,11 +50,14 @@ def _resize(
     return np.asarray(source.resize((size[0], rows.stop - rows.start), filter, box))
 
 
-def blend_weights(before: Pixels, after: Pixels) -> NDArray[np.float32]:
+def blend_weights(
+    before: Pixels, after: Pixels, thresholds: tuple[float, float] = (MIN_CHANGE, FULL_CHANGE)
+) -> NDArray[np.float32]:
     """Return the weight `(H, W)` of the restored pixels in [0, 1]: 1 in and around the pixels that changed clearly."""
+    least, full = thresholds
     max_level = float(np.iinfo(before.dtype).max)
     change = np.abs(after.astype(np.float32) - before.astype(np.float32)).max(axis=2) * (255.0 / max_level)
-    weights = np.clip((change - MIN_CHANGE) / (FULL_CHANGE - MIN_CHANGE), 0.0, 1.0)
+    weights = np.clip((change - least) / (full - least), 0.0, 1.0)
     dilated = Image.fromarray((255.0 * weights).astype(np.uint8)).filter(ImageFilter.MaxFilter(DILATION_SIZE))
     return np.asarray(dilated.filter(ImageFilter.BoxBlur(1)), np.float32) / 255.0
 
@@ -64,6 +67,7 @@ def restore_changed(
     picture: Pixels,
     scale: float,
     *,
+    thresholds: tuple[float, float] = (MIN_CHANGE, FULL_CHANGE),
     progress: Progress | None = None,
 ) -> Pixels:
     """Restore a picture, and keep the exact values of the pixels that the network does not change clearly.
@@ -72,6 +76,8 @@ def restore_changed(
         network: in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
         scale: in (0, 1]. The network restores a copy of this scale, and its changes are enlarged.
+        thresholds: changes in levels of 255: up to the first a pixel keeps its value, from the second on it takes the
+            restored one.
         progress: called after each tile.
 
     Returns:
@@ -84,13 +90,13 @@ def restore_changed(
         raise ValueError(f"scale must be above 0 and at most 1; got {scale}")
     height, width, channels = picture.shape
     max_level = float(np.iinfo(picture.dtype).max)
-    small = picture if scale == 1.0 else _shrink(picture, scale)
+    small = picture if scale == 1.0 else shrink(picture, scale)
     restored = restore(network, small, progress=progress)
     weights = scratch.empty(small.shape[:2], np.float32)
     for rows in _strips(len(small), STRIP_ROWS):
         # a strip with a margin, which is larger than the radius of the two filters
         wide = slice(max(0, rows.start - DILATION_SIZE), rows.stop + DILATION_SIZE)
-        weights[rows] = blend_weights(small[wide], restored[wide])[rows.start - wide.start :][: rows.stop - rows.start]
+        weights[rows] = blend_weights(small[wide], restored[wide], thresholds)[rows.start - wide.start :][: rows.stop - rows.start]
         scratch.release(small, restored, weights)
 
     def enlarged(values: NDArray[Any], rows: slice, filter: Image.Resampling) -> NDArray[Any]:
@@ -109,7 +115,7 @@ def restore_changed(
     return result
 
 
-def _shrink(picture: Pixels, scale: float) -> Pixels:
+def shrink(picture: Pixels, scale: float) -> Pixels:
     """Return a smaller copy of a picture; each pixel is the mean of the area that it covers."""
     height, width, channels = picture.shape
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -1,0 +1,79 @@
+"""Find the lines of text in a picture of any size, in bounded memory.
+
+    lines = find_text(pixels)
+    mask = text_mask(lines, *pixels.shape[:2])
+
+The detector looks at a reduced copy, because it takes textures for text at full resolution, and needs less time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import scratch
+from ..blending import shrink
+from .detector import TextDetector, load_detector
+from .lines import TextLine, find_lines, paint
+
+Pixels = NDArray[np.unsignedinteger]
+
+SHORT_SIDE = 736
+"""Shorter side of the copy that the detector looks at, in pixels; a smaller picture is not enlarged."""
+
+MAX_RELATIVE_HEIGHT = 0.4
+"""A line is at most this part of the shorter side in height; whatever is larger is a texture."""
+
+WINDOW, OVERLAP = 1024, 256
+"""Size of the parts of a long copy that the detector looks at, and how far they overlap, in pixels."""
+
+
+def find_text(picture: Pixels, detector: TextDetector | None = None) -> list[TextLine]:
+    """Return the lines of text in a picture, from the top to the bottom.
+
+    Args:
+        picture: `(H, W, 3)`, RGB, uint8 or uint16.
+        detector: None for the one of the extra `text`.
+
+    Raises:
+        MissingPackageError, RunError: see `load_detector`.
+    """
+    detector = detector or load_detector()
+    height, width = picture.shape[:2]
+    scale = min(1.0, SHORT_SIDE / min(height, width))
+    copy = picture if scale == 1.0 else shrink(picture, scale)
+    probability = _probability(copy, detector)
+    tallest = MAX_RELATIVE_HEIGHT * min(height, width)
+    across_down = (width / copy.shape[1], height / copy.shape[0])
+    lines = [line for line in find_lines(probability, across_down) if line.height <= tallest]
+    return sorted(lines, key=lambda line: tuple(line.corners.min(axis=0)[::-1]))
+
+
+def _probability(copy: Pixels, detector: TextDetector) -> NDArray[np.float32]:
+    """Return the output of the detector for a reduced copy, window by window if it is long."""
+    height, width = copy.shape[:2]
+    result = np.zeros((height, width), np.float32)
+    for rows in _windows(height):
+        for columns in _windows(width):
+            seen = detector.probability(copy[rows, columns])
+            np.maximum(result[rows, columns], seen, out=result[rows, columns])
+    return result
+
+
+def _windows(length: int) -> Iterator[slice]:
+    """Yield overlapping parts of equal size that cover a side of a picture."""
+    count = 1 if length <= WINDOW + OVERLAP else -(-(length - OVERLAP) // (WINDOW - OVERLAP))
+    size = -(-(length + (count - 1) * OVERLAP) // count)
+    for index in range(count):
+        start = min(index * (size - OVERLAP), length - size)
+        yield slice(start, start + size)
+
+
+def text_mask(lines: Sequence[TextLine], height: int, width: int) -> NDArray[np.bool_]:
+    """Return `(height, width)`, true where a picture of that size has lines of text."""
+    mask = scratch.empty((height, width), bool)
+    mask[:] = False
+    paint(lines, mask)
+    return mask
