@@ -14,7 +14,7 @@ from logcosh_vae.base.text import path_word
 from logcosh_vae.cli.command import explain
 from logcosh_vae.cli.data import contact_sheet
 from logcosh_vae.cli.pictures import check_png_path
-from logcosh_vae.cli.restoration import _NotesCutBoxes
+from logcosh_vae.cli.restoring_session import NotesCutBoxes
 from logcosh_vae.data.image_set import ImageSet
 
 
@@ -58,7 +58,7 @@ def test_a_suggested_command_can_be_pasted_into_a_shell() -> None:
 
 
 def test_a_box_that_reaches_beyond_the_picture_is_noted() -> None:
-    method = _NotesCutBoxes(lambda pixels, **_: pixels, [(0, 0, 40, 20), (30, 0, 11, 20), (0, 5, 1, 16)])
+    method = NotesCutBoxes(lambda pixels, **_: pixels, [(0, 0, 40, 20), (30, 0, 11, 20), (0, 5, 1, 16)])
     method(np.zeros((20, 40, 3), np.uint8))
     assert method.notes == [
         "--box 30,0,11,20 reaches beyond the picture, which has 40x20 pixels",

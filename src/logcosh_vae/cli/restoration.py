@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ..base.errors import UsageError, for_shell
-from ..base.levels import naming_weights
-from ..base.text import counted, path_word
+from ..base.errors import UsageError
+from ..base.text import path_word
 from .json_option import with_json
 from .options import (
     LOSS_CHOICE,
@@ -20,14 +18,9 @@ from .options import (
     app,
     check_a,
     picture_set,
-    whole_numbers,
 )
-from .streams import complain, fail, inform, result, say, tell
-
-if TYPE_CHECKING:
-    from ..restoration.picture_files import RestorePixels
-    from ..restoration.pipeline import Pixels
-    from ..restoration.tiling import Progress
+from .restoring import Request, parse_box, restore_pictures
+from .streams import inform, result
 
 SHIPPED = "shipped"
 """Value of `--from` for the network that comes with the package."""
@@ -58,8 +51,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="RUN",
-        help="Run folder of your own training, or a network that comes with the package: text (the default), for "
-        "pictures full of text, or captions, for captions on photographs.",
+        help="Run folder of your own training, or a network that comes with the package: captions, for captions on "
+        "photographs, or text, for pictures full of text. By default the one of these that suits the picture.",
         show_default=False,
     ),
 ]
@@ -97,8 +90,8 @@ Scale = Annotated[
     float | None,
     typer.Option(
         "--scale",
-        help="For text taller than 40 pixels: restore a copy of this scale, e.g. 0.25, and enlarge the changes; 1 by "
-        "default.",
+        help="For text taller than 40 pixels: restore a copy of this scale, e.g. 0.25, and enlarge the changes. By "
+        "default it follows from the height of the text that is found.",
         show_default=False,
     ),
 ]
@@ -122,6 +115,46 @@ Mask = Annotated[
         show_default=False,
     ),
 ]
+FindText = Annotated[
+    bool | None,
+    typer.Option(
+        "--find-text/--no-find-text",
+        help="Search for text, and change nothing else; the default if the extra `text` is installed and there is no "
+        "--box and no --mask. With these, restore only the text found there.",
+        show_default=False,
+    ),
+]
+KeepBoxes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-box",
+        metavar="LEFT,TOP,WIDTH,HEIGHT",
+        help="Never change this part, such as a sign; repeatable.",
+        show_default=False,
+    ),
+]
+ShowMask = Annotated[
+    Path | None,
+    typer.Option(
+        "--show-mask",
+        metavar="FILE",
+        help="Also write a picture that is white where text was found; edited, it can be passed to --mask.",
+        show_default=False,
+    ),
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(
+        "--sheet",
+        metavar="FILE",
+        help="Also write a contact sheet of the pictures before and after.",
+        show_default=False,
+    ),
+]
+SameMask = Annotated[
+    bool,
+    typer.Option("--same-mask", help="For frames of a video: search on the first picture, and use its text for all."),
+]
 
 
 @app.command()
@@ -144,6 +177,11 @@ def restore(
     careful: Careful = False,
     box: Boxes = None,
     mask: Mask = None,
+    find_text: FindText = None,
+    keep_box: KeepBoxes = None,
+    show_mask: ShowMask = None,
+    sheet: Sheet = None,
+    same_mask: SameMask = False,
 ) -> None:
     """Remove text, noise or blur from pictures; with --train, train a network on corrupted pictures only."""
     if train:
@@ -151,6 +189,10 @@ def restore(
             raise UsageError("--train takes its pictures from --data; remove the names of pictures")
         if scale is not None or careful or box or mask is not None:
             raise UsageError("--scale, --careful, --box and --mask cannot be used with --train")
+        if find_text is not None or keep_box or show_mask is not None or sheet is not None or same_mask:
+            raise UsageError(
+                "--find-text, --keep-box, --show-mask, --sheet and --same-mask cannot be used with --train"
+            )
         if overwrite or model is not None:
             raise UsageError("--overwrite and --model cannot be used with --train; use --resume or --from")
         if data is None or out is None:
@@ -163,119 +205,25 @@ def restore(
         raise UsageError("the name of a picture is empty")
     if data is not None or resume or settings or any(value is not None for value in (loss, a, start)):
         raise UsageError("--data, --loss, --a, --from, --resume and --set belong to --train")
-    from ..base.errors import RunError
-    from ..base.settings import validate_choice
-    from ..restoration.corruptions import CORRUPTIONS
-    from ..restoration.finished import method_digest
-    from ..restoration.photographs import read_mask
-    from ..restoration.picture_files import plan_outputs
-    from ..restoration.pipeline import check_options, load_network, restore_picture
-    from ..restoration.pretrained import PRETRAINED_TASKS
-    from ..restoration.targets import check_folders
-
-    if model is not None and str(model) not in PRETRAINED_TASKS and not model.exists():
-        names = " and ".join(PRETRAINED_TASKS)
-        raise RunError(f"--model {model}: {model} is not a run folder; the networks of the package are {names}")
-    if task is not None:
-        validate_choice("--task", task, CORRUPTIONS)
-    boxes = [parse_box(text) for text in box or []]
-    left_out: list[tuple[Path, str]] = []
-    pairs = plan_outputs([Path(name) for name in inputs], out, overwrite=overwrite, left_out=left_out)
-    if len(pairs) > 1:
-        check_folders(target for _, target in pairs)
-    pixel_mask = None if mask is None else read_mask(mask)
-    network, trained_for = load_network(model, task=task, device="cpu" if device is None else device)
-    scale = 1.0 if scale is None else scale
-    check_options(trained_for, scale=scale, careful=careful)
-    method = partial(
-        restore_picture, network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful
+    restore_pictures(
+        Request(
+            inputs,
+            out,
+            task,
+            model,
+            overwrite,
+            device="cpu" if device is None else device,
+            scale=scale,
+            careful=careful,
+            boxes=[parse_box(text) for text in box or []],
+            mask=mask,
+            find_text=find_text,
+            keep_boxes=[parse_box(text, "--keep-box") for text in keep_box or []],
+            show_mask=show_mask,
+            sheet=sheet,
+            same_mask=same_mask,
+        )
     )
-    digest = method_digest(network, task=trained_for, boxes=boxes, mask=pixel_mask, scale=scale, careful=careful)
-    with naming_weights(_weights_name(model, trained_for)):
-        _restore_files(pairs, _NotesCutBoxes(method, boxes), overwrite, digest, left_out)
-
-
-def _weights_name(model: Path | None, trained_for: str) -> str:
-    """Return how messages name the weights of a network: the file of a run, or the name of a network of the package."""
-    from ..training.run_folder import RunFolder
-
-    if model is not None and model.is_dir():
-        return str(RunFolder(model).weights_path)
-    return f"network {model or trained_for}"
-
-
-def parse_box(text: str) -> tuple[int, int, int, int]:
-    """Parse `LEFT,TOP,WIDTH,HEIGHT` in pixels."""
-    numbers = whole_numbers(text.split(","))
-    if numbers is None or len(numbers) != 4:
-        raise UsageError(
-            f"--box {text}: write it as LEFT,TOP,WIDTH,HEIGHT in pixels, none negative, e.g. 100,40,300,60"
-        )
-    left, top, width, height = numbers
-    return left, top, width, height
-
-
-class _NotesCutBoxes:
-    """Restores pixels, and notes which boxes reach beyond the picture.
-
-    Attributes:
-        notes: sentences about the boxes and the last picture.
-    """
-
-    def __init__(self, method: RestorePixels, boxes: list[tuple[int, int, int, int]]) -> None:
-        self._method, self._boxes = method, boxes
-        self.notes: list[str] = []
-
-    def __call__(self, pixels: Pixels, /, *, progress: Progress | None = None) -> Pixels:
-        height, width = pixels.shape[:2]
-        self.notes = [
-            f"--box {left},{top},{across},{down} reaches beyond the picture, which has {width}x{height} pixels"
-            for left, top, across, down in self._boxes
-            if left + across > width or top + down > height
-        ]
-        return self._method(pixels, progress=progress)
-
-
-def _restore_files(
-    pairs: list[tuple[Path, Path]],
-    method: _NotesCutBoxes,
-    overwrite: bool,
-    digest: str,
-    left_out: list[tuple[Path, str]],
-) -> None:
-    """Restore the pictures; print the name of each result, and to standard error the notes and failures."""
-    from ..restoration.picture_files import restore_files
-    from .terminal import PicturesDisplay
-
-    for path, reason in left_out:
-        complain(f"left out: {path}: {reason}")
-    restored: list[dict[str, Any]] = []
-    failed = [{"source": str(path), "reason": reason} for path, reason in left_out]
-    kept = 0
-    with PicturesDisplay(len(pairs)) as display:
-        results = restore_files(
-            pairs, method, overwrite=overwrite, progress=lambda source: display.of(source.name), method=digest
-        )
-        for each in results:
-            display.close()
-            if each.error is not None:
-                if len(pairs) == 1 and not left_out:
-                    raise each.error
-                complain(f"left out: {for_shell(each.error)}")
-                failed.append({"source": str(each.source), "reason": for_shell(each.error)})
-                continue
-            notes = [] if each.kept else [*each.notes, *method.notes]
-            kept += each.kept
-            for note in notes:
-                tell(f"note: {each.source}: {note}")
-            say(each.target)
-            restored.append({"source": str(each.source), "target": str(each.target), "kept": each.kept, "notes": notes})
-    if kept:
-        tell(f"note: {counted(kept, 'picture')} restored in the same way before, so the results are kept")
-    result({"restored": restored, "left_out": failed})
-    if failed:
-        total = len(pairs) + len(left_out)
-        raise typer.Exit(fail(f"{len(failed)} of {counted(total, 'picture')} could not be restored", 1))
 
 
 def _train(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..base.text import visible
+from ..base.text import counted, visible
 from ..reporting.tables import CONTEXT_METRICS, duration, metric_headings, table_rows, time_text
-from .streams import output
+from .streams import is_quiet, messages, output
 
 if TYPE_CHECKING:
     from ..bench.records import BenchResults
@@ -26,6 +27,33 @@ def print_table(table: Table) -> None:
     """Print a table to standard output, 120 columns wide where that is not a terminal."""
     file = output()
     Console(file=file, highlight=False, markup=False, emoji=False, width=None if file.isatty() else 120).print(table)
+
+
+def print_message_table(table: Table) -> None:
+    """Print a table to standard error, unless the command is quiet; 120 columns wide where that is not a terminal."""
+    if not is_quiet():
+        file = messages()
+        width = None if file.isatty() else 120
+        Console(file=file, highlight=False, markup=False, emoji=False, width=width).print(table)
+
+
+def restored_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What `restore` has done to each picture: lines of text, network, changed pixels and seconds."""
+    table = _table(f"{counted(len(rows), 'picture')} restored")
+    table.add_column("picture", overflow="fold")
+    table.add_column("network")
+    for heading in ("lines of text", "changed pixels", "seconds"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        lines = row.get("lines")
+        table.add_row(
+            visible(row["source"]),
+            visible(row.get("network") or ""),
+            "" if lines is None else str(len(lines)),
+            "kept" if row["kept"] else f"{row['changed']:,}",
+            "" if row["kept"] else f"{row['seconds']:.1f}",
+        )
+    return table
 
 
 def _table(title: str) -> Table:

@@ -96,7 +96,8 @@ def restore_changed(
     for rows in _strips(len(small), STRIP_ROWS):
         # a strip with a margin, which is larger than the radius of the two filters
         wide = slice(max(0, rows.start - DILATION_SIZE), rows.stop + DILATION_SIZE)
-        weights[rows] = blend_weights(small[wide], restored[wide], thresholds)[rows.start - wide.start :][: rows.stop - rows.start]
+        blended = blend_weights(small[wide], restored[wide], thresholds)
+        weights[rows] = blended[rows.start - wide.start :][: rows.stop - rows.start]
         scratch.release(small, restored, weights)
 
     def enlarged(values: NDArray[Any], rows: slice, filter: Image.Resampling) -> NDArray[Any]:

@@ -65,3 +65,15 @@ def release(*arrays: NDArray[Any] | None) -> None:
             base = base.obj
         if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             base.madvise(mmap.MADV_DONTNEED)
+
+
+def changed_pixels(before: NDArray[Any], after: NDArray[Any]) -> int:
+    """Return how many pixels of two pictures `(H, W, 3)` differ."""
+    if before is after:
+        return 0
+    count = 0
+    for top in range(0, len(before), STRIP_ROWS):
+        rows = slice(top, top + STRIP_ROWS)
+        count += int((before[rows] != after[rows]).any(axis=2).sum())
+        release(before, after)
+    return count

