@@ -181,11 +181,7 @@ def _settings(request: Request, mask: Any) -> TextSettings:
 
     region = bool(request.boxes) or mask is not None
     only_found = bool(request.find_text) or request.same_mask
-    find = (
-        is_installed() and not (region and request.scale is not None)
-        if request.find_text is None
-        else request.find_text
-    )
+    find = is_installed() if request.find_text is None else request.find_text
     if find or only_found:
         load_detector()  # tells before the work what is missing
     elif request.find_text is None and not region:

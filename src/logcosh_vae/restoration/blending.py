@@ -50,14 +50,11 @@ def _resize(
     return np.asarray(source.resize((size[0], rows.stop - rows.start), filter, box))
 
 
-def blend_weights(
-    before: Pixels, after: Pixels, thresholds: tuple[float, float] = (MIN_CHANGE, FULL_CHANGE)
-) -> NDArray[np.float32]:
+def blend_weights(before: Pixels, after: Pixels) -> NDArray[np.float32]:
     """Return the weight `(H, W)` of the restored pixels in [0, 1]: 1 in and around the pixels that changed clearly."""
-    least, full = thresholds
     max_level = float(np.iinfo(before.dtype).max)
     change = np.abs(after.astype(np.float32) - before.astype(np.float32)).max(axis=2) * (255.0 / max_level)
-    weights = np.clip((change - least) / (full - least), 0.0, 1.0)
+    weights = np.clip((change - MIN_CHANGE) / (FULL_CHANGE - MIN_CHANGE), 0.0, 1.0)
     dilated = Image.fromarray((255.0 * weights).astype(np.uint8)).filter(ImageFilter.MaxFilter(DILATION_SIZE))
     return np.asarray(dilated.filter(ImageFilter.BoxBlur(1)), np.float32) / 255.0
 
@@ -67,7 +64,6 @@ def restore_changed(
     picture: Pixels,
     scale: float,
     *,
-    thresholds: tuple[float, float] = (MIN_CHANGE, FULL_CHANGE),
     progress: Progress | None = None,
 ) -> Pixels:
     """Restore a picture, and keep the exact values of the pixels that the network does not change clearly.
@@ -76,8 +72,6 @@ def restore_changed(
         network: in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
         scale: in (0, 1]. The network restores a copy of this scale, and its changes are enlarged.
-        thresholds: changes in levels of 255: up to the first a pixel keeps its value, from the second on it takes the
-            restored one.
         progress: called after each tile.
 
     Returns:
@@ -96,8 +90,7 @@ def restore_changed(
     for rows in _strips(len(small), STRIP_ROWS):
         # a strip with a margin, which is larger than the radius of the two filters
         wide = slice(max(0, rows.start - DILATION_SIZE), rows.stop + DILATION_SIZE)
-        blended = blend_weights(small[wide], restored[wide], thresholds)
-        weights[rows] = blended[rows.start - wide.start :][: rows.stop - rows.start]
+        weights[rows] = blend_weights(small[wide], restored[wide])[rows.start - wide.start :][: rows.stop - rows.start]
         scratch.release(small, restored, weights)
 
     def enlarged(values: NDArray[Any], rows: slice, filter: Image.Resampling) -> NDArray[Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .blending import MIN_CHANGE
 from .network import RestorationNetwork
 from .tiling import restore
+
+CLEAR_CHANGE = 12
+"""A pixel counts as changed if a channel changes by at least this many of 255 levels."""
 
 FULL_FRACTION = 0.22
 """A picture in which the network `text` changes more than this fraction of the pixels is full of text. Measured: 30% to
@@ -29,7 +31,7 @@ def is_full_of_text(network: RestorationNetwork, picture: Pixels) -> bool:
         network: the network `text`.
         picture: `(H, W, 3)`, uint8 or uint16.
     """
-    least = MIN_CHANGE * np.iinfo(picture.dtype).max / 255.0
+    least = CLEAR_CHANGE * np.iinfo(picture.dtype).max / 255.0
     changed = total = 0
     for rows in _samples(picture.shape[0]):
         for columns in _samples(picture.shape[1]):

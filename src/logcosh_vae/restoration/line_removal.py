@@ -20,9 +20,6 @@ from .tiling import TILE_SIZE, Progress
 MAX_HEIGHT = 60.0
 """Height in pixels up to which a line is restored at full resolution; its font has at most 45 pixels."""
 
-BOLD_THRESHOLDS = (3.0, 9.0)
-"""As `blending.MIN_CHANGE` and `FULL_CHANGE`, inside of lines that were found."""
-
 MIN_CHANGED = 0.03
 """Fraction of the pixels of a line that the network has to change clearly. Letters cover 10% and more of a line; where
 the network changes less, there is probably no text, and the line is left alone."""
@@ -71,6 +68,7 @@ def remove_lines(
         progress: called after each tile.
     """
     height, width = picture.shape[:2]
+    lines = [line for line in lines if allowed is None or allowed[line.bounds(height, width)].any()]
     scales = [line_scale(line) if scale is None else scale for line in lines]
     jobs = [
         (chosen, window, members)
@@ -90,7 +88,6 @@ def remove_lines(
             network,
             before,
             chosen,
-            thresholds=BOLD_THRESHOLDS,
             progress=_offset(progress, sum(tiles[:index]), sum(tiles)),
         )
         for line in members:

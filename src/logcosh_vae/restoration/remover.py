@@ -26,7 +26,7 @@ from .finding.detector import SHA256
 from .finding.lines import TextLine
 from .finding.search import find_text, text_mask
 from .finished import method_digest
-from .line_removal import BOLD_THRESHOLDS, MAX_HEIGHT, MIN_CHANGED, line_scale, remove_lines
+from .line_removal import remove_lines
 from .network import RestorationNetwork
 from .pipeline import Box, Pixels, check_options, load_network, restore_picture
 from .region import Region
@@ -129,10 +129,8 @@ class TextRemover:
             )
             digest.update(each.encode())
         found = SHA256 if given.find else None
-        digest.update(repr((found, list(given.keep_boxes), given.only_found)).encode())
-        digest.update(repr((BOLD_THRESHOLDS, MAX_HEIGHT, MIN_CHANGED)).encode())
-        for line in given.lines or ():
-            digest.update(line.corners.tobytes())
+        known = None if given.lines is None else [line.corners.tolist() for line in given.lines]
+        digest.update(repr((found, list(given.keep_boxes), given.only_found, known, given.size)).encode())
         return digest.hexdigest()[:16]
 
     def __call__(self, pixels: Pixels, /, *, progress: Progress | None = None) -> Pixels:
@@ -200,7 +198,7 @@ class TextRemover:
     def _restore_region(
         self, pixels: Pixels, name: str, lines: Sequence[TextLine], progress: Progress | None
     ) -> Pixels:
-        """Restore the region of the settings, or the whole picture; lines of text in it as if they alone were restored."""
+        """Restore the region of the settings, or the whole picture; the lines in it as without a region."""
         given, network = self.settings, self.networks[name]
         allowed = self._allowed(*pixels.shape[:2])
         boxes, mask = (given.boxes, given.mask) if not given.keep_boxes else ((), allowed)
