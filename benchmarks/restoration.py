@@ -55,7 +55,8 @@ def resident(name):
 
 keep_freed_memory()  # as the command does
 started = time.perf_counter()
-restore([sys.argv[1]], Path(sys.argv[2]), model=Path(sys.argv[3]) if sys.argv[3] else None, overwrite=True)
+model = Path(sys.argv[3] or "text")
+restore([sys.argv[1]], Path(sys.argv[2]), model=model, overwrite=True, find_text=False)
 seconds = time.perf_counter() - started
 Path(sys.argv[4]).write_text(json.dumps({"seconds": seconds, "peak_mib": resident("VmHWM")}))
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from tests.restoration.networks import random_network
@@ -19,7 +20,6 @@ from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.finding.detector import is_installed
 from logcosh_vae.restoration.finding.lines import TextLine
 from logcosh_vae.restoration.line_removal import line_scale, remove_lines
-from logcosh_vae.restoration.pipeline import load_network
 from logcosh_vae.restoration.remover import TextRemover, TextSettings, load_networks
 
 installed = pytest.mark.skipif(not is_installed(), reason="the extra `text` is not installed")
@@ -144,7 +144,7 @@ def test_frames_share_the_text_of_the_first(tmp_path: Path) -> None:
 def test_without_the_extra_a_note_tells_how_to_install_it_and_the_network_is_chosen(tmp_path: Path) -> None:
     captioned(CAPTION).save(tmp_path / "a.png")
     clean = np.asarray(photograph()).astype(np.float32) / 255
-    full = CORRUPTIONS["text"].evaluation(automatic_tensor(clean), 0).permute(1, 2, 0).mul(255).round().numpy()
+    full = CORRUPTIONS["text"].evaluation(tensor(clean), 0).permute(1, 2, 0).mul(255).round().numpy()
     Image.fromarray(full.astype(np.uint8)).save(tmp_path / "b.png")
     done = run("a.png", "b.png", "-o", "out", "--json", cwd=tmp_path, extra=False)
     assert done.returncode == 0, done.stderr
@@ -160,19 +160,17 @@ def test_without_the_extra_a_note_tells_how_to_install_it_and_the_network_is_cho
     )
 
 
-def automatic_tensor(clean: NDArray[np.float32]):  # type: ignore[no-untyped-def]
-    import torch
-
+def tensor(clean: NDArray[np.float32]) -> torch.Tensor:
     return torch.from_numpy(clean).permute(2, 0, 1)
 
 
 def test_the_network_for_full_pictures_is_chosen_for_them_only() -> None:
-    network, _ = load_network("text")
+    networks = load_networks().values()
     clean = np.asarray(photograph(900, 700)).astype(np.float32) / 255
-    full = CORRUPTIONS["text"].evaluation(automatic_tensor(clean), 0).permute(1, 2, 0).mul(255).round().numpy()
-    assert is_full_of_text(network, full.astype(np.uint8))
-    assert is_full_of_text(network, full.astype(np.uint16) * 257)
-    assert not is_full_of_text(network, np.asarray(captioned(CAPTION, TITLE, size=(900, 700))))
+    full = CORRUPTIONS["text"].evaluation(tensor(clean), 0).permute(1, 2, 0).mul(255).round().numpy()
+    assert is_full_of_text(networks, full.astype(np.uint8))
+    assert is_full_of_text(networks, full.astype(np.uint16) * 257)
+    assert not is_full_of_text(networks, np.asarray(captioned(CAPTION, TITLE, size=(900, 700))))
 
 
 @pytest.mark.parametrize(

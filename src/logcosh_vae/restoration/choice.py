@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +14,8 @@ CLEAR_CHANGE = 12
 """A pixel counts as changed if a channel changes by at least this many of 255 levels."""
 
 FULL_FRACTION = 0.22
-"""A picture in which the network `text` changes more than this fraction of the pixels is full of text. Measured: 30% to
-34% if text covers a quarter of the pixels, and at most 16% in photographs with or without captions."""
+"""A picture in which each network changes more than this fraction of the pixels is full of text. Measured: 30% and more
+if text covers a quarter of the pixels; at most 16% by both in photographs with or without captions."""
 
 MIN_COVERED = 0.2
 """Least fraction of a picture that the lines found in it cover if it is full of text; measured: 27% to 76%."""
@@ -24,13 +26,18 @@ SAMPLES, SAMPLE_SIZE = 3, 256
 Pixels = NDArray[np.unsignedinteger]
 
 
-def is_full_of_text(network: RestorationNetwork, picture: Pixels) -> bool:
+def is_full_of_text(networks: Iterable[RestorationNetwork], picture: Pixels) -> bool:
     """Return whether text covers so much of a picture that the network `text` restores it best.
 
     Args:
-        network: the network `text`.
+        networks: those of the package for text. One alone takes some textures for text, the other one takes others.
         picture: `(H, W, 3)`, uint8 or uint16.
     """
+    return all(_changed_fraction(network, picture) > FULL_FRACTION for network in networks)
+
+
+def _changed_fraction(network: RestorationNetwork, picture: Pixels) -> float:
+    """Return the fraction of the pixels of the samples that a network changes clearly."""
     least = CLEAR_CHANGE * np.iinfo(picture.dtype).max / 255.0
     changed = total = 0
     for rows in _samples(picture.shape[0]):
@@ -39,7 +46,7 @@ def is_full_of_text(network: RestorationNetwork, picture: Pixels) -> bool:
             change = np.abs(restore(network, before).astype(np.int32) - before.astype(np.int32)).max(axis=2)
             changed += int((change >= least).sum())
             total += change.size
-    return changed > FULL_FRACTION * total
+    return changed / total
 
 
 def _samples(length: int) -> list[slice]:

@@ -171,7 +171,7 @@ class TextRemover:
             return names[0]
         if lines is not None and text_mask(lines, *pixels.shape[:2]).mean() < MIN_COVERED:
             return PHOTOGRAPHS
-        return FULL if is_full_of_text(self.networks[FULL], pixels) else PHOTOGRAPHS
+        return FULL if is_full_of_text(self.networks.values(), pixels) else PHOTOGRAPHS
 
     def _restore_found(self, pixels: Pixels, lines: Sequence[TextLine], progress: Progress | None) -> Pixels:
         """Restore the lines; all of the picture if it is full of text."""
