@@ -157,7 +157,8 @@ def candidate(file: str) -> TextDetector:
 def markdown_detectors(results: StudyResults) -> str:
     """Return a table of the detectors."""
     lines = [
-        "| detector | text found | at least 90% found | clean photographs: marked | most | marked at all | s per megapixel |",
+        "| detector | text found | at least 90% found | clean photographs: marked | most | marked at all "
+        "| s per megapixel |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     total = results.more["photographs"]
@@ -172,15 +173,16 @@ def markdown(results: StudyResults) -> str:
     """Return a table of the methods of restoration, then one by the kind of text, then the times."""
     total = results.more["photographs"]
     lines = [
-        "| method | error under the text, of 255 | added error elsewhere | clean photographs: pixels changed | most | unchanged |",
+        "| method | error under the text, of 255 | added error elsewhere | clean photographs: pixels changed | most "
+        "| unchanged |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    for row in results.rows:
-        lines.append(
-            f"| {row['name']} | {row['before']:.0f} to {row['after']:.1f} | {row['elsewhere']:+.2f} "
-            f"| {100 * row['clean_changed']:.2f}% | {100 * row['clean_most_changed']:.1f}% "
-            f"| {row['clean_exact']} of {total} |"
-        )
+    lines += [
+        f"| {row['name']} | {row['before']:.0f} to {row['after']:.1f} | {row['elsewhere']:+.2f} "
+        f"| {100 * row['clean_changed']:.2f}% | {100 * row['clean_most_changed']:.1f}% "
+        f"| {row['clean_exact']} of {total} |"
+        for row in results.rows
+    ]
     names = [row["name"] for row in results.rows]
     lines += ["", f"| text | before | {' | '.join(names)} |", f"|---|--:|{'--:|' * len(names)}"]
     for kind, (before, _) in results.rows[0]["kinds"].items():

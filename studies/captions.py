@@ -221,17 +221,9 @@ def main() -> None:
         caption_all(folder)
         started = time.perf_counter()
         for network, given in product(arguments.model, ("captioned", "stored", "clean")):
-            command = [
-                sys.executable,
-                "-m",
-                "logcosh_vae",
-                "restore",
-                folder / given,
-                "--model",
-                network,
-                "--no-find-text",
-            ]
-            subprocess.run([*command, "-o", folder / Path(network).name / given], check=True)
+            command = [sys.executable, "-m", "logcosh_vae", "restore", folder / given, "--model", network]
+            out = folder / Path(network).name / given
+            subprocess.run([*command, "--no-find-text", "-o", out], check=True)
         seconds = time.perf_counter() - started
         rows = [row_of(folder, *each) for each in product(range(len(CAPTIONS)), arguments.model)]
         draw(folder, arguments.model, arguments.picture)

@@ -2,7 +2,8 @@
 
 The losses, the models, the objective and `logcosh_vae.load` need only torch, numpy, safetensors and filelock. The extra
 `all` brings what training from files, evaluation, reports and the commands need, `hub` the client of the Hugging Face
-Hub, and `onnx` what writes and checks ONNX files. Each experiment tracker has an extra of its own.
+Hub, `onnx` what writes and checks ONNX files, and `text` the detector with which `restore` finds text. Each experiment
+tracker has an extra of its own.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "hub": ("models on the Hugging Face Hub", ("huggingface-hub",)),
     "onnx": ("export to ONNX", ("onnx", "onnxscript", "onnxruntime")),
+    "text": ("finding the text in pictures to restore", ("rapidocr", "onnxruntime", "scipy")),
     "tensorboard": ("train --track tensorboard", ("tensorboard",)),
     "wandb": ("train --track wandb", ("wandb",)),
     "mlflow": ("train --track mlflow", ("mlflow",)),
