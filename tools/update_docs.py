@@ -53,6 +53,8 @@ import captions  # noqa: E402
 import celeba_study  # noqa: E402
 import dark_pictures  # noqa: E402
 import fid_study  # noqa: E402
+import find_text  # noqa: E402
+import found_text  # noqa: E402
 import gpu_docs  # noqa: E402
 import larger_than_memory  # noqa: E402
 import learned_shape  # noqa: E402
@@ -184,6 +186,9 @@ BLOCKS: dict[str, Block] = {
     "transcript-explorer": session("explorer"),
     "transcript-numbers": study("transcripts", transcripts.numbers),
     "captions": study("captions", captions.markdown),
+    "found-text": study("found-text", found_text.markdown),
+    "find-text": study("find-text", find_text.markdown),
+    "find-text-detectors": study("find-text", find_text.markdown_detectors),
     "unchanged-pixels": study("unchanged-pixels", unchanged_pixels.markdown),
     "bfloat16": study("bfloat16", bfloat16.markdown),
     "bench-step": bench("bench-step"),

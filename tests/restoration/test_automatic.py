@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tests.restoration.networks import random_network
 
 from logcosh_vae.base.errors import MissingPackageError, RegionError
-from logcosh_vae.restoration import automatic, remover
+from logcosh_vae.restoration import remover
 from logcosh_vae.restoration import restore as restore_image
 from logcosh_vae.restoration.choice import is_full_of_text
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
@@ -229,7 +230,7 @@ def test_the_function_does_what_the_command_does(tmp_path: Path) -> None:
 def test_without_the_extra_the_function_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logcosh_vae.base.extras._is_installed", lambda name: name != "onnxruntime")
     monkeypatch.setattr(remover, "find_text", lambda _: (_ for _ in ()).throw(MissingPackageError("onnxruntime")))
-    assert automatic.is_installed() is False
+    assert TextRemover(load_networks()).settings.find is False
     with pytest.raises(MissingPackageError):
         restore_image(np.asarray(photograph(40, 30)), find_text=True)
     with pytest.raises(RegionError, match="no pixel"):
@@ -266,7 +267,7 @@ def test_every_setting_is_part_of_the_digest() -> None:
     networks = {"captions": random_network((6, 8), 1)}
     line = rectangle(1, 1, 20, 10)
     variants = [
-        TextSettings(),
+        TextSettings(find=True),
         TextSettings(find=False),
         TextSettings(boxes=[(1, 2, 3, 4)]),
         TextSettings(keep_boxes=[(1, 2, 3, 4)]),
@@ -278,6 +279,6 @@ def test_every_setting_is_part_of_the_digest() -> None:
         TextSettings(lines=[line], size=(30, 41)),
         TextSettings(lines=[]),
     ]
-    digests = [TextRemover(networks, each).digest for each in variants]
+    digests = [TextRemover(networks, replace(each, find=each.find is not False)).digest for each in variants]
     assert len(set(digests)) == len(variants)
     assert TextRemover(load_networks(), TextSettings()).digest not in digests

@@ -133,7 +133,7 @@ def test_python_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: p
     (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     exec(compile(example, str(DOCS), "exec"), {})
     results = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert results == {"photo.png", "clean.png", "holiday/beach.jpg", "cleaned/beach.jpg"}
+    assert results == {"photo.png", "clean.png", "holiday/beach.jpg", "cleaned/beach.jpg", "careful/beach.jpg"}
     before, after = (np.asarray(Image.open(tmp_path / name)) for name in ("photo.png", "clean.png"))
     outside = np.ones(before.shape[:2], bool)
     outside[900:980, 40:640] = False

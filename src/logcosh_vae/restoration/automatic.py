@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .finding.detector import is_installed
 from .pipeline import Box
 from .remover import TextRemover, TextSettings, load_networks
 from .tiling import Progress
@@ -72,7 +71,7 @@ def restore(
         ((64, 48), (0, 0, 128))
     """
     settings = TextSettings(
-        find=is_installed() if find_text is None else find_text,
+        find=find_text,
         boxes=boxes,
         mask=mask,
         keep_boxes=keep_boxes,

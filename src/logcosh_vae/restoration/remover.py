@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ..base.errors import RegionError
 from . import scratch
 from .augmentation import FlipEnsemble
 from .choice import MIN_COVERED, is_full_of_text
-from .finding.detector import SHA256
+from .finding.detector import SHA256, is_installed
 from .finding.lines import TextLine
 from .finding.search import find_text, text_mask
 from .finished import method_digest
@@ -44,7 +44,7 @@ class TextSettings:
     """Where and how text is removed.
 
     Attributes:
-        find: whether to search for text. Without boxes and mask only the text that is found is restored; with them
+        find: whether to search for text; None if the extra `text` is installed. Without boxes and mask only the text that is found is restored; with them
             the whole region is, and the text that is found in it as well as without a region.
         boxes, mask: the region that may change; see `restore_picture`. With `only_found`, only the text in it.
         keep_boxes: parts that never change.
@@ -55,7 +55,7 @@ class TextSettings:
         size: height and width that pictures must have, for text that is known from another picture.
     """
 
-    find: bool = True
+    find: bool | None = None
     boxes: Sequence[Box] = ()
     mask: NDArray[np.bool_] | None = None
     keep_boxes: Sequence[Box] = ()
@@ -109,7 +109,9 @@ class TextRemover:
     """
 
     def __init__(self, networks: Networks, settings: TextSettings | None = None) -> None:
-        self.networks, self.settings = networks, settings or TextSettings()
+        settings = settings or TextSettings()
+        self.networks = networks
+        self.settings = replace(settings, find=is_installed()) if settings.find is None else settings
         check_options("text", scale=self.settings.scale or 1.0, careful=self.settings.careful)
         self.report = Report()
 
