@@ -44,8 +44,8 @@ class TextSettings:
     """Where and how text is removed.
 
     Attributes:
-        find: whether to search for text; None if the extra `text` is installed. Without boxes and mask only the text that is found is restored; with them
-            the whole region is, and the text that is found in it as well as without a region.
+        find: whether to search for text; None to search if the extra `text` is installed. Without boxes and mask only
+            the text that is found is restored; with them the whole region is, and the text in it as without a region.
         boxes, mask: the region that may change; see `restore_picture`. With `only_found`, only the text in it.
         keep_boxes: parts that never change.
         scale: see `restore_picture`; None to follow from the height of each line that is found.
@@ -112,7 +112,9 @@ class TextRemover:
         settings = settings or TextSettings()
         self.networks = networks
         self.settings = replace(settings, find=is_installed()) if settings.find is None else settings
-        check_options("text", scale=self.settings.scale or 1.0, careful=self.settings.careful)
+        check_options(
+            "text", scale=1.0 if self.settings.scale is None else self.settings.scale, careful=self.settings.careful
+        )
         self.report = Report()
 
     @cached_property
@@ -145,7 +147,7 @@ class TextRemover:
         only_lines = given.only_found or not (given.boxes or given.mask is not None)
         if lines is not None and only_lines:
             return self._restore_found(pixels, lines, progress)
-        name = self._choose(pixels, None)
+        name, _ = self._choose(pixels, None)
         restored = self._restore_region(pixels, name, lines or (), progress)
         self.report = Report(name, changed=scratch.changed_pixels(pixels, restored))
         return restored
@@ -166,22 +168,22 @@ class TextRemover:
         allowed = self._allowed(height, width)
         return mask if allowed is None else np.logical_and(mask, allowed, out=mask)
 
-    def _choose(self, pixels: Pixels, lines: Sequence[TextLine] | None) -> str:
-        """Return the name of the network for a picture."""
-        names = list(self.networks)
-        if len(names) == 1:
-            return names[0]
-        if lines is not None and text_mask(lines, *pixels.shape[:2]).mean() < MIN_COVERED:
-            return PHOTOGRAPHS
-        return FULL if is_full_of_text(self.networks.values(), pixels) else PHOTOGRAPHS
+    def _choose(self, pixels: Pixels, lines: Sequence[TextLine] | None) -> tuple[str, bool]:
+        """Return the name of the network for a picture, and whether the picture is full of text."""
+        names, covered = list(self.networks), MIN_COVERED * pixels.shape[0] * pixels.shape[1]
+        if lines is not None and sum(line.area for line in lines) < covered:
+            full = False
+        else:
+            full = (lines is not None or len(names) > 1) and is_full_of_text(self.networks.values(), pixels)
+        return names[0] if len(names) == 1 else FULL if full else PHOTOGRAPHS, full
 
     def _restore_found(self, pixels: Pixels, lines: Sequence[TextLine], progress: Progress | None) -> Pixels:
         """Restore the lines; all of the picture if it is full of text."""
         if not lines:
             self.report = Report(lines=())
             return pixels
-        name = self._choose(pixels, lines)
-        if name == FULL and len(self.networks) > 1:
+        name, full = self._choose(pixels, lines)
+        if full:
             restored = self._restore_region(pixels, name, (), progress)
             self.report = Report(name, tuple(lines), True, scratch.changed_pixels(pixels, restored))
             return restored

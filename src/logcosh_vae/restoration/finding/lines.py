@@ -42,6 +42,12 @@ class TextLine:
     height: float
     score: float
 
+    @property
+    def area(self) -> float:
+        """Area of the rectangle in pixels."""
+        first, second, third = self.corners[:3]
+        return abs(_cross(second - first, third - second))
+
     def bounds(self, height: int, width: int) -> tuple[slice, slice]:
         """Return the rows and columns of a picture of that size that the line touches."""
         (left, top), (right, bottom) = np.floor(self.corners.min(axis=0)), np.ceil(self.corners.max(axis=0))
