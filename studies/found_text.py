@@ -69,16 +69,79 @@ def two_scripts(on: Layer) -> None:
 
 
 CASES = (
-    Case(SKLEARN, "china.jpg", "three heights", captioned.heights, ""),
-    Case(SKIMAGE, "astronaut.png", "subtitles", captioned.subtitles, "", jpeg=True),
-    Case(SKIMAGE, "coffee.png", "date", captioned.date, "", jpeg=True),
-    Case(SKIMAGE, "chelsea.png", "outlined", captioned.outlined, ""),
-    Case(SKIMAGE, "rocket.jpg", "no text, lattices", None, "", jpeg=True),
-    Case(SKIMAGE, "camera.png", "two scripts, grey", two_scripts, ""),
-    Case(SKLEARN, "flower.jpg", "title, wide strokes", captioned.title, ""),
-    Case(MATPLOTLIB, "grace_hopper.jpg", "watermark, repeated", captioned.watermark, ""),
-    Case(SKIMAGE, "chelsea.png", "half-transparent", captioned.faint, ""),
-    Case(SKIMAGE, "text.png", "text in the scene", None, ""),
+    Case(
+        SKLEARN,
+        "china.jpg",
+        "three heights",
+        captioned.heights,
+        "the small lines are gone; the title leaves a blur on the roof and a faint edge on the sky",
+    ),
+    Case(
+        SKIMAGE,
+        "astronaut.png",
+        "subtitles",
+        captioned.subtitles,
+        "gone on the suit and nearly on the helmet; the embroidered names stay as they are",
+        jpeg=True,
+    ),
+    Case(
+        SKIMAGE,
+        "coffee.png",
+        "date",
+        captioned.date,
+        "half of it remains: the digits that have the colour of the wood; the rest of the picture is untouched",
+        jpeg=True,
+    ),
+    Case(
+        SKIMAGE,
+        "chelsea.png",
+        "outlined",
+        captioned.outlined,
+        "gone; the fur below is smoother, and a shade of the letters is left",
+    ),
+    Case(
+        SKIMAGE,
+        "rocket.jpg",
+        "no text, lattices",
+        None,
+        "an exact copy; the networks alone would change 14% to 18% of it",
+        jpeg=True,
+    ),
+    Case(
+        SKIMAGE,
+        "camera.png",
+        "two scripts, grey",
+        two_scripts,
+        "yellow and red leave a faint tint on grey; the outlined line leaves traces",
+    ),
+    Case(
+        SKLEARN,
+        "flower.jpg",
+        "title, wide strokes",
+        captioned.title,
+        "unreadable on the flower, whose petals are blurred; a ghost of the letters is left on the dark leaves",
+    ),
+    Case(
+        MATPLOTLIB,
+        "grace_hopper.jpg",
+        "watermark, repeated",
+        captioned.watermark,
+        "mostly gone; pieces remain on the flag, the hat and the lower edge, where lines are cut off",
+    ),
+    Case(
+        SKIMAGE,
+        "chelsea.png",
+        "half-transparent",
+        captioned.faint,
+        "gone but for the last letter; the eye below the letters is blurred",
+    ),
+    Case(
+        SKIMAGE,
+        "text.png",
+        "text in the scene",
+        None,
+        "handwriting in perspective is not taken for text: an exact copy",
+    ),
 )
 
 
@@ -110,7 +173,6 @@ def restored_rows(folder: Path) -> list[dict[str, object]]:
                 "lines": len(result["lines"] or ()),
                 "changed": result["changed"] / text.size,
                 "error": errors,
-                "outcome": case.outcome,
             }
         )
         print(rows[-1], flush=True)
@@ -126,7 +188,14 @@ def markdown(results: StudyResults) -> str:
     for number, row in enumerate(results.rows, start=1):
         before, after = row["error"]
         errors = "" if before is None else f"{before:.0f} to {after:.0f}"
-        cells = [row["photograph"], row["text"], row["lines"], f"{100 * row['changed']:.1f}%", errors, row["outcome"]]
+        cells = [
+            row["photograph"],
+            row["text"],
+            row["lines"],
+            f"{100 * row['changed']:.1f}%",
+            errors,
+            CASES[number - 1].outcome,
+        ]
         lines.append(f"| {number} | {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n\n" + provenance(results.environment, f"{results.environment.cores} cores")
 
