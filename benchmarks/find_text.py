@@ -163,7 +163,8 @@ def markdown_detectors(results: StudyResults) -> str:
     ]
     total = results.more["photographs"]
     for row in results.more["detectors"]:
-        cells = [f"{100 * row[key]:.1f}%" for key in ("found", "nearly_all", "marked", "most_marked")]
+        cells = [f"{100 * row[key]:.1f}%" for key in ("found", "nearly_all")]
+        cells += [f"{100 * row[key]:.2f}%" for key in ("marked", "most_marked")]
         cells += [f"{row['photographs_marked']} of {total}", f"{row['seconds_per_megapixel']:.1f}"]
         lines.append(f"| {row['name']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n" + provenance(results.environment, f"{results.more['pictures']} pictures with text")
