@@ -24,7 +24,7 @@ from .augmentation import FlipEnsemble
 from .choice import MIN_COVERED, is_full_of_text
 from .finding.detector import SHA256, is_installed
 from .finding.lines import TextLine
-from .finding.search import find_text, text_mask
+from .finding.search import find_text, find_text_in, text_mask
 from .finished import method_digest
 from .line_removal import remove_lines
 from .network import RestorationNetwork
@@ -143,19 +143,17 @@ class TextRemover:
         if given.size not in (None, pixels.shape[:2]):
             sizes = [f"{width}x{height}" for height, width in (pixels.shape[:2], given.size or (0, 0))]
             raise RegionError(f"it has {sizes[0]} pixels, but the first picture, whose text is known, has {sizes[1]}")
-        lines = self.find(pixels) if given.find or given.lines is not None else None
         only_lines = given.only_found or not (given.boxes or given.mask is not None)
-        if lines is not None and only_lines:
-            return self._restore_found(pixels, lines, progress)
+        if only_lines and given.lines is not None:
+            return self._restore_found(pixels, given.lines, progress)
+        if only_lines and given.find:
+            return self._restore_found(pixels, find_text(pixels), progress)
         name, _ = self._choose(pixels, None)
-        restored = self._restore_region(pixels, name, lines or (), progress)
+        searched = given.find and not only_lines
+        lines = find_text_in(pixels, Region(given.boxes, given.mask)) if searched else []
+        restored = self._restore_region(pixels, name, lines, progress)
         self.report = Report(name, changed=scratch.changed_pixels(pixels, restored))
         return restored
-
-    def find(self, pixels: Pixels) -> list[TextLine]:
-        """Return the lines of text that may be restored: those that are given, or found."""
-        lines = self.settings.lines
-        return list(lines) if lines is not None else find_text(pixels)
 
     def mask(self, height: int, width: int) -> NDArray[np.bool_]:
         """Return `(height, width)`: where the last picture, of that size, was restored."""

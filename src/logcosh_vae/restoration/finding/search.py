@@ -9,12 +9,14 @@ The detector looks at a reduced copy, because it takes textures for text at full
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import scratch
 from ..blending import shrink
+from ..region import Region
 from .detector import TextDetector, load_detector
 from .lines import TextLine, find_lines, paint
 
@@ -26,16 +28,20 @@ SHORT_SIDE = 736
 MAX_RELATIVE_HEIGHT = 0.4
 """A line is at most this part of the shorter side in height; whatever is larger is a texture."""
 
+MARGIN = 64
+"""Pixels around a part of a picture that the detector looks at as well."""
+
 WINDOW, OVERLAP = 1024, 256
 """Size of the parts of a long copy that the detector looks at, and how far they overlap, in pixels."""
 
 
-def find_text(picture: Pixels, detector: TextDetector | None = None) -> list[TextLine]:
+def find_text(picture: Pixels, detector: TextDetector | None = None, *, tallest: float | None = None) -> list[TextLine]:
     """Return the lines of text in a picture, from the top to the bottom.
 
     Args:
         picture: `(H, W, 3)`, RGB, uint8 or uint16.
         detector: None for the one of the extra `text`.
+        tallest: largest height of a line in pixels; by default `MAX_RELATIVE_HEIGHT` of the shorter side.
 
     Raises:
         MissingPackageError, RunError: see `load_detector`.
@@ -45,10 +51,27 @@ def find_text(picture: Pixels, detector: TextDetector | None = None) -> list[Tex
     scale = min(1.0, SHORT_SIDE / min(height, width))
     copy = picture if scale == 1.0 else shrink(picture, scale)
     probability = _probability(copy, detector)
-    tallest = MAX_RELATIVE_HEIGHT * min(height, width)
+    tallest = MAX_RELATIVE_HEIGHT * min(height, width) if tallest is None else tallest
     across_down = (width / copy.shape[1], height / copy.shape[0])
     lines = [line for line in find_lines(probability, across_down) if line.height <= tallest]
     return sorted(lines, key=lambda line: tuple(line.corners.min(axis=0)[::-1]))
+
+
+def find_text_in(picture: Pixels, region: Region) -> list[TextLine]:
+    """Return the lines of text in and around a part of a picture; only this part is looked at.
+
+    Raises:
+        RegionError: see `Region.bounds`.
+        MissingPackageError, RunError: see `load_detector`.
+    """
+    height, width = picture.shape[:2]
+    rows, columns = (
+        slice(max(0, part.start - MARGIN), min(length, part.stop + MARGIN))
+        for part, length in zip(region.bounds(height, width), (height, width), strict=True)
+    )
+    lines = find_text(picture[rows, columns], tallest=MAX_RELATIVE_HEIGHT * min(height, width))
+    shift = np.array([columns.start, rows.start], np.float64)
+    return [replace(line, corners=line.corners + shift) for line in lines]
 
 
 def _probability(copy: Pixels, detector: TextDetector) -> NDArray[np.float32]:
