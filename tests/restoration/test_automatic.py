@@ -137,6 +137,8 @@ def test_frames_share_the_text_of_the_first(tmp_path: Path) -> None:
     assert done.returncode == 1
     first, second = json.loads(done.stdout)["restored"]
     assert first["lines"] == second["lines"]
+    with Image.open(tmp_path / "m.png") as mask:
+        assert (mask.size, mask.convert("L").getextrema()) == ((480, 360), (0, 255))
     assert "it has 300x200 pixels, but the first picture, whose text is known, has 480x360" in done.stderr
     none = run("other.png", "f0.png", "-o", "new", "--same-mask", cwd=tmp_path)
     assert (none.returncode, "no text was found on the first picture" in none.stderr) == (1, True)

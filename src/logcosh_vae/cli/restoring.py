@@ -111,6 +111,8 @@ def _check_written(request: Request, pairs: Pairs) -> None:
     if request.show_mask is not None and len(pairs) > 1 and not request.same_mask:
         raise UsageError("--show-mask is for one picture, or for several with --same-mask")
     pictures = {each.resolve() for pair in pairs for each in pair}
+    if request.show_mask is not None and request.show_mask == request.sheet:
+        raise UsageError(f"--show-mask and --sheet are both {request.sheet}; choose another name for one of them")
     for option, path, suffixes in (
         ("--show-mask", request.show_mask, MASK_SUFFIXES),
         ("--sheet", request.sheet, SHEET_SUFFIXES),
@@ -203,5 +205,5 @@ def _with_mask_of(remover: TextRemover, first: Path) -> TextRemover:
             f"{first}: no text was found on the first picture, so --same-mask has no mask; name a picture with "
             "text first, or give a --mask"
         )
-    known = replace(remover.settings, lines=remover.report.lines, size=pixels.shape[:2])
+    known = replace(remover.settings, lines=remover.report.lines, size=(pixels.shape[0], pixels.shape[1]))
     return TextRemover(remover.networks, known)

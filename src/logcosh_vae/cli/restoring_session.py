@@ -152,10 +152,11 @@ class RestoringSession:
         path, remover = self._mask_file, self._method.method
         if path is None or not isinstance(remover, TextRemover):
             return {}
-        if not any(self._method.size):
+        size = remover.settings.size or self._method.size
+        if not any(size):
             tell(f"note: {path} was not written, because the results were kept")
             return {}
-        mask = remover.mask(*self._method.size)
+        mask = remover.mask(*size)
         write_mask(mask, path)
         if not mask.any():
             tell(f"note: {path} is black, because {NO_TEXT}")

@@ -63,7 +63,7 @@ class TextSettings:
     careful: bool = False
     only_found: bool = False
     lines: Sequence[TextLine] | None = None
-    size: tuple[int, ...] | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,10 @@ class TextRemover:
         return restored
 
     def mask(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Return `(height, width)`: where the last picture, of that size, was restored."""
-        found = self.report
-        if found.lines is not None and not found.full:
-            mask = text_mask(found.lines, height, width)
+        """Return `(height, width)`: where the last picture, of that size, was restored; or where all of them are."""
+        found, known = self.report, self.settings.lines
+        if known is not None or (found.lines is not None and not found.full):
+            mask = text_mask(known if known is not None else found.lines or (), height, width)
         else:
             mask = scratch.empty((height, width), bool)
             mask[:] = True
