@@ -44,6 +44,8 @@ USUAL: tuple[tuple[str, ...], ...] = (
     (*restoration_arguments(Path("pictures"), 1), "--out", "new"),
     ("restore", "pictures/00.png", "-o", "clean.png", "--box", "1,1,8,8"),
     ("restore", "pictures", "-o", "cleaned", "--model", "restoration"),
+    ("restore", "pictures", "-o", "cleaned", "--sheet", "sheet.png", "--keep-box", "0,0,4,4"),
+    ("restore", "pictures/00.png", "-o", "clean.png", "--show-mask", "mask.png"),
     ("evaluate", "run"),
     ("sample", "run", "--count", "4"),
     ("reconstruct", "run", "--count", "4"),
