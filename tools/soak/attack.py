@@ -28,6 +28,7 @@ INTERRUPTED = -signal.SIGINT
 PLAIN_LINE = re.compile(
     r"(error|note|left out|skipped|stopped|preparing|fetching|kept|resumed|finished|warning)\b"  # messages
     r"|epoch \d+|\d+/\d+ |\d+% |features-|Usage:|Try "  # progress and the parser's help
+    r"|[\d,]+ pictures? restored|  | ─"  # the table of `restore` for several pictures
 )
 """How a line on standard error begins that the program means to print; anything else is a library's noise."""
 
