@@ -129,7 +129,7 @@ KeepBoxes = Annotated[
     typer.Option(
         "--keep-box",
         metavar="LEFT,TOP,WIDTH,HEIGHT",
-        help="Never change this part, such as a sign; repeatable.",
+        help="Never change this part, such as a sign; repeatable; none by default.",
         show_default=False,
     ),
 ]
@@ -138,7 +138,7 @@ ShowMask = Annotated[
     typer.Option(
         "--show-mask",
         metavar="FILE",
-        help="Also write a picture that is white where text was found; edited, it can be passed to --mask.",
+        help="Also write a picture that is white where text was found; edited, it can be passed to --mask. None by default.",
         show_default=False,
     ),
 ]
@@ -147,7 +147,7 @@ Sheet = Annotated[
     typer.Option(
         "--sheet",
         metavar="FILE",
-        help="Also write a contact sheet of the pictures before and after.",
+        help="Also write a contact sheet of the pictures before and after; none by default.",
         show_default=False,
     ),
 ]

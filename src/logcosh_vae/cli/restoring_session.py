@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..base.errors import for_shell
 from ..base.text import counted
 from .streams import complain, fail, result, say, tell
 
@@ -109,8 +110,8 @@ class RestoringSession:
         if each.error is not None:
             if len(self._pairs) == 1 and not self._left_out:
                 raise each.error
-            complain(f"left out: {each.error}")
-            self._failed.append({"source": str(each.source), "reason": str(each.error)})
+            complain(f"left out: {for_shell(each.error)}")
+            self._failed.append({"source": str(each.source), "reason": for_shell(each.error)})
             return
         report = None if each.kept else self._method.report
         notes = [] if each.kept else [*each.notes, *self._method.notes]

@@ -66,8 +66,9 @@ def restore(
 
     Example:
         >>> from logcosh_vae.restoration import restore
-        >>> clean = restore(Image.new("RGB", (64, 48), "navy"))  # no text: an equal copy
-        >>> clean.size, clean.getpixel((0, 0))
+        >>> image = Image.new("RGB", (64, 48), "navy")
+        >>> clean = restore(image, boxes=[(0, 0, 16, 16)])  # nothing else changes
+        >>> clean.size, clean.getpixel((63, 47))
         ((64, 48), (0, 0, 128))
     """
     settings = TextSettings(
