@@ -138,7 +138,7 @@ ShowMask = Annotated[
     typer.Option(
         "--show-mask",
         metavar="FILE",
-        help="Also write a picture that is white where text was found; edited, it can be passed to --mask. None by default.",
+        help="Also write a picture that is white where text was found, which --mask takes back; none by default.",
         show_default=False,
     ),
 ]
