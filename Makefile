@@ -4,6 +4,7 @@
 # make docs         install, then build the documentation site in build/docs; a warning is an error
 # make lint         install, format and fix the code, then run the type checker
 # make coverage     run the tests alone and list the lines that they do not reach
+# make gpu-script   run every stage of benchmarks/gpu.py on the CPU, with small networks: about five minutes
 # make soak         attack the program with random inputs, kills and full disks for ten minutes: docs/reliability.md
 # make packaging    build sdist and wheel and use them in a fresh environment, without and with the extra `all`: installs
 #                   torch (with its CPU build about three minutes and 1 GB in the temporary folder)
@@ -19,7 +20,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test coverage docs soak packaging dist examples lint clean
+.PHONY: quickstart test coverage docs gpu-script soak packaging dist examples lint clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/logcosh-vae compare --data mnist --model vae-mlp --loss l2 --loss log-cosh --a 100 \
@@ -30,7 +31,7 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report term --durations 15  # two workers with several threads each would compete for the cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu_script" --cov --cov-report term --durations 15  # two workers with several threads each would compete for the cores
 
 coverage: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report term-missing
@@ -39,6 +40,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mypy
+
+gpu-script: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m gpu_script
 
 docs: $(VENV)/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going docs build/docs
