@@ -557,6 +557,7 @@ def test_operations_of_a_step_are_those_of_a_forward_and_a_backward_pass() -> No
 ROWS = {"bench-gpu-smoke": 5, "table3-smoke": 12, "table4-smoke": 6, "figure6-smoke": 16, "figure10-smoke": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.gpu_script
 def test_every_stage_runs_on_the_cpu(celeba_root: Path, tmp_path: Path) -> None:
     """The whole session as on a GPU, with small networks; the tests that need a card are skipped in it."""
