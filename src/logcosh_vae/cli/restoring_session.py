@@ -117,6 +117,9 @@ class RestoringSession:
         notes = [] if each.kept else [*each.notes, *self._method.notes]
         if report is not None and report.network is None:
             notes.append(NO_TEXT)
+        if report is not None and report.lines and len(self._pairs) == 1:
+            found = f"{counted(len(report.lines), 'line')} of text found, {each.changed:,} pixels changed"
+            notes.append(f"{found}; --show-mask FILE shows where, --keep-box keeps what should stay")
         for note in notes:
             tell(f"note: {each.source}: {note}")
         say(each.target)
