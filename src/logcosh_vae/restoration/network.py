@@ -50,7 +50,7 @@ class Architecture:
         widths: channels at each resolution, beginning with the highest.
         blocks: residual blocks at each resolution, in the encoder and in the decoder.
         unshuffle: height and width of the squares of pixels that become the channels of one pixel at the highest
-            resolution. With 2, a network has about twice the parameters for the same time.
+            resolution. Larger values leave more time for wide layers.
         mask: whether the network also estimates which pixels are corrupted, and changes the others by nothing.
 
     Raises:
