@@ -14,6 +14,7 @@ from logcosh_vae.base.environment import describe
 from logcosh_vae.base.errors import UserError
 from logcosh_vae.base.files import one_line
 from logcosh_vae.base.records import to_json
+from logcosh_vae.base.settings import from_dict
 from logcosh_vae.bench import step
 from logcosh_vae.bench.gpu_results import BENCH, Key, key_of, key_of_config
 from logcosh_vae.data import count_images, data_root, load_images
@@ -25,7 +26,7 @@ from logcosh_vae.paper.figures import FIGURES, figure
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.paper.tables import excerpt, table
 from logcosh_vae.training.autoencoder import split
-from logcosh_vae.training.config import required, resolve
+from logcosh_vae.training.config import TrainConfig, required, resolve
 
 STEP_SECONDS = {"mlp": 4e-4, "conv": 2.5e-3, "conv, faces": 5e-3}
 """Of a training step, where it has not been measured."""
@@ -39,17 +40,17 @@ LEAST_EPOCHS = 4
 """An excerpt of fewer epochs would say nothing."""
 
 
-def _key(row: Row) -> tuple[Key, int]:
-    """Key and epochs of a declared row."""
-    config = resolve(row.config)
-    return key_of_config(config), required(config.epochs, "epochs")
+def _identity(key: Key, config: TrainConfig) -> tuple[object, ...]:
+    """A row's key, and what else must agree for it to be the declared one."""
+    return key, config.epochs, config.model, config.optimizer
 
 
 def missing_rows(session: Session, experiment: AutoencoderExperiment, seeds: int = 1) -> tuple[Row, ...]:
-    """The rows that are not known yet, or only of another number of epochs or of fewer seeds."""
+    """The rows that are not known yet, or only with other networks, another optimizer, fewer epochs or fewer seeds."""
     rows = [row for row in session.rows(_name(experiment)) if len(row["seeds"]) >= seeds]
-    known = {(key_of(row), row["config"].get("epochs")) for row in rows}
-    return tuple(row for row in experiment.rows if _key(row) not in known)
+    known = {_identity(key_of(row), from_dict(TrainConfig, row["config"])) for row in rows}
+    declared = ((row, resolve(row.config)) for row in experiment.rows)
+    return tuple(row for row, config in declared if _identity(key_of_config(config), config) not in known)
 
 
 def _name(experiment: AutoencoderExperiment) -> str:

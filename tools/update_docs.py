@@ -52,6 +52,7 @@ import bfloat16  # noqa: E402
 import captions  # noqa: E402
 import celeba_study  # noqa: E402
 import dark_pictures  # noqa: E402
+import encoder_start  # noqa: E402
 import fid_study  # noqa: E402
 import find_text  # noqa: E402
 import found_text  # noqa: E402
@@ -214,6 +215,9 @@ BLOCKS: dict[str, Block] = {
     "soak": Block("soak", lambda path: read_record(soak_record.SoakResults, path), soak_record.markdown),
     "conv-collapse": Block("conv-collapse-paper", read_results, gpu_docs.collapsed),
     "conv-start": study("conv-start-paper", gpu_docs.conv_start),
+    "table4-excerpt": experiment("table4-excerpt", _with_origins),
+    "table4-excerpt-losses": Block("table4-excerpt", read_results, losses_table),
+    "encoder-start": study("encoder-start-laptop", encoder_start.markdown),
 }
 
 FIGURES = [*LIKELIHOODS, *(f"figure{number}-laptop" for number in (2, 3, 6, 7, 9, 10)), "restoration-a-laptop"]

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from logcosh_vae.base.environment import describe as environment_of
 from logcosh_vae.base.errors import DataError, RunError, UserError
 from logcosh_vae.base.records import from_json, to_json
+from logcosh_vae.base.settings import to_dict
 from logcosh_vae.base.versions import numerics
 from logcosh_vae.bench import gpu, step
 from logcosh_vae.bench.gpu_results import (
@@ -39,8 +40,10 @@ from logcosh_vae.bench.gpu_results import (
 from logcosh_vae.experiments.results import ExperimentResults, read_results
 from logcosh_vae.experiments.scheduler import Job
 from logcosh_vae.paper.figures import curvature_findings
+from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.training.builders import build_model
+from logcosh_vae.training.config import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = ("data", "model", "task", "loss", "a", "weight")
@@ -213,13 +216,18 @@ def test_an_excerpt_is_of_one_length(script: Any, tmp_path: Path) -> None:
     )  # as in the rows that are there
 
 
-def test_a_row_of_the_study_is_known_with_all_of_its_seeds(script: Any, tmp_path: Path) -> None:
-    rows = _rows("likelihood-faces-laptop", epochs=24)
-    for row in rows[1:]:
-        row["seeds"] = [0, 1, 2]
+def test_a_row_of_the_study_is_known_with_all_of_its_seeds_and_the_declared_settings(
+    script: Any, tmp_path: Path
+) -> None:
+    rows = _rows("likelihood-faces-laptop", seeds=[0, 1, 2])
+    for row, declared in zip(rows, EXPERIMENTS["likelihood-faces"].experiment("laptop").rows, strict=True):
+        row["config"] = {**to_dict(resolve(declared.config)), "device": "cuda"}
+    rows[0]["seeds"] = [0]
+    del rows[1]["config"]["model"]["max_log_variance"]  # from before the setting
+    rows[2]["config"]["optimizer"]["betas"] = [0.5, 0.999]
     repository = _repository(tmp_path, likelihood_faces_laptop=_result("likelihood-faces-laptop", rows))
     session = _session(script, tmp_path, smoke=False, repository=repository)
-    assert script.training.count_likelihood(session) == (len(rows) - 1, len(rows))
+    assert script.training.count_likelihood(session) == (len(rows) - 3, len(rows))
 
 
 def test_a_length_is_chosen_once(script: Any, tmp_path: Path) -> None:

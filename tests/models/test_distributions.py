@@ -35,6 +35,19 @@ def test_posterior_and_its_gradient_are_finite_for_extreme_encoder_outputs() -> 
     assert torch.isfinite(parameters.grad).all()
 
 
+@given(st.lists(st.floats(-60.0, 60.0, width=32), min_size=1, max_size=8), st.sampled_from([1.0, 4.0, 20.0]))
+def test_log_variances_outside_the_range_count_as_its_ends_and_are_pulled_back(raw: list[float], limit: float) -> None:
+    log_variance = torch.tensor([raw], requires_grad=True)
+    parameters = torch.cat([torch.zeros_like(log_variance), log_variance], dim=1)
+    posterior = DiagonalGaussian.from_parameters(parameters, max_log_variance=limit)
+    expected = log_variance.detach().clamp(-30.0, limit)
+    torch.testing.assert_close(posterior.log_variance, expected, rtol=0.0, atol=1e-5)
+    inside = (log_variance > -30.0) & (log_variance < limit)
+    assert torch.equal(posterior.log_variance[inside], log_variance[inside])  # the same numbers, bit for bit
+    (grad,) = torch.autograd.grad(posterior.kl().sum(), log_variance)
+    torch.testing.assert_close(grad, 0.5 * expected.expm1(), rtol=1e-4, atol=1e-6)  # at the ends, too
+
+
 def test_sample_has_the_moments_of_the_posterior() -> None:
     mean, log_variance = torch.full((200_000, 1), 0.7), torch.full((200_000, 1), -1.2)
     z = DiagonalGaussian(mean, log_variance).sample(make_generator(0, "moments"))

@@ -8,7 +8,7 @@ from logcosh_vae.experiments.autoencoders import count_flops
 from logcosh_vae.losses import LOSSES, make_loss
 from logcosh_vae.models import MODELS, VAE
 from logcosh_vae.models.networks import NETWORKS, PAPER_SIZE, Size
-from logcosh_vae.training.builders import build_model
+from logcosh_vae.training.builders import build_model, build_objective, build_optimizer
 from logcosh_vae.training.config import ModelConfig, TrainConfig, resolve
 from logcosh_vae.training.loop import make_generator
 from logcosh_vae.training.objective import Objective
@@ -168,6 +168,26 @@ def test_untrained_convolutional_decoder_does_not_saturate_its_sigmoid(width: fl
     assert float(images.min()) > 0.02
     assert float(images.max()) < 0.98
     assert float(images.std()) > 0.02
+
+
+@pytest.mark.parametrize("beta1", [0.5, 0.9])
+def test_the_first_steps_of_a_convolutional_vae_have_no_gradient_that_adam_does_not_forget(beta1: float) -> None:
+    """Without the limit of log-variances, the encoder's second gradient is 150,000 times as large as its first."""
+    blocks = torch.rand(64, 3, 4, 4, generator=make_generator(0, "images"))
+    images = torch.nn.functional.interpolate(blocks, size=(64, 64), mode="bilinear")
+    settings = ["data.name=celeba", "model.network=conv", "model.width=0.125", f"optimizer.betas=[{beta1}, 0.999]"]
+    config = resolve(override(TrainConfig(), [*settings, "optimizer.learning_rate=0.008"]))
+    model, noise = build_model(config, (3, 64, 64)).train(), make_generator(0, "noise")
+    objective, optimizer = build_objective(config), build_optimizer(config, model)
+    norms, wanted = [], 0.0
+    for _ in range(5):
+        optimizer.zero_grad()
+        objective(model(images, noise), images, noise)["loss"].backward()
+        norms.append(torch.nn.utils.get_total_norm([p.grad for p in model.encoder.parameters()]).item())
+        optimizer.step()
+        wanted = max(wanted, model.encoder(images)[:, 64:].max().item())
+    assert wanted > 2 * model.max_log_variance  # what the encoder asks for
+    assert max(norms) < 20 * norms[0]
 
 
 def test_unknown_networks_and_impossible_sizes_are_rejected() -> None:

@@ -107,6 +107,8 @@ def test_defaults_depend_on_family_network_and_data() -> None:
     # convolutions as in the code published with Tolstikhin et al. (2018), the MLP with torch's defaults
     assert (vae.optimizer.betas, faces.optimizer.betas) == ((0.9, 0.999), (0.5, 0.999))
     assert resolve(override(faces, ["optimizer.betas=[0.9, 0.99]"])).optimizer.betas == (0.9, 0.99)
+    digits = resolve(override(vae, ["model.network=conv", "model.hidden=null"]))
+    assert [each.model.max_log_variance for each in (vae, wae, faces, digits)] == [None, None, None, 4.0]
 
 
 def test_cuda_graph_is_the_default_on_a_gpu_unless_compiled() -> None:
@@ -171,6 +173,8 @@ def test_every_value_changes_the_digest() -> None:
         ("objective.loss=huber", "unknown loss 'huber'"),
         ("objective.a=-1", "positive finite number"),
         ("model.width=0.5", "applies to model.network='conv' only"),
+        ("model.max_log_variance=0", "model.max_log_variance must be positive and at most 20"),
+        ("model.max_log_variance=21", "model.max_log_variance must be positive and at most 20"),
         ("optimizer.lr_milestones=[[30]]", "optimizer.lr_milestones must be a list of 2"),
         ("optimizer.lr_milestones=[[30, 0]]", "an epoch and a positive factor"),
         ("objective.reconstruction_weight=0", "objective.reconstruction_weight must be positive"),

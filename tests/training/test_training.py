@@ -26,6 +26,7 @@ from logcosh_vae.evaluation.feature_installation import train_missing_features
 from logcosh_vae.evaluation.feature_training import FeatureConfig, accuracy, feature_config, train_features
 from logcosh_vae.evaluation.features import load_classifier
 from logcosh_vae.losses import Loss
+from logcosh_vae.models import VAE
 from logcosh_vae.training import builders, run_folder
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import ModelConfig, TrainConfig, resolve
@@ -211,6 +212,23 @@ def test_run_folder_of_version_0_1_resumes_and_loads(tmp_path: Path, data_root: 
     assert [set(record["train"]) for record in folder.metrics()] == [{"loss", "reconstruction", "kl", "squared_l2"}] * 2
     whole = train(small(epochs=2), tmp_path / "whole", root=data_root)
     assert folder.weights_path.read_bytes() == whole.weights_path.read_bytes()
+
+
+def test_a_convolutional_vae_from_before_log_variances_had_a_limit_is_loaded_as_it_was(
+    tmp_path: Path, data_root: Path
+) -> None:
+    config = override(small(epochs=1), ["model.network=conv", "model.hidden=null", "model.width=0.03125"])
+    folder = train(config, tmp_path / "run", root=data_root)
+    assert logcosh_vae.load(folder.path).max_log_variance == 4.0
+    values = json.loads(folder.config_path.read_text())
+    assert values["train"]["model"].pop("max_log_variance") == 4.0
+    folder.config_path.write_text(json.dumps(values))
+    model = logcosh_vae.load(folder.path)
+    assert model.max_log_variance == 20.0
+    model.save_pretrained(tmp_path / "model")
+    assert VAE.from_pretrained(tmp_path / "model").max_log_variance == 20.0
+    with pytest.raises(RunError, match=r"max_log_variance \(None, now 4.0\)"):
+        train(override(config, ["epochs=2"]), folder.path, root=data_root, resume=True)
 
 
 def test_locked_run_folder_is_an_error(tmp_path: Path, data_root: Path) -> None:

@@ -111,16 +111,16 @@ def nearest_distances(images: Tensor, others: Tensor, batch_size: int = 1000) ->
     """Return the distance of each image to the nearest one of `others`, as root mean square error per pixel value.
 
     Args:
-        images: `(N, C, H, W)`, float in [0, 1].
+        images: `(N, C, H, W)`, float in [0, 1], on the device that computes.
         others: `(M, C, H, W)`, uint8.
         batch_size: number of `others` that are compared at once.
 
     Returns:
-        `(N,)`, in [0, 1].
+        `(N,)`, in [0, 1], on the same device.
     """
     flat = images.flatten(1).float()
-    nearest = torch.full((len(flat),), torch.inf)
+    nearest = torch.full((len(flat),), torch.inf, device=flat.device)
     for batch in evaluation_batches(others, batch_size):
-        distances = torch.cdist(flat, batch.images.flatten(1).float())
+        distances = torch.cdist(flat, batch.images.to(flat.device).flatten(1).float())
         nearest = torch.minimum(nearest, distances.min(dim=1).values)
     return nearest.div(flat.shape[1] ** 0.5)

@@ -152,20 +152,21 @@ def measure_priors(
     chosen = _chosen(splits.train, config.seed)
     metrics: dict[str, float] = {}
     standard = [PRIORS[0]] if splits.validation is not None or not densities else []  # else `measure` has its FID
+    some: list[Tensor] = []
     for name in (*standard, *densities):
         samples = generated_batches(model, config.fid_images, config.seed, densities.get(name))
         suffix = "" if name == PRIORS[0] else f"_{name}"
-        some: list[Tensor] = []
+        some.clear()
         statistics = _statistics(_kept(samples, config.sharpness_images, some), extractor)
         metrics |= {f"{split}fid{suffix}": frechet_distance(statistics, those) for split, those in real.items()}
-        metrics["nearest_generated"] = _distance(torch.cat(some)[: config.sharpness_images], chosen)
+    metrics["nearest_generated"] = _distance(torch.cat(some)[: config.sharpness_images], chosen, model)
     decoded = _decoded(model, codes_of(model, chosen[: config.fid_images], config.seed))
     metrics["fid_codes"] = frechet_distance(_statistics(decoded, extractor), real[""])
     batches = splits.test.images[: config.fid_images].split(BATCH_SIZE)
     reconstructions = (reconstruct(model, to_unit(batch)) for batch in batches)
     metrics["fid_reconstructed"] = frechet_distance(_statistics(reconstructions, extractor), real[""])
     unseen = choose_images(splits.test.images, config.sharpness_images, config.seed, "neighbours")
-    return metrics | {"nearest_test": _distance(unseen, chosen)}
+    return metrics | {"nearest_test": _distance(unseen, chosen, model)}
 
 
 def _kept(batches: Iterable[Tensor], count: int, kept: list[Tensor]) -> Iterator[Tensor]:
@@ -181,8 +182,9 @@ def _statistics(batches: Iterable[Tensor], extractor: Extractor) -> FeatureStati
     return reduce(add, (feature_statistics(extractor.features, batch) for batch in batches))
 
 
-def _distance(images: Tensor, training: Tensor) -> float:
-    return float(nearest_distances(images, training).mean())
+def _distance(images: Tensor, training: Tensor, model: VAE | WAE) -> float:
+    """Return the mean distance to the nearest training image, computed on the model's device."""
+    return float(nearest_distances(images.to(next(model.parameters()).device), training).mean())
 
 
 def density_of_run(run: Path, model: VAE | WAE, prior: str, root: Path | None = None) -> CodeDensity | None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..losses import Likelihood
 from ..losses.elementwise import float_under_autocast
 from .density import CodeDensity
-from .distributions import DiagonalGaussian, NoiseSource, register_for_export, standard_normal
+from .distributions import LOG_VARIANCE_RANGE, DiagonalGaussian, NoiseSource, register_for_export, standard_normal
 from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
 
 
@@ -67,12 +67,15 @@ class Autoencoder(nn.Module, ABC):
             `from_pretrained` fills it.
         origin: content of the `config.json` that describes the networks and their training, as JSON values; None for
             other networks than the paper's. `save_pretrained` writes it.
+        max_log_variance: largest log-variance of a VAE's posterior, that of `NETWORKS` for the paper's networks; larger
+            outputs of the encoder count as this value.
         trains_in_bfloat16: use bfloat16 autocast in training mode. Weights, latent codes and images stay float32, and
             evaluation uses float32.
     """
 
     parameters_per_latent: ClassVar[int] = 1
     family: ClassVar[str | None] = None
+    max_log_variance: float = LOG_VARIANCE_RANGE[1]
     trains_in_bfloat16: bool = False
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_size: int) -> None:
@@ -115,9 +118,12 @@ class Autoencoder(nn.Module, ABC):
         network = NETWORKS[name]
         encoder = network.encoder(image_shape, cls.parameters_per_latent * latent_size, size)
         model = cls(encoder, network.decoder(image_shape, latent_size, size), latent_size)
+        model.max_log_variance = network.max_log_variance
         if cls.family is None:
             return model
-        sizes = {"hidden": list(size.hidden)} if name == "mlp" else {"width": size.width}
+        sizes: dict[str, Any] = {"hidden": list(size.hidden)} if name == "mlp" else {"width": size.width}
+        if cls.family == "vae" and name == "conv":
+            sizes["max_log_variance"] = network.max_log_variance
         networks = {"family": cls.family, "network": name, "latent_size": latent_size, **sizes}
         model.origin = {"train": {"model": networks}, "image_shape": list(image_shape)}
         return model
@@ -331,7 +337,7 @@ class VAE(Autoencoder):
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """Return the posterior `q(z|x)` of images `(N, C, H, W)` in [0, 1]."""
-        return DiagonalGaussian.from_parameters(self._run(self.encoder, x))
+        return DiagonalGaussian.from_parameters(self._run(self.encoder, x), max_log_variance=self.max_log_variance)
 
     def encode_mean(self, x: Tensor) -> Tensor:
         """Return the posterior means, `(N, latent_size)`, of images `(N, C, H, W)` in [0, 1]."""

@@ -15,7 +15,7 @@ from torch.utils import _pytree
 from ..losses.elementwise import autocast_is_on, float_under_autocast
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
-"""Log-variances are clamped to this range so that variances and their sums stay finite in float32 and bfloat16."""
+"""Log-variances are limited to this range so that variances and their sums stay finite in float32 and bfloat16."""
 
 MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Scales `s` of the inverse multiquadratic kernels, as in the code published with Tolstikhin et al. (2018)."""
@@ -124,14 +124,22 @@ class DiagonalGaussian(NamedTuple):
     log_variance: Tensor
 
     @classmethod
-    def from_parameters(cls, parameters: Tensor) -> DiagonalGaussian:
+    def from_parameters(
+        cls, parameters: Tensor, *, max_log_variance: float = LOG_VARIANCE_RANGE[1]
+    ) -> DiagonalGaussian:
         """Split an encoder's output into mean and log-variance.
 
+        Log-variances outside the range count as its nearest end. Their gradient passes unchanged: at both ends the KL
+        divergence pulls them back, and with the zero gradient of a clamp they would stay where they are.
+
         Args:
-            parameters: `(N, 2d)`: the means, then the log-variances. These are clamped to `LOG_VARIANCE_RANGE`.
+            parameters: `(N, 2d)`: the means, then the log-variances.
+            max_log_variance: upper end of the range; the lower one is that of `LOG_VARIANCE_RANGE`.
         """
         mean, log_variance = parameters.chunk(2, dim=1)
-        return cls(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+        log_variance = log_variance.clamp(-1000.0, 1000.0)  # the difference of infinities below would not be a number
+        excess = log_variance - log_variance.clamp(LOG_VARIANCE_RANGE[0], max_log_variance)
+        return cls(mean, log_variance - excess.detach())
 
     def sample(self, generator: NoiseSource = None) -> Tensor:
         """Draw one `z` per image with the reparametrisation trick.

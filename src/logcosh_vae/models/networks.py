@@ -15,6 +15,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ..losses.elementwise import float_under_autocast
+from .distributions import LOG_VARIANCE_RANGE
 from .footprint import MAX_LAYERS
 
 ImageShape = tuple[int, int, int]
@@ -54,10 +55,12 @@ class Network(NamedTuple):
     Attributes:
         encoder: called as `encoder(image_shape, outputs, size)`.
         decoder: called as `decoder(image_shape, latent_size, size)`.
+        max_log_variance: largest log-variance of a VAE's posterior.
     """
 
     encoder: Callable[[ImageShape, int, Size], nn.Module]
     decoder: Callable[[ImageShape, int, Size], nn.Module]
+    max_log_variance: float = LOG_VARIANCE_RANGE[1]
 
 
 def _check_sizes(image_shape: ImageShape, latent_size: int, size: Size) -> None:
@@ -269,5 +272,18 @@ def conv_decoder(image_shape: ImageShape, latent_size: int, size: Size) -> nn.Mo
     return nn.Sequential(*layers, last, Crop(extent[0], extent[1]), Sigmoid())
 
 
-NETWORKS = {"mlp": Network(mlp_encoder, mlp_decoder), "conv": Network(conv_encoder, conv_decoder)}
+CONV_MAX_LOG_VARIANCE = 4.0
+"""Largest log-variance of the posterior of a convolutional VAE, e^4 = 55 times the prior's variance.
+
+The last layer of the paper's encoder has 16,384 inputs that are not negative, so one step of Adam, which changes every
+weight by about the learning rate, moves a log-variance by several units. In the first steps some of them exceed 10, and
+the gradient of the KL divergence is half the variance: Adam's average of the squared gradients is then so large that
+the encoder stands almost still for thousands of steps (studies/encoder_start.py). At an optimum no posterior is wider
+than the prior, so the limit takes nothing away.
+"""
+
+NETWORKS = {
+    "mlp": Network(mlp_encoder, mlp_decoder),
+    "conv": Network(conv_encoder, conv_decoder, CONV_MAX_LOG_VARIANCE),
+}
 """Networks by name, as in `--model vae-NAME` and `--model wae-NAME`."""

@@ -49,8 +49,8 @@ def _laptop(config: TrainConfig) -> TrainConfig:
         # 24 epochs of 6,400 images are 1,536 batches of 100, too few to decorrelate the latent codes (the paper
         # trains on 110,000): use batches of 25, and divide the learning rate by the width, which narrow networks allow.
         rate = config.optimizer.learning_rate / LAPTOP_WIDTH
-        # At that rate VAEs with log-cosh or L1 do not settle with beta1 = 0.5, the default of convolutional networks:
-        # their KL divergence grows to several hundred nats (results/table4-beta1-laptop.json). So it stays 0.9 here.
+        # At that rate VAEs with log-cosh or L1 did not settle with beta1 = 0.5, the default of convolutional networks
+        # (results/table4-beta1-laptop.json), so it is 0.9 here. That was before models.networks limited the variance.
         optimizer = replace(
             config.optimizer,
             learning_rate=rate,

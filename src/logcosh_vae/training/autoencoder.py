@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from ..data import ImageSet, load_images
 from ..data.batches import evaluation_batches, to_unit, training_batches
 from ..data.sources import Progress
 from ..models.autoencoder import VAE, WAE
+from ..models.distributions import LOG_VARIANCE_RANGE
 from ..models.footprint import state_bytes
 from ..models.networks import ImageShape
 from .builders import (
@@ -284,7 +286,7 @@ def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:
     if values.get("kind") != "auto-encoder":
         raise RunError(f"{folder.path} does not hold an autoencoder (kind: {values.get('kind')})")
     try:
-        config = from_dict(TrainConfig, values["train"])
+        config = _as_trained(from_dict(TrainConfig, values["train"]))
         channels, height, width = map(operator.index, values["image_shape"])
         check_network(resolve(config), (channels, height, width))
     except KeyError as error:
@@ -292,6 +294,13 @@ def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.config_path} is damaged: {error}") from None
     return config, (channels, height, width)
+
+
+def _as_trained(config: TrainConfig) -> TrainConfig:
+    """Return a config from a file, with the limit of log-variances that was used before it could be set."""
+    if config.model_name != "vae-conv" or config.model.max_log_variance is not None:
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, max_log_variance=LOG_VARIANCE_RANGE[1]))
 
 
 def load(run_folder: Path | str) -> VAE | WAE:

@@ -43,6 +43,8 @@ def build_model(config: TrainConfig, image_shape: ImageShape) -> VAE | WAE:
             latent_size=required(config.model.latent_size, "model.latent_size"),
             size=Size(config.model.hidden or HIDDEN, config.model.width or 1.0),
         )
+    if config.model.max_log_variance is not None:
+        model.max_log_variance = config.model.max_log_variance
     # Channels last is 1.2 to 1.7 times as fast on a CPU and suits tensor cores. On MPS the default layout is kept,
     # because its convolutions are untested here with any other.
     if config.model.network == "conv" and not config.device.startswith("mps"):

@@ -19,8 +19,8 @@ from ..losses import LOSSES, make_loss
 from ..losses.likelihood import SHAPE_RANGE
 from ..losses.likelihood_base import LEARN, PER
 from ..models.autoencoder import MODELS
-from ..models.distributions import MMD_SCALES
-from ..models.networks import HIDDEN, NETWORKS
+from ..models.distributions import LOG_VARIANCE_RANGE, MMD_SCALES
+from ..models.networks import CONV_MAX_LOG_VARIANCE, HIDDEN, NETWORKS
 from .defaults import AUTO, BETAS, RECOMMENDED, defaults_for
 
 MAX_THREADS = 1024
@@ -66,6 +66,8 @@ class ModelConfig:
         latent_size: dimension `d` of the latent space.
         hidden: sizes of the hidden layers; `mlp` only.
         width: factor on the numbers of channels; `conv` only.
+        max_log_variance: largest log-variance of the posterior; VAE only. By default that of `models.networks` for the
+            network.
     """
 
     family: str = "vae"
@@ -73,6 +75,7 @@ class ModelConfig:
     latent_size: int | None = None
     hidden: tuple[int, ...] | None = None
     width: float | None = None
+    max_log_variance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
     paper = defaults_for(config.data.name)
     model = _filled(config.model, latent_size=paper.latent_size)
     model = _filled(model, hidden=HIDDEN) if network == "mlp" else _filled(model, width=1.0)
+    if (family, network) == ("vae", "conv"):  # for the MLP it stays None, as in runs that are older than the setting
+        model = _filled(model, max_log_variance=CONV_MAX_LOG_VARIANCE)
     optimizer = _filled(config.optimizer, lr_milestones=paper.lr_milestones, betas=BETAS[network])
     data = config.data
     if data.name not in FIXED_SIZE:
@@ -273,7 +278,7 @@ def _check(config: TrainConfig) -> None:
     for key, given, network in (("hidden", model.hidden, "mlp"), ("width", model.width, "conv")):
         if given is not None and model.network != network:
             raise ConfigError(f"model.{key} applies to model.network={network!r} only; this one is {model.network!r}")
-    warmup, free_bits = config.objective.warmup, config.objective.free_bits
+    limit, warmup, free_bits = model.max_log_variance, config.objective.warmup, config.objective.free_bits
     data = config.data
     if data.name in FIXED_SIZE and (data.size, data.channels, data.tiles) != (None, None, None):
         raise ConfigError(
@@ -301,6 +306,13 @@ def _check(config: TrainConfig) -> None:
         ("model.latent_size", model.latent_size, required(model.latent_size, "latent_size") >= 1, "at least 1"),
         ("model.hidden", model.hidden, all(h >= 1 for h in model.hidden or ()), "positive numbers"),
         ("model.width", model.width, model.width is None or 0 < model.width < float("inf"), "positive and finite"),
+        ("model.max_log_variance", limit, limit is None or model.family == "vae", "left out for a WAE"),
+        (
+            "model.max_log_variance",
+            limit,
+            limit is None or 0 < limit <= LOG_VARIANCE_RANGE[1],
+            f"positive and at most {LOG_VARIANCE_RANGE[1]:g}",
+        ),
         (
             "objective.reconstruction_weight",
             weight,
