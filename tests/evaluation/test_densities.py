@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
@@ -53,6 +55,21 @@ def test_the_mixture_of_the_codes_is_found() -> None:
     entropy = -float(known_mixture().log_prob(held_out).mean())
     assert -float(density.log_prob(held_out).mean()) == pytest.approx(entropy, abs=0.02)
     assert -float(fit_gaussian(codes).log_prob(held_out).mean()) > entropy + 1
+
+
+def test_a_mixture_is_fitted_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more, BLAS threads wait for each other: a fit takes many times as long, and differs in the last digits."""
+    counts: list[int] = []
+    fit = GaussianMixture.fit
+
+    def watched(self: GaussianMixture, codes: Any) -> GaussianMixture:
+        counts.extend(pool["num_threads"] for pool in threadpool_info())
+        return fit(self, codes)
+
+    monkeypatch.setattr(GaussianMixture, "fit", watched)
+    with threadpool_limits(2):
+        fit_mixture(torch.randn(200, 2, generator=torch.Generator().manual_seed(0)))
+    assert set(counts) == {1}
 
 
 @pytest.mark.parametrize("unused", [False, True])

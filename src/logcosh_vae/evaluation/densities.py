@@ -87,9 +87,14 @@ def fit_mixture(codes: Tensor, seed: int = 0) -> CodeDensity:
 
 
 def _fit_quietly(mixture: Any, codes: Any) -> None:
-    """Fit a mixture without a warning where it stops before it has converged; it is usable then as well."""
-    from sklearn.exceptions import ConvergenceWarning
+    """Fit a mixture without a warning where it stops before it has converged; it is usable then as well.
 
-    with warnings.catch_warnings():
+    One thread computes. Its matrices are small, so more threads mostly wait for each other: on a busy machine a fit
+    takes ten times as long with them, and their number would change the last digits.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(codes)
