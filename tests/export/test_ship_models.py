@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 import torch
 
+import logcosh_vae
 from logcosh_vae import VAE
 from logcosh_vae.base.records import read_record
 from logcosh_vae.base.settings import from_dict
+from logcosh_vae.data import load_images
 from logcosh_vae.evaluation.evaluate import evaluate
 from logcosh_vae.evaluation.records import EvaluationConfig, RunEvaluation
 from logcosh_vae.experiments.results import StudyResults
 from logcosh_vae.training import model_names
 from logcosh_vae.training.config import TrainConfig, resolve
+from logcosh_vae.training.loop import make_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,3 +58,23 @@ def test_a_run_becomes_a_model_of_the_package(
     measured = json.loads((shipped / "digits" / "config.json").read_text())["pretrained"]["measured"]
     assert {"fid", "fid_mixture"} <= set(measured["metrics"])
     assert measured["features"]["name"] == "mnist-classifier"
+
+
+def test_the_models_of_the_package_are_those_of_the_results_and_draw_digits(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(model_names.MODELS_VARIABLE, raising=False)
+    rows = {row["model"]: row for row in read_record(StudyResults, ROOT / "results" / "shipped-models.json").rows}
+    assert set(rows) == set(model_names.named_models())
+    assert sum(row["bytes"] for row in rows.values()) < 6e6
+    real = load_images("mnist", "test", root=data_root).images / 255
+    for name, folder in model_names.named_models().items():
+        config = json.loads((folder / "config.json").read_text())
+        assert config["pretrained"]["measured"]["metrics"] == rows[name]["float32"]
+        assert sum(file.stat().st_size for file in folder.iterdir()) == rows[name]["bytes"]
+        model = logcosh_vae.load(name)
+        codes = model.densities["mixture"].sample(1000, make_generator(0, "codes")).float()
+        samples = model.decode(codes)
+        assert float(samples.detach().mean()) == pytest.approx(float(real.mean()), rel=0.1)
+        error = (model.reconstruct(real[:500]) - real[:500]).square().mean(dim=(1, 2, 3)).mean()
+        assert error.item() < 0.4 * float(real.var(dim=0).mean())  # of images that were not trained on

@@ -13,7 +13,7 @@ from .json_option import with_json
 from .options import DataRoot, Overwrite, PngOut, Prior, Run, Seed, app, fitted_priors
 from .pictures import check_png_path, default_png, save_grid
 from .report import NO_FEATURES
-from .streams import result, say, tell
+from .streams import inform, result, say, tell
 
 if TYPE_CHECKING:
     from ..evaluation.latents import DensityStatistics
@@ -152,6 +152,8 @@ def sample(
     density = density_of_run(run, model, prior, data_root)
     with naming_weights(RunFolder(run).weights_path):
         save_grid(generate(model, count, seed, density), path, columns=round(count**0.5) or 1, follow=out is not None)
+    if density is None and model.likelihood is not None:
+        inform("note: the codes of a model with a learned likelihood do not fit the prior; try --prior mixture")
 
 
 @app.command()

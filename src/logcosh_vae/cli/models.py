@@ -47,11 +47,13 @@ def _summary(config: dict[str, dict[str, dict[str, object]]]) -> str:
     data, model, objective = (train.get(key) or {} for key in ("data", "model", "objective"))
     parts = [f"{model.get('family')}-{model.get('network')} on {data.get('name')}"]
     if objective:
-        a = objective.get("a")
-        parts.append(f"{objective.get('loss')}{'' if a is None else f', a = {a:g}'}")
+        a, learned = objective.get("a"), objective.get("likelihood")
+        words = "" if learned is None else f", learned {str(learned).replace('+', ' and ')}"
+        parts.append(f"{objective.get('loss')}{'' if a is None else f', a = {a:g}'}{words}")
     metrics = (config.get("pretrained", {}).get("measured") or {}).get("metrics")
     if isinstance(metrics, dict) and "fid" in metrics:
-        parts.append(f"FID {metrics['fid']:.1f}")
+        fitted = f", {metrics['fid_mixture']:.1f} with --prior mixture" if "fid_mixture" in metrics else ""
+        parts.append(f"FID {metrics['fid']:.1f}{fitted}")
     return "; ".join(parts)
 
 

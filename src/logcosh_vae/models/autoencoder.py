@@ -64,7 +64,7 @@ class Autoencoder(nn.Module, ABC):
         likelihood: distribution of the pixels given the reconstruction, if its scale or shape was learned with the
             networks; else None.
         densities: densities that were fitted to the codes of training images, by name (`gaussian`, `mixture`);
-            `from_pretrained` fills it.
+            `from_pretrained` and `logcosh_vae.load` fill it.
         origin: content of the `config.json` that describes the networks and their training, as JSON values; None for
             other networks than the paper's. `save_pretrained` writes it.
         max_log_variance: largest log-variance of a VAE's posterior, that of `NETWORKS` for the paper's networks; larger

@@ -41,6 +41,7 @@ from .builders import (
     pixel_std,
 )
 from .config import TrainConfig, required, resolve
+from .density_file import stored_densities
 from .distributed import Processes, local_device, process_group
 from .limits import check_holds, check_network, check_training_memory, shape_of
 from .loop import make_generator
@@ -311,7 +312,7 @@ def load(run_folder: Path | str) -> VAE | WAE:
             with the package. A folder is preferred.
 
     Returns:
-        The model, in evaluation mode, on the CPU.
+        The model, in evaluation mode, on the CPU, with the densities of its codes that are stored in the folder.
 
     Raises:
         RunError: the folder does not hold an autoencoder, the run has not finished, or a file is damaged.
@@ -319,7 +320,10 @@ def load(run_folder: Path | str) -> VAE | WAE:
     Example:
         model = logcosh_vae.load("runs/quickstart/l2"); model.sample(16)
     """
-    return load_with_weights(RunFolder(find_model(run_folder)))[0]
+    folder = RunFolder(find_model(run_folder))
+    model = load_with_weights(folder)[0]
+    model.densities = stored_densities(folder, model, model.latent_size)
+    return model
 
 
 def load_with_weights(folder: RunFolder) -> tuple[VAE | WAE, SavedWeights]:
