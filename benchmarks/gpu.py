@@ -48,7 +48,7 @@ STAGES = {
     "table3": Stage(420, 3, "MNIST at the paper's size: the rows of tables 1 and 3, and figures 2, 3, 7 and 9"),
     "table4": Stage(200, 3, "CelebA at the paper's size, for as many epochs as the time allows: tables 2 and 4"),
     "likelihood": Stage(400, 6, "the study of learned likelihoods on faces, profile laptop, with three seeds"),
-    "figure6": Stage(90, 8, "the effect of curvature, at the paper's size"),
+    "figure6": Stage(180, 8, "the effect of curvature, at the paper's size"),
     "figure10": Stage(90, 3, "text removal with a network of the paper's size, for as many steps as the time allows"),
     "compiled": Stage(120, 1, "the loss beside torch.compile of its formula; last, because compiling takes a minute"),
 }
