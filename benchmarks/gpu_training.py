@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,18 @@ def _identity(key: Key, config: TrainConfig) -> tuple[object, ...]:
     return key, config.epochs, config.model, config.optimizer
 
 
+def _recorded(row: Mapping[str, Any]) -> tuple[object, ...] | None:
+    """The identity of a row of a result; None if its config is of another version, so that it is trained again."""
+    try:
+        return _identity(key_of(row), from_dict(TrainConfig, row["config"]))
+    except (UserError, AttributeError, KeyError, TypeError):
+        return None
+
+
 def missing_rows(session: Session, experiment: AutoencoderExperiment, seeds: int = 1) -> tuple[Row, ...]:
     """The rows that are not known yet, or only with other networks, another optimizer, fewer epochs or fewer seeds."""
-    rows = [row for row in session.rows(_name(experiment)) if len(row["seeds"]) >= seeds]
-    known = {_identity(key_of(row), from_dict(TrainConfig, row["config"])) for row in rows}
+    rows = [row for row in session.rows(_name(experiment)) if len(row.get("seeds") or ()) >= seeds]
+    known = {identity for row in rows if (identity := _recorded(row)) is not None}
     declared = ((row, resolve(row.config)) for row in experiment.rows)
     return tuple(row for row, config in declared if _identity(key_of_config(config), config) not in known)
 

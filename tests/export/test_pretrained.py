@@ -38,6 +38,7 @@ from logcosh_vae.models.networks import Size
 from logcosh_vae.training import model_names
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
+from logcosh_vae.training.loop import make_generator
 from logcosh_vae.training.weights_file import digest_of_model, read_weights, weights_content
 
 FILES = {"README.md", "config.json", "densities.safetensors", "model.safetensors"}
@@ -92,7 +93,7 @@ def test_the_card_names_data_loss_licence_metrics_and_the_command(run: Path, sav
         f"| FID | {evaluation['metrics']['fid']:.4g} |",
         evaluation["features"]["fingerprint"],
         "--loss log-cosh --a 100 --epochs 3 --seed 0 --set data.limit=400 --set 'model.hidden=[16]'",
-        'model.densities["gaussian"]',
+        'model.sample(16, prior="gaussian")',
         "half precision",
     ):
         assert part in card
@@ -559,3 +560,58 @@ def test_the_command_saves_a_run(
     monkeypatch.setattr(model_names, "WEIGHTS_FOLDER", tmp_path / "nowhere")
     assert command(monkeypatch, "models") == 0
     assert capfd.readouterr().err.startswith("note: no models come with this package")
+
+
+@pytest.mark.parametrize("load", [logcosh_vae.load, VAE.from_pretrained])
+def test_changed_weights_keep_neither_measurements_nor_densities(load: Callable[[Any], VAE], tmp_path: Path) -> None:
+    model = load("mnist-vae-learned")
+    assert set(model.densities) == {"mixture"}
+    model.save_pretrained(tmp_path / "same")
+    assert set(VAE.from_pretrained(tmp_path / "same").densities) == {"mixture"}
+    assert model.sample(3, make_generator(0, "codes"), prior="mixture").numpy().shape == (3, 1, 28, 28)
+    with torch.no_grad():
+        next(model.encoder.parameters()).mul_(1.5)
+    model.save_pretrained(tmp_path / "changed")
+    info = json.loads((tmp_path / "changed" / "config.json").read_text())["pretrained"]
+    assert (info["measured"], info["changed"]) == (None, True)
+    changed = VAE.from_pretrained(tmp_path / "changed")
+    assert changed.densities == {}
+    with pytest.raises(ValueError, match="no density 'mixture'; it can draw from: standard"):
+        changed.sample(3, prior="mixture")
+    fitted = fit_gaussian(torch.randn(100, 8))
+    model.densities = {"gaussian": fitted}  # fitted to the changed weights
+    model.save_pretrained(tmp_path / "fitted")
+    assert set(VAE.from_pretrained(tmp_path / "fitted").densities) == {"gaussian"}
+
+
+@pytest.mark.parametrize(("network", "limit"), [("conv", 10.0), ("mlp", 2.0), ("conv", 4.0), ("mlp", 20.0)])
+def test_the_limit_of_log_variances_is_saved(network: str, limit: float, tmp_path: Path) -> None:
+    model = VAE.from_network(network, latent_size=2, size=Size(hidden=(4,), width=0.01))
+    model.max_log_variance = limit
+    model.save_pretrained(tmp_path / "model")
+    assert VAE.from_pretrained(tmp_path / "model").max_log_variance == limit
+
+
+def test_damaged_files_of_a_model_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_names.named_models()["mnist-vae-learned"], folder)
+    densities = (folder / "densities.safetensors").read_bytes()
+    (folder / "densities.safetensors").write_bytes(densities[:-1000])
+    assert command(monkeypatch, "sample", str(folder), "-o", str(tmp_path / "prior.png")) == 0  # needs none of them
+    assert command(monkeypatch, "sample", str(folder), "--prior", "mixture", "-o", str(tmp_path / "mixture.png")) == 1
+    assert "densities.safetensors" in capfd.readouterr().err
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-100] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    for message in ("wrong checksum; copy or download the folder again", "is missing; copy or download"):
+        with pytest.raises(RunError, match=message):
+            VAE.from_pretrained(folder)
+        (folder / "model.safetensors").unlink(missing_ok=True)
+
+
+def test_an_unrelated_folder_does_not_hide_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist-vae-l2").mkdir()
+    assert VAE.from_pretrained("mnist-vae-l2").latent_size == 8

@@ -225,9 +225,11 @@ def test_a_row_of_the_study_is_known_with_all_of_its_seeds_and_the_declared_sett
     rows[0]["seeds"] = [0]
     del rows[1]["config"]["model"]["max_log_variance"]  # from before the setting
     rows[2]["config"]["optimizer"]["betas"] = [0.5, 0.999]
+    rows[3]["config"]["model"] = None  # damaged
+    rows[4]["config"]["of_a_later_version"] = 1
     repository = _repository(tmp_path, likelihood_faces_laptop=_result("likelihood-faces-laptop", rows))
     session = _session(script, tmp_path, smoke=False, repository=repository)
-    assert script.training.count_likelihood(session) == (len(rows) - 3, len(rows))
+    assert script.training.count_likelihood(session) == (len(rows) - 5, len(rows))
 
 
 def test_a_length_is_chosen_once(script: Any, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from logcosh_vae.models import VAE
 from logcosh_vae.training import builders, run_folder
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import ModelConfig, TrainConfig, resolve
+from logcosh_vae.training.config_file import read_config
 from logcosh_vae.training.objective import Losses, Objective
 from logcosh_vae.training.run_folder import RunFolder
 from logcosh_vae.training.session import Callbacks
@@ -218,17 +219,21 @@ def test_a_convolutional_vae_from_before_log_variances_had_a_limit_is_loaded_as_
     tmp_path: Path, data_root: Path
 ) -> None:
     config = override(small(epochs=1), ["model.network=conv", "model.hidden=null", "model.width=0.03125"])
-    folder = train(config, tmp_path / "run", root=data_root)
-    assert logcosh_vae.load(folder.path).max_log_variance == 4.0
+    assert logcosh_vae.load(train(config, tmp_path / "new", root=data_root).path).max_log_variance == 4.0
+    folder = train(override(config, ["model.max_log_variance=20"]), tmp_path / "run", root=data_root)
     values = json.loads(folder.config_path.read_text())
-    assert values["train"]["model"].pop("max_log_variance") == 4.0
+    assert values["train"]["model"].pop("max_log_variance") == 20.0
     folder.config_path.write_text(json.dumps(values))
     model = logcosh_vae.load(folder.path)
     assert model.max_log_variance == 20.0
     model.save_pretrained(tmp_path / "model")
     assert VAE.from_pretrained(tmp_path / "model").max_log_variance == 20.0
-    with pytest.raises(RunError, match=r"max_log_variance \(None, now 4.0\)"):
+    with pytest.raises(RunError, match=r"max_log_variance \(20.0, now 4.0\)"):
         train(override(config, ["epochs=2"]), folder.path, root=data_root, resume=True)
+    again = read_config(folder.config_path)  # train --config, with which the run is continued as it was
+    assert again.model.max_log_variance == 20.0
+    train(override(again, ["epochs=2"]), folder.path, root=data_root, resume=True)
+    assert [record["epoch"] for record in folder.metrics()] == [1, 2]
 
 
 def test_locked_run_folder_is_an_error(tmp_path: Path, data_root: Path) -> None:

@@ -149,6 +149,10 @@ def sample(
     path = out or default_png(run, f"sample-{'' if prior == PRIORS[0] else f'{prior}-'}seed{seed}-{count}.png")
     check_png_path(path, overwrite)
     model = load(run)
+    if prior != PRIORS[0] and prior not in model.densities:
+        inform(
+            f"fitting a {prior} to codes of the training images; 'evaluate {run} --prior {prior}' stores it in a run"
+        )
     density = density_of_run(run, model, prior, data_root)
     with naming_weights(RunFolder(run).weights_path):
         save_grid(generate(model, count, seed, density), path, columns=round(count**0.5) or 1, follow=out is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -206,7 +207,7 @@ def build(
         if len(content) <= limit_mb * 1e6:
             write_bytes(target, content)
             return WrittenPage(target, len(content), max(rounding.difference for rounding in roundings))
-    raise ConfigError(_too_large(len(runs), f"{len(content) / 1e6:.1f}", limit_mb))
+    raise ConfigError(_too_large(len(runs), "", len(content) / 1e6, limit_mb))
 
 
 def _check_least_size(runs: Sequence[ExplorerRun], images_mb: float, limit_mb: float) -> None:
@@ -222,13 +223,13 @@ def _check_least_size(runs: Sequence[ExplorerRun], images_mb: float, limit_mb: f
         )
     count = sum(layer.weight.numel() for run in runs for layer in run.networks.layers)
     if count > limit_mb * 1e6:  # a weight takes more than one byte
-        raise ConfigError(_too_large(len(runs), f"about {BYTES_PER_WEIGHT * count / 1e6:.1f}", limit_mb))
+        raise ConfigError(_too_large(len(runs), "about ", BYTES_PER_WEIGHT * count / 1e6, limit_mb))
 
 
-def _too_large(count: int, size: str, limit_mb: float) -> str:
+def _too_large(count: int, about: str, size_mb: float, limit_mb: float) -> str:
     fewer = "explore fewer runs, " if count > 1 else ""
     return (
-        f"a page with {counted(count, 'run')} would take {size} MB, more than the limit of {limit_mb:g} MB; {fewer}"
-        "train smaller networks (--set model.width=0.125 or --set model.hidden=[200,200]), or raise the limit with "
-        "--max-mb"
+        f"a page with {counted(count, 'run')} would take {about}{math.ceil(10 * size_mb) / 10:g} MB, more than the "
+        f"limit of {limit_mb:g} MB; {fewer}train smaller networks (--set model.hidden=[200,200], or model.width=0.125 "
+        f"for conv), or raise the limit with --max-mb {math.ceil(1.1 * size_mb)}"
     )

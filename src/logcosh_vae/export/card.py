@@ -62,7 +62,7 @@ def _usage(family: str, source: str, densities: Sequence[str]) -> str:
         "images = model.sample(16)",
     ]
     if densities:
-        lines.append(f'images = model.decode(model.densities["{densities[-1]}"].sample(16).float())  # better samples')
+        lines.append(f'images = model.sample(16, prior="{densities[-1]}")  # better samples')
     return "\n".join([*lines, "```"])
 
 

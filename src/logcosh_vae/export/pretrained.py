@@ -27,13 +27,22 @@ from ..base.records import SEAL, from_json, seal, to_json
 from ..base.settings import from_dict
 from ..data import DATASETS, TEXT_REMOVAL
 from ..models.autoencoder import Autoencoder
-from ..training.autoencoder import load_with_weights
+from ..training.autoencoder import described_limit, load_with_weights
 from ..training.config import TrainConfig, resolve
 from ..training.density_file import densities_content, density_origin, stored_densities
 from ..training.limits import check_network
 from ..training.model_names import find_model, nearest_name
 from ..training.precision import in_single_precision, reduced
-from ..training.pretrained_config import FORMATS, FORMER, KEY, Measured, PretrainedInfo, is_unfinished, pretrained_info
+from ..training.pretrained_config import (
+    FORMATS,
+    FORMER,
+    KEY,
+    STATE,
+    Measured,
+    PretrainedInfo,
+    is_unfinished,
+    pretrained_info,
+)
 from ..training.run_folder import DENSITY_FILE, PRETRAINED_WEIGHTS, RunFolder
 from ..training.run_identity import RUN_KEY
 from ..training.weights_file import check_fits, digest_of, digest_of_model, weights_content
@@ -44,9 +53,6 @@ CARD = "README.md"
 
 FILES = ("config.json", PRETRAINED_WEIGHTS, DENSITY_FILE, CARD)
 """The files of a pretrained model."""
-
-_STATE = "state"
-"""Key of a loaded model's `origin`: digest of its weights, which shows whether they are changed afterwards."""
 
 OTHER_FILES = (".gitattributes", ".git", ".cache", ".huggingface")
 """What tools of model hubs keep beside them."""
@@ -91,8 +97,8 @@ def load_pretrained(source: Path | str, kind: type[Any] = Autoencoder, **hub_opt
         info = pretrained_info(folder.path, config)
     else:
         info = PretrainedInfo("", "", epochs=weights.epochs, measured=_measured(folder, weights.digest))
-    model.origin = config | {KEY: to_json(info), _STATE: digest_of_model(model)}
-    model.densities = stored_densities(folder, model, model.latent_size)
+    model.origin = config | {KEY: to_json(info), STATE: digest_of_model(model)}
+    model.keep_densities(stored_densities(folder, model, model.latent_size))
     return model
 
 
@@ -138,6 +144,7 @@ def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> P
     """
     chosen, folder = SaveOptions(**options), Path(folder)
     config, info = _config_to_save(model)
+    densities = model.densities_of(changed=bool(info.changed))
     try:
         tensors = reduced(model.state_dict(), chosen.precision)
     except ValueError as error:
@@ -153,10 +160,10 @@ def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> P
         format=FORMATS[chosen.precision],
     )
     content = {PRETRAINED_WEIGHTS: weights_content(tensors, info.epochs)[0]}
-    if model.densities:
+    if densities:
         loaded = digest_of(in_single_precision(tensors, model))
-        content[DENSITY_FILE] = densities_content(model.densities, **density_origin(config, loaded))
-    card = model_card(config, info, source=chosen.source or info.name, densities=sorted(model.densities))
+        content[DENSITY_FILE] = densities_content(densities, **density_origin(config, loaded))
+    card = model_card(config, info, source=chosen.source or info.name, densities=sorted(densities))
     content[CARD] = card.encode(errors="backslashreplace")
     try:
         with _only_writer(folder):
@@ -265,12 +272,14 @@ def _config_to_save(model: Autoencoder) -> tuple[dict[str, Any], PretrainedInfo]
         train["data"] = {**(data or {}), "name": f"./{Path(str(name)).name}"}
     config["train"] = train
     try:
+        if model.family == "vae" and model.max_log_variance != described_limit(train):
+            train["model"] = {**train["model"], "max_log_variance": model.max_log_variance}
         channels, height, width = config["image_shape"]
         described = check_network(resolve(from_dict(TrainConfig, train)), (channels, height, width))
         check_fits(model.state_dict(), described)
     except (ConfigError, ValueError) as error:
         raise RunError(f"the model cannot be saved, because it is not what its config describes: {error}") from None
-    known, state = config.pop(KEY, None), config.pop(_STATE, None)
+    known, state = config.pop(KEY, None), config.pop(STATE, None)
     info = PretrainedInfo("", "") if known is None else from_json(PretrainedInfo, known)
     if state not in (None, digest_of_model(model)):
         info = replace(info, epochs=None, measured=None, changed=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..losses import Likelihood
 from ..losses.elementwise import float_under_autocast
-from .density import CodeDensity
+from .density import PRIORS, CodeDensity
 from .distributions import LOG_VARIANCE_RANGE, DiagonalGaussian, NoiseSource, register_for_export, standard_normal
 from .networks import NETWORKS, PAPER_SIZE, ImageShape, Size
 
@@ -85,6 +85,7 @@ class Autoencoder(nn.Module, ABC):
         self.latent_size = latent_size
         self.likelihood: Likelihood | None = None
         self.densities: dict[str, CodeDensity] = {}
+        self._loaded_densities: dict[str, CodeDensity] = {}
         self.origin: Mapping[str, Any] | None = None
         self._compiled: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
 
@@ -278,18 +279,42 @@ class Autoencoder(nn.Module, ABC):
         """Encode images without sampling and decode them: `(N, C, H, W)` in [0, 1], before and after."""
         return self.decode(self.encode_mean(x))
 
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Generate images by decoding draws from the prior `N(0, I)`.
+    def keep_densities(self, densities: Mapping[str, CodeDensity]) -> None:
+        """Take the densities that were loaded with the weights."""
+        self.densities, self._loaded_densities = dict(densities), dict(densities)
+
+    def densities_of(self, *, changed: bool) -> dict[str, CodeDensity]:
+        """Return the densities that belong to the present weights.
+
+        Args:
+            changed: whether the weights were changed since they were loaded; densities that were loaded with them
+                belong to the former ones.
+        """
+        loaded = self._loaded_densities
+        return {name: each for name, each in self.densities.items() if not (changed and loaded.get(name) is each)}
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator | None = None, *, prior: str = "standard") -> Tensor:
+        """Generate images by decoding draws from the prior, or from a density that was fitted to codes.
 
         Args:
             count: number of images.
             generator: source of the draws; None for torch's global generator.
+            prior: `standard` for `N(0, I)`, or the name of one of `densities`.
 
         Returns:
-            `(count, C, H, W)` in [0, 1], on the model's device.
+            `(count, C, H, W)` in [0, 1], on the model's device, without a graph.
+
+        Raises:
+            ValueError: the model has no density of this name.
         """
         like = next(self.parameters())
-        return self.decode(standard_normal((count, self.latent_size), like=like, generator=generator))
+        if prior == PRIORS[0]:
+            return self.decode(standard_normal((count, self.latent_size), like=like, generator=generator))
+        if prior not in self.densities:
+            known = ", ".join((PRIORS[0], *self.densities))
+            raise ValueError(f"this model has no density {prior!r}; it can draw from: {known}")
+        return self.decode(self.densities[prior].sample(count, generator).to(like))
 
     def interpolate(self, first: Tensor, second: Tensor, steps: int) -> Tensor:
         """Interpolate linearly between the latent codes of two image batches (paper, appendix C).

@@ -129,8 +129,8 @@ class DiagonalGaussian(NamedTuple):
     ) -> DiagonalGaussian:
         """Split an encoder's output into mean and log-variance.
 
-        Log-variances outside the range count as its nearest end. Their gradient passes unchanged: at both ends the KL
-        divergence pulls them back, and with the zero gradient of a clamp they would stay where they are.
+        Log-variances outside the range count as its nearest end. Up to an absolute value of 1000 their gradient passes
+        unchanged: at both ends the KL divergence pulls them back, and with a clamp's zero gradient they would stay.
 
         Args:
             parameters: `(N, 2d)`: the means, then the log-variances.

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import operator
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,18 +40,18 @@ from .builders import (
     build_schedule,
     pixel_std,
 )
-from .config import TrainConfig, required, resolve
+from .config import TrainConfig, as_trained, required, resolve
 from .density_file import stored_densities
 from .distributed import Processes, local_device, process_group
 from .limits import check_holds, check_network, check_training_memory, shape_of
 from .loop import make_generator
 from .model_names import comes_with_package, find_model
 from .objective import Objective
-from .pretrained_config import check_pretrained
+from .pretrained_config import STATE, check_pretrained
 from .run_folder import RunFolder
 from .run_identity import RunIdentity
 from .session import Callbacks, RunPlan, TrainingSetup, run_training
-from .weights_file import SavedWeights
+from .weights_file import DamagedWeightsError, SavedWeights, digest_of_model
 
 PICTURE_IMAGES = 64
 """Number of samples in the picture of an epoch."""
@@ -263,6 +263,7 @@ def train(
             run_config(config, train_set, test_set),
             may_grow="train.epochs",
             renamed={f"train.{former}": f"train.{name}" for former, name in renamed_keys(TrainConfig).items()},
+            absent={"train.model.max_log_variance": LOG_VARIANCE_RANGE[1]} if config.model_name == "vae-conv" else None,
             advice="; --config with its config.json gives the same options" if resume else "",
         ),
         required(config.epochs, "epochs"),
@@ -287,7 +288,7 @@ def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:
     if values.get("kind") != "auto-encoder":
         raise RunError(f"{folder.path} does not hold an autoencoder (kind: {values.get('kind')})")
     try:
-        config = _as_trained(from_dict(TrainConfig, values["train"]))
+        config = as_trained(from_dict(TrainConfig, values["train"]))
         channels, height, width = map(operator.index, values["image_shape"])
         check_network(resolve(config), (channels, height, width))
     except KeyError as error:
@@ -297,11 +298,9 @@ def config_of(folder: RunFolder) -> tuple[TrainConfig, ImageShape]:
     return config, (channels, height, width)
 
 
-def _as_trained(config: TrainConfig) -> TrainConfig:
-    """Return a config from a file, with the limit of log-variances that was used before it could be set."""
-    if config.model_name != "vae-conv" or config.model.max_log_variance is not None:
-        return config
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, max_log_variance=LOG_VARIANCE_RANGE[1]))
+def described_limit(train: Mapping[str, Any]) -> float:
+    """Return the limit of log-variances that the key `train` of a `config.json` stands for."""
+    return as_trained(from_dict(TrainConfig, train)).model.max_log_variance or LOG_VARIANCE_RANGE[1]
 
 
 def load(run_folder: Path | str) -> VAE | WAE:
@@ -322,7 +321,9 @@ def load(run_folder: Path | str) -> VAE | WAE:
     """
     folder = RunFolder(find_model(run_folder))
     model = load_with_weights(folder)[0]
-    model.densities = stored_densities(folder, model, model.latent_size)
+    model.origin = {**folder.config(), STATE: digest_of_model(model)}
+    with suppress(RunError):  # a damaged file is an error where a density is asked for
+        model.keep_densities(stored_densities(folder, model, model.latent_size))
     return model
 
 
@@ -333,6 +334,8 @@ def load_with_weights(folder: RunFolder) -> tuple[VAE | WAE, SavedWeights]:
     except RunError as error:
         if comes_with_package(folder.path):
             raise RunError(f"{error}; reinstall logcosh-vae") from None
+        if isinstance(error, DamagedWeightsError):
+            raise RunError(f"{error}; copy or download the folder again") from None
         raise
 
 

@@ -258,6 +258,13 @@ def _recommended(objective: ObjectiveConfig) -> ObjectiveConfig:
     return dataclasses.replace(objective, loss=RECOMMENDED.loss, likelihood=RECOMMENDED.likelihood)
 
 
+def as_trained(config: TrainConfig) -> TrainConfig:
+    """Return the config of a run, with the limit of log-variances that was used before it could be set."""
+    if config.model_name != "vae-conv" or config.model.max_log_variance is not None:
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, max_log_variance=LOG_VARIANCE_RANGE[1]))
+
+
 def _filled(part: D, **values: Any) -> D:
     """Return `part` with `values` for those of its fields that are None or equal.
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..base.errors import ConfigError
 from ..base.files import CONFIG_BYTES, one_line, parse_json, read_regular
 from ..base.settings import from_dict, to_dict
-from .config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
+from .config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, as_trained, resolve
 
 TOML_BYTES = 1 << 14
 """Largest TOML file that is read, in bytes. Python's parser takes time and memory in the square of a key's parts."""
@@ -43,7 +43,9 @@ def read_config(path: Path) -> TrainConfig:
     if values.get("kind", "auto-encoder") != "auto-encoder":
         raise ConfigError(f"{path} is not the config of an autoencoder; its kind is {str(values['kind'])!r:.60}")
     try:
-        return from_dict(TrainConfig, values["train"] if isinstance(values.get("train"), dict) else values)
+        if isinstance(values.get("train"), dict):
+            return as_trained(from_dict(TrainConfig, values["train"]))
+        return from_dict(TrainConfig, values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -115,7 +115,9 @@ def stored_densities(folder: RunFolder, model: nn.Module, latent_size: int) -> d
         densities, origin = load_densities(path, latent_size)
         if origin != density_origin(folder.config(), digest_of_model(model)):
             return {}
-    except RunError:
+    except (RunError, OSError) as error:
+        if folder.is_pretrained and isinstance(error, OSError):
+            raise RunError(f"{path} cannot be read: {error.strerror}") from None
         if folder.is_pretrained:
             raise
         return {}

@@ -59,9 +59,10 @@ def find_model(source: Path | str) -> Path:
         The folder with that name, or `source` itself, which then may not exist.
     """
     path = Path(source)
-    if os.path.lexists(path):
-        return path
-    return named_models().get(os.fspath(source), path)
+    named = named_models().get(os.fspath(source), path)
+    if path.is_dir() and not _may_hold_model(path):  # a folder of another kind that happens to have the name
+        return named
+    return path if os.path.lexists(path) else named
 
 
 def nearest_name(source: Path | str) -> str | None:

@@ -50,6 +50,10 @@ class Measured:
     features: FeatureSource | None = None
 
 
+STATE = "state"
+"""Key of a loaded model's `origin`: digest of its weights, which shows whether they are changed afterwards."""
+
+
 @dataclass(frozen=True)
 class PretrainedInfo:
     """What is known of a pretrained model besides the config of its training.

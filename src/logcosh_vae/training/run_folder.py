@@ -43,11 +43,12 @@ from .epoch_records import Record, merge, read_records, same_losses, to_text
 from .loop import Position
 from .model_names import nearest_name
 from .precision import in_single_precision
-from .pretrained_config import config_of_weights
+from .pretrained_config import KEY, config_of_weights
 from .run_identity import RUN_KEY, RunIdentity, shown
 from .weights_file import (
     EXTRA_BYTES,
     LARGEST_BYTES,
+    DamagedWeightsError,
     SavedWeights,
     check_fits,
     digest_of,
@@ -260,7 +261,12 @@ class RunFolder:
             ForeignWeightsError: the weights were written by another run.
             RunError: they are missing or damaged.
         """
-        weights, run = read_weights(self.weights_path, limit), self.run_id()
+        try:
+            weights, run = read_weights(self.weights_path, limit), self.run_id()
+        except DamagedWeightsError as error:
+            if self.is_pretrained:
+                raise
+            raise RunError(f"{error}; train again with --resume, which restores it from state.pt") from None
         if None not in (run, weights.run) and weights.run != run:
             raise ForeignWeightsError(
                 f"{self.weights_path} was written by another run ({shown(weights.run)}, but config.json has "
@@ -435,6 +441,8 @@ class RunFolder:
                 pretrained model may have a lower precision.
         """
         if not os.path.lexists(self.weights_path):
+            if KEY in self.config():
+                raise DamagedWeightsError(f"{self.path / PRETRAINED_WEIGHTS} is missing")
             raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")
         weights = self.read_weights(EXTRA_BYTES + 2 * tensor_bytes(model))
         if self.is_pretrained:

@@ -26,12 +26,14 @@ class RunIdentity:
         config: everything that determines the weights, as JSON values; the content of `config.json`.
         may_grow: dotted key of a number that may be larger than in an existing folder, such as the epochs.
         renamed: maps former dotted keys of the config to present ones, so that older folders can be resumed.
+        absent: values that stand for keys of the config which older folders lack.
         advice: appended to the error about a folder with a different config.
     """
 
     config: Mapping[str, Any]
     may_grow: str | None = None
     renamed: Mapping[str, str] | None = None
+    absent: Mapping[str, Any] | None = None
     advice: str = ""
 
     def digest(self) -> str:
@@ -67,6 +69,7 @@ class RunIdentity:
         """Describe the first difference to a saved config, such as `seed (0, now 1)`; None if it is the same run."""
         renamed = self.renamed or {}
         former = {renamed.get(key, key): value for key, value in flatten(saved).items() if key != RUN_KEY}
+        former = {**(self.absent or {}), **former}
         current = flatten(self.config)
         changed = {key for key in former.keys() | current.keys() if former.get(key) != current.get(key)}
         if self.has_grown(saved):

@@ -108,6 +108,14 @@ def with_sorted_header(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[end:]
 
 
+class DamagedWeightsError(RunError):
+    """A file of weights is missing, or does not have the checksum that it states."""
+
+
+class _ChecksumError(ValueError):
+    pass
+
+
 def read_weights(path: Path, limit: int = LARGEST_BYTES) -> SavedWeights:
     """Read a file of weights once, and verify it.
 
@@ -116,6 +124,7 @@ def read_weights(path: Path, limit: int = LARGEST_BYTES) -> SavedWeights:
         limit: largest size in bytes.
 
     Raises:
+        DamagedWeightsError: a checksum is wrong; the message does not say what to do, which depends on the folder.
         RunError: it cannot be read, is damaged, or holds numbers that are not finite; the message names it.
     """
     try:
@@ -124,15 +133,17 @@ def read_weights(path: Path, limit: int = LARGEST_BYTES) -> SavedWeights:
         metadata = metadata_of(content)
         digest, epochs = digest_of(tensors), metadata.get("epochs")
         if metadata.get("digest") not in (None, digest):  # runs of early versions have no digest
-            raise ValueError("wrong checksum; train again with --resume, which restores it from state.pt")
+            raise _ChecksumError("wrong checksum")
         if epochs is not None and metadata.get("epochs_digest") != _epochs_digest(digest, epochs):
-            raise ValueError("wrong checksum of its metadata; train again with --resume, which restores it")
+            raise _ChecksumError("wrong checksum of its metadata")
         broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
         if broken is not None:
             raise ValueError(f"{broken} holds numbers that are not finite; train again with a lower learning rate")
         return SavedWeights(tensors, digest, None if epochs is None else int(epochs), metadata.get("run"))
     except OSError as error:
         raise RunError(f"{path} cannot be loaded: {error.strerror}") from error
+    except _ChecksumError as error:
+        raise DamagedWeightsError(f"{path} cannot be loaded: {error}") from error
     except Exception as error:  # safetensors raises its own and Python's types for damaged files
         raise RunError(f"{path} cannot be loaded: {one_line(error)}") from error
 
