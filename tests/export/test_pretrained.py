@@ -404,7 +404,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "other weights": (lambda f: other_weights(f / "model.safetensors", lambda t: t + 1), "other weights than those"),
     "nan": (lambda f: other_weights(f / "model.safetensors", lambda t: t * torch.nan), "not finite"),
     "double": (lambda f: other_weights(f / "model.safetensors", torch.Tensor.double), "float64"),
-    "pipe": (lambda f: ((f / "model.safetensors").unlink(), os.mkfifo(f / "model.safetensors")), "no final weights"),
+    "pipe": (lambda f: ((f / "model.safetensors").unlink(), os.mkfifo(f / "model.safetensors")), "missing or no file"),
     "densities": (lambda f: (f / "densities.safetensors").write_bytes(b"x" * 99), "densities.safetensors is damaged"),
 }
 
@@ -605,7 +605,7 @@ def test_damaged_files_of_a_model_say_what_to_do(
     weights = bytearray((folder / "model.safetensors").read_bytes())
     weights[-100] ^= 1
     (folder / "model.safetensors").write_bytes(weights)
-    for message in ("wrong checksum; copy or download the folder again", "is missing; copy or download"):
+    for message in ("wrong checksum; copy or download the folder again", "is missing or no file; copy or download"):
         with pytest.raises(RunError, match=message):
             VAE.from_pretrained(folder)
         (folder / "model.safetensors").unlink(missing_ok=True)

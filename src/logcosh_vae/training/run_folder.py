@@ -442,7 +442,7 @@ class RunFolder:
         """
         if not os.path.lexists(self.weights_path):
             if KEY in self.config():
-                raise DamagedWeightsError(f"{self.path / PRETRAINED_WEIGHTS} is missing")
+                raise DamagedWeightsError(f"{self.path / PRETRAINED_WEIGHTS} is missing or no file")
             raise RunError(f"{self.path} has no final weights: training has not finished; continue it with --resume")
         weights = self.read_weights(EXTRA_BYTES + 2 * tensor_bytes(model))
         if self.is_pretrained:
