@@ -151,7 +151,7 @@ def sample(
     model = load(run)
     if prior != PRIORS[0] and prior not in model.densities:
         inform(
-            f"fitting a {prior} to codes of the training images; 'evaluate {run} --prior {prior}' stores it in a run"
+            f"fitting a {prior} to codes of the training images; 'evaluate --prior {prior}' keeps it in a run folder"
         )
     density = density_of_run(run, model, prior, data_root)
     with naming_weights(RunFolder(run).weights_path):
