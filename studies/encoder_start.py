@@ -47,7 +47,7 @@ HELD_OUT = 400
 """Faces of the training part that are validated on."""
 
 MOMENTS = (30, 60, 120, 250, 500, 1000, 2000, 4000)
-"""Steps after which a model is validated."""
+"""Steps after which a model is validated, besides the last one."""
 
 
 def course(config: TrainConfig, steps: int, images: Tensor) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def course(config: TrainConfig, steps: int, images: Tensor) -> dict[str, Any]:
             model.train()
             kl = max(kl, float(update(step, optimizer, batch, noise, compute_loss=True)["kl"]))
             count += 1
-            if count in MOMENTS:
+            if count in MOMENTS or count == steps:
                 hook.remove()
                 points.append({"step": count, **validate(model, objective, images[-HELD_OUT:], config)})
                 hook = model.encoder.register_forward_hook(watch)
@@ -132,8 +132,15 @@ def main() -> None:
             f"largest KL {row['largest_kl']:.3g}; after {end['step']} steps loss {end['loss']:.0f}, KL {end['kl']:.0f}",
             flush=True,
         )
-        rows.append({"data": "celeba", "model": "vae-conv", "loss": "log-cosh", "seed": seed, "beta1": beta1} | row)
-        rows[-1]["limit"] = limit
+        setting = {
+            "data": "celeba",
+            "model": "vae-conv",
+            "loss": "log-cosh",
+            "seed": seed,
+            "beta1": beta1,
+            "limit": limit,
+        }
+        rows.append(setting | row)
     result = StudyResults(
         experiment="encoder-start",
         rows=tuple(rows),
