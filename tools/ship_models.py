@@ -122,7 +122,7 @@ Trained models come with the package, so this works right after the install:
 
 ```sh
 logcosh-vae sample {name} -o digits.png
-logcosh-vae explore {" ".join(compared)} -o explore.html   # a page to open in a browser
+logcosh-vae explore {" ".join(compared)} -o explore.html   # to open in a browser; needs MNIST, and downloads it
 ```
 """
 
