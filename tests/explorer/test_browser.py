@@ -5,6 +5,7 @@ Skipped where no Chromium is installed (Debian: `apt-get install chromium`).
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from logcosh_vae.data.batches import to_unit
 from logcosh_vae.explorer.layers import apply
 from logcosh_vae.explorer.page import build
 from logcosh_vae.explorer.runs import ExplorerRun, ShownImages
+from logcosh_vae.models.density import CodeDensity
 
 EXECUTABLE = find_browser()
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="Chromium is not installed")
@@ -170,6 +172,19 @@ def test_a_drawn_digit_is_reconstructed(touch: bool, browser: Browser, page: Pat
     assert browser.problems() == []
 
 
+def test_the_first_stroke_replaces_the_example_but_not_a_chosen_image(
+    opened: Browser, runs: list[ExplorerRun], shown: ShownImages
+) -> None:
+    stroke = [opened.place("#paper", *point) for point in ((0.1, 0.1), (0.1, 0.2))]
+    example = to_unit(shown.images[4])
+    assert float(example.sum()) > 40
+    opened.drag(stroke)
+    assert 1 < float(assert_reconstructs(opened, runs).sum()) < 25
+    opened.run("document.querySelectorAll('#test-images button')[4].click()")
+    opened.drag(stroke)
+    assert float(assert_reconstructs(opened, runs).sum()) > float(example.sum())
+
+
 def test_keys_draw(opened: Browser, runs: list[ExplorerRun]) -> None:
     opened.run("document.querySelector('#clear').click(); document.querySelector('#paper').focus()")
     opened.press(" ", code=32)
@@ -245,6 +260,18 @@ def test_axes_are_exchanged_and_codes_reset(opened: Browser) -> None:
     assert any(numbers(opened, "state.codes[0]"))
     opened.click("#zero")
     assert not any(numbers(opened, "state.codes[0]"))
+
+
+def test_samples_come_from_the_densities_first(browser: Browser, runs: list[ExplorerRun], tmp_path: Path) -> None:
+    parts = (torch.ones(1), torch.full((1, 8), 2.0), 0.01 * torch.eye(8)[None])
+    run = replace(runs[0], prior="mixture", density=CodeDensity(*parts))
+    nothing = ShownImages(torch.empty(0, 1, 28, 28, dtype=torch.uint8), None, "mnist")
+    browser.open(build([run], nothing, tmp_path / "page.html").path)
+    browser.run("document.querySelector('#random').click()")
+    browser.settle()
+    assert tensor(numbers(browser, "state.codes")) == pytest.approx(2.0, abs=0.1)
+    assert tensor(numbers(browser, "explorer.samples.codes[0]")) == pytest.approx(2.0, abs=0.1)
+    assert browser.run("document.querySelector('#source').selectedOptions[0].text") == "the fitted mixture"
 
 
 def test_one_latent_variable_and_three_runs(browser: Browser, tmp_path: Path) -> None:

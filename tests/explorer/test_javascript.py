@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from tests.explorer.models import explorer_run
+from tests.explorer.models import explorer_run, random_model
 
 from logcosh_vae.data.batches import to_unit
 from logcosh_vae.explorer.layers import apply
 from logcosh_vae.explorer.page import SCRIPTS, WEB, build
-from logcosh_vae.explorer.runs import ExplorerRun, ShownImages
+from logcosh_vae.explorer.runs import ExplorerRun, ShownImages, networks_of
 from logcosh_vae.metrics.sharpness import sharpness
 from logcosh_vae.models.density import CodeDensity
+from logcosh_vae.training.precision import in_single_precision, reduced
 
 NODE = shutil.which("node") or shutil.which("nodejs")
 COMPUTING = SCRIPTS[: SCRIPTS.index("schedule.js")]
@@ -90,6 +91,21 @@ def test_networks_compute_what_python_computes(
     page: Path, runs: list[ExplorerRun], shown: ShownImages, choice: str
 ) -> None:
     compare_networks(page, runs, to_unit(shown.images[:4]), choice)
+
+
+def test_weights_with_a_step_for_each_row_are_read_exactly(tmp_path: Path) -> None:
+    model = random_model("mlp")
+    model.load_state_dict(in_single_precision(reduced(model.state_dict(), "int8"), model))
+    run = replace(explorer_run("mlp"), networks=networks_of(model, (1, 28, 28)))
+    nothing = ShownImages(torch.empty(0, 1, 28, 28, dtype=torch.uint8), None, "mnist")
+    page = build([run], nothing, tmp_path / "page.html")
+    assert page.difference < 2e-5
+    script = """
+      const [{ numbers, encoder, decoder }] = data.runs;
+      const read = await numberReader(numbers);
+      return readLayers([...encoder, ...decoder], read).map((layer) => list(layer.weight));"""
+    for found, layer in zip(in_node(script, page.path), run.networks.layers, strict=True):
+        torch.testing.assert_close(torch.tensor(found), layer.weight.flatten(), rtol=2e-6, atol=0)
 
 
 def test_webassembly_is_used() -> None:

@@ -9,9 +9,18 @@ from torch import nn
 
 from logcosh_vae.explorer.compensation import compensated
 from logcosh_vae.explorer.layers import ExportError, apply, layers_of
-from logcosh_vae.explorer.precision import Networks, RoundingCheck, StepChooser, round_networks, rounded_networks
+from logcosh_vae.explorer.precision import (
+    Networks,
+    RoundingCheck,
+    StepChooser,
+    as_saved,
+    round_networks,
+    rounded_networks,
+    row_steps,
+)
 from logcosh_vae.explorer.runs import networks_of
 from logcosh_vae.models import VAE, WAE, ImageShape
+from logcosh_vae.training.precision import in_single_precision, reduced
 
 
 def in_float64(networks: Networks) -> Networks:
@@ -91,6 +100,33 @@ def test_rounding_stays_within_the_tolerance(network: str) -> None:
         rounding = round_networks(networks, check, steps)
         assert rounding.difference <= 1.2 * tolerance
     assert max(c / f for c, f in zip(coarse, fine, strict=True)) > 3
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_weights_that_were_saved_with_8_bits_are_not_rounded_again(network: str) -> None:
+    model = random_model(network)
+    networks = networks_of(model, (1, 28, 28))
+    check = RoundingCheck(networks, torch.rand(20, 1, 28, 28), 3.0)
+    assert as_saved(networks, check) is None
+    model.load_state_dict(in_single_precision(reduced(model.state_dict(), "int8"), model))
+    networks = networks_of(model, (1, 28, 28))
+    rounding = as_saved(networks, RoundingCheck(networks, torch.rand(20, 1, 28, 28), 3.0))
+    if network == "conv":  # normalisation is folded into transposed convolutions across the rows
+        assert rounding is None
+        return
+    assert rounding is not None
+    assert rounding.difference < 2e-5
+    for step, layer in zip(rounding.steps, networks.layers, strict=True):
+        assert isinstance(step, torch.Tensor)
+        assert float((layer.weight / step).abs().amax(1).max()) == pytest.approx(127, rel=1e-5)
+
+
+def test_a_row_of_zeros_has_a_step() -> None:
+    weight = torch.tensor([[0.0, 0.0], [0.5, 63.5]])
+    steps = row_steps(weight)
+    assert steps is not None
+    assert steps.tolist() == [[1.0], [0.5]]
+    assert row_steps(torch.tensor([[0.3, 63.5]])) is None
 
 
 def test_compensated_rounding_keeps_products_with_inputs_of_few_dimensions() -> None:

@@ -22,6 +22,7 @@ from logcosh_vae.explorer.runs import ShownImages, affordable_count, distinct, n
 from logcosh_vae.models.density import CodeDensity
 from logcosh_vae.training.autoencoder import config_of, train
 from logcosh_vae.training.config import ModelConfig, ObjectiveConfig, TrainConfig
+from logcosh_vae.training.model_names import find_model
 from logcosh_vae.training.run_folder import RunFolder
 
 NOTHING = ShownImages(torch.empty(0, 1, 28, 28, dtype=torch.uint8), None, "mnist")
@@ -158,6 +159,20 @@ def test_a_run_is_described_for_a_reader(run_folder: Path) -> None:
     run = read_run(run_folder)
     assert (run.label, run.detail) == ("log-cosh, a = 50", "WAE (MLP), MNIST, 1 epoch, seed 0")
     assert (run.latent_size, run.image_shape, run.density) == (8, (1, 28, 28), None)
+
+
+def test_the_density_that_a_model_holds_is_taken_by_default() -> None:
+    shipped = read_run(find_model("mnist-vae-learned"))
+    assert shipped.prior == "mixture"
+    assert shipped.density is not None
+    assert read_run(find_model("mnist-vae-learned"), "standard").density is None
+
+
+def test_models_of_the_package_fit_a_page_side_by_side(tmp_path: Path) -> None:
+    runs = [read_run(find_model(name)) for name in ("mnist-vae-l2", "mnist-vae-log-cosh", "mnist-vae-learned")]
+    page = build(runs, NOTHING, tmp_path / "page.html")
+    assert page.size < 5e6
+    assert page.difference < 1e-5
 
 
 def explored(runs: list[Path], out: Path, root: Path, **options: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import DataError
-from .options import DataRoot, Overwrite, Prior, Seed, app, model_folders, model_names
+from .options import DataRoot, Overwrite, Seed, app, model_folders, model_names
 from .pictures import check_out_path
 from .streams import say
 
@@ -29,7 +29,15 @@ def explore(
     images: Annotated[
         int, typer.Option("--images", min=0, max=200, help="Number of test images on the page; 0 for none.")
     ] = 24,
-    prior: Prior = "standard",
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            "--prior",
+            help="Where samples are drawn from: standard (the prior) | gaussian | mixture (fitted to training codes); "
+            "by default the mixture of models that hold one, and the prior otherwise.",
+            show_default=False,
+        ),
+    ] = None,
     max_mb: Annotated[
         float, typer.Option("--max-mb", min=0.1, max=100.0, help="Largest size of the page, in millions of bytes.")
     ] = 5.0,
@@ -57,7 +65,8 @@ def explore(
     )
     from ..models.density import PRIORS
 
-    validate_choice("--prior", prior, PRIORS)
+    if prior is not None:
+        validate_choice("--prior", prior, PRIORS)
     check_out_path(out, overwrite, (".html", ".htm"), "explore.html", "the page is written as HTML")
     read = distinct([read_run(run, prior, data_root) for run in runs], runs)
     check_shapes(read)

@@ -2,8 +2,8 @@
 
 The format, which `web/codec.js` reads:
 
-1. A number `v` of an array with step `s` becomes the integer `q = round(v / s)`, `|q| < 2^23`, and this the unsigned
-   integer `u = 2 |q|` if `q >= 0` and `2 |q| - 1` otherwise.
+1. A number `v` of an array with step `s`, or of a row with step `s`, becomes the integer `q = round(v / s)`,
+   `|q| < 2^23`, and this the unsigned integer `u = 2 |q|` if `q >= 0` and `2 |q| - 1` otherwise.
 2. There are three planes: the lowest bytes of all `u` of all arrays, their middle bytes, and their highest bytes, which
    are mostly zero.
 3. Each plane is compressed with zlib. The strategy that gives the smaller stream is taken: the bytes of weights repeat
@@ -43,11 +43,12 @@ def rounded(values: Tensor, step: float) -> Tensor:
     return (values.double() / step).round().mul(step).float()
 
 
-def pack(arrays: Sequence[tuple[Tensor, float]]) -> list[str]:
+def pack(arrays: Sequence[tuple[Tensor, float | Tensor]]) -> list[str]:
     """Return the three planes of arrays as text, see the module's docstring.
 
     Args:
-        arrays: arrays of any shape with their steps; they are flattened and follow each other.
+        arrays: arrays of any shape with their steps, or a tensor `(R, 1, ...)` with those of their rows; they are
+            flattened and follow each other.
 
     Raises:
         ValueError: a number is not finite, or too large for its step.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from ..data.batches import to_unit
 from ..reporting.html import COLOURS
 from .layers import ExportError, Layer
 from .packing import pack, smallest_step, to_text
-from .precision import Rounding, RoundingCheck, StepChooser, round_networks
+from .precision import Rounding, RoundingCheck, StepChooser, as_saved, round_networks
 from .runs import ExplorerRun, ShownImages, data_name
 
-FORMAT = 1
+FORMAT = 2
 """Version of the data in the page; `web/codec.js` reads it."""
 
 LIMIT_MB = 5.0
@@ -64,7 +64,8 @@ class WrittenPage:
     difference: float
 
 
-def _layer_json(layer: Layer, step: float) -> dict[str, Any]:
+def _layer_json(layer: Layer, step: float | Tensor) -> dict[str, Any]:
+    steps = {"rowStep": smallest_step(step)} if isinstance(step, Tensor) else {"weightStep": step}
     return {
         "kind": layer.kind,
         "inputs": layer.inputs,
@@ -73,16 +74,18 @@ def _layer_json(layer: Layer, step: float) -> dict[str, Any]:
         "stride": layer.stride,
         "padding": layer.padding,
         "activation": layer.activation,
-        "weightStep": step,
         "biasStep": smallest_step(layer.bias),
+        **steps,
     }
 
 
 def _run_json(run: ExplorerRun, rounding: Rounding) -> dict[str, Any]:
     """Return a run as the page holds it."""
     layers = rounding.networks.layers
-    arrays: list[tuple[Tensor, float]] = []
+    arrays: list[tuple[Tensor, float | Tensor]] = []
     for layer, step in zip(layers, rounding.steps, strict=True):
+        if isinstance(step, Tensor):
+            arrays.append((step, smallest_step(step)))
         arrays += [(layer.weight, step), (layer.bias, smallest_step(layer.bias))]
     density: dict[str, Any] | None = None
     if run.density is not None:
@@ -195,19 +198,25 @@ def build(
     _check_least_size(runs, len(data["images"]["pixels"]) / 1e6, limit_mb)
     images = to_unit(shown.images if checked is None else checked)
     checks = [RoundingCheck(run.networks, images, data["radius"]) for run in runs]
-    choosers = [StepChooser(run.networks, check) for run, check in zip(runs, checks, strict=True)]
+    rounders = [_rounder(run, check) for run, check in zip(runs, checks, strict=True)]
     content = b""
     for tolerance in TOLERANCES:
-        roundings = [
-            round_networks(run.networks, check, chooser.steps_within(tolerance))
-            for run, check, chooser in zip(runs, checks, choosers, strict=True)
-        ]
+        roundings = [rounder(tolerance) for rounder in rounders]
         written = [_run_json(run, rounding) for run, rounding in zip(runs, roundings, strict=True)]
         content = _render(title, data | {"runs": written})
         if len(content) <= limit_mb * 1e6:
             write_bytes(target, content)
             return WrittenPage(target, len(content), max(rounding.difference for rounding in roundings))
     raise ConfigError(_too_large(len(runs), "", len(content) / 1e6, limit_mb))
+
+
+def _rounder(run: ExplorerRun, check: RoundingCheck) -> Callable[[float], Rounding]:
+    """Return a function that rounds the networks of a run so that no pixel changes by more than a tolerance."""
+    saved = as_saved(run.networks, check)
+    if saved is not None:
+        return lambda _: saved
+    chooser = StepChooser(run.networks, check)
+    return lambda tolerance: round_networks(run.networks, check, chooser.steps_within(tolerance))
 
 
 def _check_least_size(runs: Sequence[ExplorerRun], images_mb: float, limit_mb: float) -> None:

@@ -3,6 +3,8 @@
 Every array of weights has one step. A layer whose rounding changes the images more gets a finer step, in the proportion
 that costs the fewest bits for the same mean square error; one common factor is then the largest that keeps every pixel
 of the check images within a tolerance. Linear layers of a decoder may then have larger steps, see `compensation`.
+
+The weights of models that were saved with 8 bits are rounded already, with a step for every row. They stay as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..training.precision import LEVELS
 from .compensation import compensated_decoder
 from .layers import ExportError, Layer, apply
 from .packing import rounded, smallest_step
@@ -37,6 +40,9 @@ COMPENSATED_FACTOR = 3.0
 
 CALIBRATION_CODES = 3_000
 """Number of codes that compensation is computed from."""
+
+ROUNDED_ALREADY = 1e-4
+"""How far weights, in steps, may be from integers to count as rounded; float32 leaves about 1e-5."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +118,48 @@ class Rounding:
 
     Attributes:
         networks: what the page computes with.
-        steps: step of the weights of each layer.
+        steps: step of the weights of each layer; a tensor with a step for each row, see `row_steps`.
         difference: largest difference of a pixel of the check images to the exact networks, in [0, 1].
     """
 
     networks: Networks
-    steps: tuple[float, ...]
+    steps: tuple[float | Tensor, ...]
     difference: float
+
+
+def row_steps(weight: Tensor) -> Tensor | None:
+    """Return the steps of weights that were saved with 8 bits; None for others.
+
+    Args:
+        weight: `(R, ...)`, a matrix or the kernels of a convolution.
+
+    Returns:
+        `(R, 1, ...)`: each weight is a multiple of its row's step, by an integer from -127 to 127.
+    """
+    steps = weight.flatten(1).abs().amax(1).double() / LEVELS
+    steps = steps.where(steps > 0, 1.0).view(-1, *[1] * (weight.ndim - 1))
+    multiples = weight.double() / steps
+    return steps if bool(((multiples - multiples.round()).abs() < ROUNDED_ALREADY).all()) else None
+
+
+def as_saved(networks: Networks, check: RoundingCheck) -> Rounding | None:
+    """Return networks that were saved with 8 bits without rounding their weights again; None for others.
+
+    Args:
+        networks: the exact networks.
+        check: compares rounded networks with them.
+    """
+    layers, steps = [], []
+    for layer in networks.layers:
+        exact = row_steps(layer.weight)
+        if exact is None:
+            return None
+        packed = rounded(exact, smallest_step(exact)).double()
+        weight = (layer.weight.double() / exact).round().mul(packed).float()
+        layers.append(replace(layer, weight=weight, bias=rounded(layer.bias, smallest_step(layer.bias))))
+        steps.append(packed)
+    read = networks.with_layers(layers)
+    return Rounding(read, tuple(steps), check.largest(read))
 
 
 def rounded_networks(networks: Networks, steps: Sequence[float]) -> Networks:

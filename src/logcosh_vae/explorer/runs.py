@@ -21,6 +21,7 @@ from ..models.density import PRIORS, CodeDensity
 from ..models.networks import ImageShape
 from ..reporting.labels import loss_text, model_text
 from ..training.autoencoder import config_of, load_with_weights, split
+from ..training.density_file import stored_densities
 from ..training.run_folder import RunFolder
 from .layers import ExportError, apply, first_outputs, layers_of
 from .precision import Networks
@@ -111,12 +112,13 @@ def data_name(data: str) -> str:
     return NAMES.get(data) or visible(Path(data).name)
 
 
-def read_run(path: Path, prior: str = PRIORS[0], root: Path | None = None) -> ExplorerRun:
+def read_run(path: Path, prior: str | None = None, root: Path | None = None) -> ExplorerRun:
     """Read a run folder.
 
     Args:
         path: folder of a finished run.
-        prior: density to fit to the codes of training images, one of `PRIORS`.
+        prior: density to fit to the codes of training images, one of `PRIORS`; by default the one with which the
+            model's samples are best of those that are stored with it.
         root: data root.
 
     Raises:
@@ -132,6 +134,9 @@ def read_run(path: Path, prior: str = PRIORS[0], root: Path | None = None) -> Ex
         networks = networks_of(model, image_shape)
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from None
+    if prior is None:
+        stored = stored_densities(folder, model, model.latent_size)
+        prior = max(stored, key=PRIORS.index, default=PRIORS[0])
     data, objective = config.data.name, config.objective
     training = f"{counted(weights.epochs or 0, 'epoch')}, seed {config.seed}"
     return ExplorerRun(

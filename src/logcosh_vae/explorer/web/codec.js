@@ -1,7 +1,7 @@
 // Reads the data of the page: base 85, zlib, and numbers rounded to multiples of a step.
 // packing.py writes it and describes the format.
 
-const FORMAT = 1;
+const FORMAT = 2;
 const DIGITS = new Uint8Array(127);
 for (let code = 33, digit = 0; code < 127; code++) {
   if (!"\"&'<>\\`$/".includes(String.fromCharCode(code))) DIGITS[code] = digit++;
@@ -39,13 +39,21 @@ async function numberReader(texts) {
   };
 }
 
+// Returns weights that are packed with a step for each row, which precede them.
+function readRows(layer, count, read) {
+  const rows = (layer.kind === "transposed" ? layer.inputs : layer.outputs)[0];
+  const steps = read(rows, layer.rowStep);
+  const length = count / rows;
+  return read(count, 1).map((value, i) => value * steps[Math.floor(i / length)]);
+}
+
 // Returns the layers of a network with their weights and biases, in the order in which `read` supplies them.
 function readLayers(layers, read) {
   return layers.map((layer) => {
     const [inputs, outputs] = [layer.inputs[0], layer.outputs[0]];
     const flat = layer.inputs.reduce((a, b) => a * b);
     const count = layer.kind === "linear" ? outputs * flat : outputs * inputs * layer.kernel ** 2;
-    const weight = read(count, layer.weightStep);
+    const weight = layer.weightStep === undefined ? readRows(layer, count, read) : read(count, layer.weightStep);
     return { ...layer, weight, bias: read(outputs, layer.biasStep) };
   });
 }

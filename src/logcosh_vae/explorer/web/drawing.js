@@ -5,6 +5,7 @@ class Drawing {
     this.explorer = explorer;
     this.pixels = new Float32Array(sizeOf(explorer.shape));
     this.isDrawn = true;
+    this.isExample = false;
     this.last = null;
     this.pen = null;
     const [channels, height, width] = explorer.shape;
@@ -56,8 +57,11 @@ class Drawing {
     this.changed();
   }
 
-  // Draws from the last point to (x, y), in pixels of the image.
+  // Draws from the last point to (x, y), in pixels of the image. The first stroke replaces the example that the page
+  // begins with; an image that was chosen is drawn on.
   lineTo(x, y) {
+    if (this.isExample) this.pixels.fill(0);
+    this.isExample = false;
     const from = this.last ?? [x, y];
     const steps = Math.max(1, Math.ceil(2 * Math.hypot(x - from[0], y - from[1])));
     for (let step = 1; step <= steps; step++) {
@@ -95,13 +99,14 @@ class Drawing {
 
   erase() {
     this.pixels.fill(0);
+    this.isExample = false;
     this.changed();
   }
 
   // Shows and reconstructs a complete image.
   load(image) {
     this.pixels.set(image);
-    this.isDrawn = false;
+    this.isDrawn = this.isExample = false;
     this.show();
     this.send();
   }

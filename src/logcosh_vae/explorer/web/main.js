@@ -36,6 +36,7 @@ async function start() {
   });
   if (explorer.images.length) drawing.load(explorer.images[Math.floor(0.4 * explorer.images.length)]);
   else exampleStroke(drawing, explorer.shape);
+  drawing.isExample = true;
   document.body.classList.add("ready");
   // for the browser's console and the tests
   window.explorer = { state: explorer, drawing, samples, interpolation, maps, run, engine };

@@ -62,12 +62,13 @@ class Sliders {
   }
 }
 
-// Fills a choice of where codes are drawn from.
+// Fills a choice of where codes are drawn from: the fitted densities, if all runs have one, or the prior.
 function fillSources(select, explorer) {
   const names = new Set(explorer.runs.map((each) => each.density?.name ?? null));
   const options = [["prior", "the prior N(0, 1)"]];
   if (!names.has(null)) options.push(["density", `the fitted ${[...names].join(" or ")}`]);
   clear(select, ...options.map(([value, text]) => element("option", { value }, text)));
+  select.value = options[options.length - 1][0];
 }
 
 function connectButtons(explorer) {
