@@ -17,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from logcosh_vae.base.environment import describe
+from logcosh_vae.base.records import to_json
 from logcosh_vae.base.settings import from_dict
 from logcosh_vae.evaluation.evaluate import evaluate
 from logcosh_vae.evaluation.records import EvaluationConfig
 from logcosh_vae.experiments.results import StudyResults, write_results
-from logcosh_vae.export.pretrained import load_pretrained, save_pretrained
+from logcosh_vae.export.pretrained import load_pretrained, measured_by, save_pretrained
 from logcosh_vae.reporting.markdown import provenance
 from logcosh_vae.reporting.tables import format_value
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import TrainConfig
 from logcosh_vae.training.model_names import WEIGHTS_FOLDER
+from logcosh_vae.training.pretrained_config import KEY
+from logcosh_vae.training.weights_file import digest_of_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -74,16 +77,21 @@ def ship(name: str, run: Path, target: Path, data_root: Path | None) -> dict[str
         evaluate(run, EvaluationConfig(priors=(PRIOR,)), root=data_root)
         model = load_pretrained(run)
     model.densities = {PRIOR: model.densities[PRIOR]}
-    description = MODELS[name][1] if name in MODELS else None
-    folder = save_pretrained(
-        model, target / name, precision=PRECISION, overwrite=True, name=name, license=LICENSE, description=description
-    )
+    origin = model.origin or {}
+    described = {"name": name, "source": name, "license": LICENSE}
+    if name in MODELS:
+        described["description"] = MODELS[name][1]
+    folder = save_pretrained(model, target / name, precision=PRECISION, overwrite=True, **described)
+    stored = evaluate(folder, EvaluationConfig(priors=(PRIOR,)), root=data_root)
+    single = origin[KEY]["measured"]["metrics"]
+    origin[KEY] |= {"measured": to_json(measured_by(to_json(stored), digest_of_model(load_pretrained(folder))))}
+    save_pretrained(model, folder, precision=PRECISION, overwrite=True, **described)
     return {
         "model": name,
         "bytes": size_of(folder),
-        "float32": (model.origin or {})["pretrained"]["measured"]["metrics"],
-        PRECISION: evaluate(folder, EvaluationConfig(priors=(PRIOR,)), root=data_root).metrics,
-        "config": (model.origin or {})["train"],
+        "float32": single,
+        PRECISION: stored.metrics,
+        "config": origin["train"],
     }
 
 

@@ -40,6 +40,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("broken.toml").write_text("epochs = = 3")
     Path("unknown.toml").write_text("[objective]\nlos = 1")
     Path("list.json").write_text("[1]")
+    Path("null.json").write_text('{"train": null}')
     Path("binary.json").write_bytes(b"\xff\xfe\x00")
     Path("deep.json").write_text("[" * 100_000)
 
@@ -115,6 +116,7 @@ def test_other_losses_and_models_get_their_own_defaults(file: str, printed: Any)
         (["--config", "broken.toml"], "broken.toml is not valid TOML"),
         (["--config", "unknown.toml"], "unknown.toml: config key in objective: unknown 'los'; did you mean 'loss'"),
         (["--config", "list.json"], "must contain settings by name"),
+        (["--config", "null.json"], "null.json: the config must be settings by name; got None"),
         (["--config", "binary.json"], "not text in UTF-8"),
         (["--config", "deep.json"], "deep.json is damaged"),
         (["--config", "settings.toml", "--loss", "l2", "--a", "3"], "--a belongs to log-cosh"),

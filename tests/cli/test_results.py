@@ -71,7 +71,7 @@ def test_other_output_goes_to_standard_error_with_json(tmp_path: Path, data_root
     printed = json.loads(done.stdout)
     assert printed["images"]["train"]["count"] == 60_000
     assert printed["shape"] == {"channels": 1, "height": 28, "width": 28}
-    assert printed["suggested_loss"] == "l1"
+    assert (printed["suggested_loss"], printed["advised_by_paper"]) == ("auto", "l1")
     assert printed["contact_sheet"] == str(sheet)
     assert f"written: {sheet}" in done.stderr.splitlines()
 

@@ -17,6 +17,8 @@ from logcosh_vae.base.errors import MissingPackageError, RunError
 from logcosh_vae.export import files
 from logcosh_vae.export.files import FORMATS, export_file
 from logcosh_vae.export.parts import PARTS, Part, autoencoder_part, restoration_part
+from logcosh_vae.losses import make_loss
+from logcosh_vae.models.density import fit_gaussian
 from logcosh_vae.models.networks import Size
 
 SHAPE = (3, 17, 20)
@@ -80,6 +82,15 @@ def test_parts_of_autoencoders(
     assert len(found) == len(expected) == len(part.output_names)
     for output, wanted in zip(found, expected, strict=True):
         assert torch.allclose(output, wanted, atol=1e-5)
+
+
+def test_the_codes_of_a_decoder_come_from_the_density_that_fits_them() -> None:
+    model = model_of(VAE, "mlp")
+    assert autoencoder_part(model, SHAPE, "decoder").notes[0].endswith("from N(0, I) to generate")
+    model.likelihood = make_loss("log-cosh", 20.0).likelihood()
+    assert "from a density of its codes" in autoencoder_part(model, SHAPE, "decoder").notes[0]
+    model.densities = {"gaussian": fit_gaussian(torch.randn(50, 5)), "mixture": fit_gaussian(torch.randn(50, 5))}
+    assert "from the mixture that is stored with the model" in autoencoder_part(model, SHAPE, "decoder").notes[0]
 
 
 def test_restoration_networks_take_images_of_any_size(file_format: str, tmp_path: Path) -> None:

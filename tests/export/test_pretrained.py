@@ -27,11 +27,11 @@ import logcosh_vae
 from logcosh_vae import VAE, WAE
 from logcosh_vae.base.errors import RunError, UserError
 from logcosh_vae.base.locks import try_lock
-from logcosh_vae.base.settings import from_dict
+from logcosh_vae.base.settings import from_dict, to_dict
 from logcosh_vae.cli import main
 from logcosh_vae.evaluation.evaluate import evaluate
 from logcosh_vae.evaluation.records import EvaluationConfig
-from logcosh_vae.export.card import train_command
+from logcosh_vae.export.card import model_card, train_command
 from logcosh_vae.models.autoencoder import Autoencoder
 from logcosh_vae.models.density import fit_gaussian
 from logcosh_vae.models.networks import Size
@@ -39,6 +39,7 @@ from logcosh_vae.training import model_names
 from logcosh_vae.training.autoencoder import train
 from logcosh_vae.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig, resolve
 from logcosh_vae.training.loop import make_generator
+from logcosh_vae.training.pretrained_config import PretrainedInfo
 from logcosh_vae.training.weights_file import digest_of_model, read_weights, weights_content
 
 FILES = {"README.md", "config.json", "densities.safetensors", "model.safetensors"}
@@ -94,9 +95,38 @@ def test_the_card_names_data_loss_licence_metrics_and_the_command(run: Path, sav
         evaluation["features"]["fingerprint"],
         "--loss log-cosh --a 100 --epochs 3 --seed 0 --set data.limit=400 --set 'model.hidden=[16]'",
         'model.sample(16, prior="gaussian")',
-        "half precision",
+        'VAE.from_pretrained("path/of/this/folder")',
+        "tags:\n- variational-autoencoder\n- log-cosh\n---",
+        "measured in single precision, before they were rounded to half precision",
     ):
         assert part in card
+
+
+def test_the_card_still_says_that_weights_were_rounded_when_they_are_saved_again(saved: Path, tmp_path: Path) -> None:
+    VAE.from_pretrained(saved).save_pretrained(tmp_path / "again")
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "| weights | single precision |" in card
+    assert card.endswith("measured in single precision, before they were rounded.\n")
+
+
+def test_the_card_does_not_say_so_of_weights_that_were_not_rounded(run: Path, tmp_path: Path) -> None:
+    VAE.from_pretrained(run).save_pretrained(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "| FID |" in card
+    assert "rounded" not in card
+
+
+@pytest.mark.parametrize(
+    ("family", "loss", "tags"),
+    [("vae", "l2", ["variational-autoencoder"]), ("wae", "log-cosh", ["wasserstein-autoencoder", "log-cosh"])],
+)
+def test_the_tags_are_those_of_the_model(family: str, loss: str, tags: list[str]) -> None:
+    config = {
+        "train": to_dict(resolve(TrainConfig(model=ModelConfig(family), objective=ObjectiveConfig(loss)))),
+        "image_shape": [1, 28, 28],
+    }
+    card = model_card(config, PretrainedInfo("digits", ""), "", None, [])
+    assert "\ntags:\n" + "".join(f"- {tag}\n" for tag in tags) + "---\n" in card
 
 
 @pytest.mark.parametrize(

@@ -101,13 +101,15 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
         path: dotted prefix of the keys in error messages.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value has the wrong type.
+        ConfigError: a key is unknown or missing, or a value has the wrong type; also if `values` is no mapping.
 
     Example:
         >>> from logcosh_vae.training.config import TrainConfig
         >>> from_dict(TrainConfig, {"epochs": 3}).epochs
         3
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path.rstrip('.') or 'the config'} must be settings by name; got {_bounded_repr(values)}")
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     arguments = {}

@@ -140,7 +140,8 @@ def compare(
 ) -> None:
     """Train one model with several losses and compare them.
 
-    Prints a table and writes results.json, report.html and report.md.
+    Prints a table and writes results.json, report.html and report.md. Models that are trained already are shown side by
+    side by 'logcosh-vae explore'.
     """
     if out.exists() and any(out.iterdir()) and not resume:
         raise UsageError(f"{out} is not empty; add --resume to reuse the runs in it, or choose another --out")

@@ -130,7 +130,7 @@ def data_info(
     _print_files(train)
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (summary.mean, summary.std))
     say(f"pixels: mean {mean}; standard deviation {std}")
-    say(summary.advice, f"suggested: --loss {summary.advised_loss}, or --loss {AUTO}, which learns the weight as well")
+    say(f"suggested: --loss {AUTO}, which has nothing to set by hand", summary.advice)
     shown = max(1, min(100, SHEET_BYTES // (channels * height * width)))
     order = torch.randperm(len(train.images), generator=make_generator(0, "contact sheet"))[:shown]
     try:
@@ -149,7 +149,8 @@ def _document(train: ImageSet, test: ImageSet, summary: Summary, sheet: Path) ->
         "images": {each.split: {"count": len(each.images), "fingerprint": each.fingerprint} for each in (train, test)},
         "shape": {"channels": channels, "height": height, "width": width},
         "pixels": {"mean": summary.mean, "std": summary.std, "near_0_or_1": summary.near_0_or_1},
-        "suggested_loss": summary.advised_loss,
+        "suggested_loss": AUTO,
+        "advised_by_paper": summary.advised_loss,
         "files": {"sizes": train.sizes, "modes": train.modes},
         "attributes": train.label_names,
         "notes": train.notes,

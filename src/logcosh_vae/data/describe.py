@@ -45,8 +45,8 @@ class Summary:
         """The advice and the fraction it is based on, as one sentence."""
         fraction = f"{100 * self.near_0_or_1:.0f}% of the pixels are within 0.05 of 0 or 1"
         if self.advised_loss == "l1":
-            return f"{fraction}: L1 should do well here, log-cosh about as well (paper, footnote 1 and appendix B)"
-        return f"{fraction}: log-cosh should do better than L1 here (paper, footnote 1 and appendix B)"
+            return f"{fraction}: the paper advises L1 for such images, with log-cosh about as good (footnote 1)"
+        return f"{fraction}: the paper advises log-cosh for such images (footnote 1)"
 
 
 BATCH_PIXELS = 1 << 23

@@ -202,6 +202,8 @@ def density_of_run(run: Path, model: VAE | WAE, prior: str, root: Path | None = 
     """
     if prior == PRIORS[0]:
         return None
+    if prior in model.densities:
+        return model.densities[prior]
     folder = RunFolder(run)
     stored = stored_densities(folder, model, model.latent_size)
     if prior in stored:

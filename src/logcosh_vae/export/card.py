@@ -19,13 +19,16 @@ from ..training.run_identity import flatten
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 
 
-def model_card(config: Mapping[str, Any], info: PretrainedInfo, source: str, densities: Sequence[str]) -> str:
+def model_card(
+    config: Mapping[str, Any], info: PretrainedInfo, weights: str, source: str | None, densities: Sequence[str]
+) -> str:
     """Return a model card in Markdown.
 
     Args:
         config: content of the model's `config.json`, without the record below.
         info: what else is known of the model.
-        source: what the example loads the model from.
+        weights: digest of the stored weights in single precision.
+        source: what the example loads the model from; None for the path of the folder.
         densities: names of the fitted densities that are stored with the model.
     """
     train = resolve(from_dict(TrainConfig, config["train"]))
@@ -33,7 +36,7 @@ def model_card(config: Mapping[str, Any], info: PretrainedInfo, source: str, den
     channels, height, width = config["image_shape"]
     family, network = train.model.family.upper(), {"mlp": "MLP", "conv": "convolutional"}[train.model.network]
     sections = [
-        _front_matter(info),
+        _front_matter(info, family, train.objective.loss if is_known else None),
         f"# {markdown(info.name)}",
         *([info.description] if info.description else []),
         f"A {family} ({network}) of the package logcosh-vae for images of {height}x{width} pixels with "
@@ -42,23 +45,28 @@ def model_card(config: Mapping[str, Any], info: PretrainedInfo, source: str, den
         "## Training\n\n" + (_training(config, train, info) if is_known else "There is no record of the training."),
     ]
     if info.measured is not None:
-        sections.append(_measurements(info.measured, info.precision))
+        sections.append(_measurements(info.measured, info.precision, weights))
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(info: PretrainedInfo) -> str:
+def _front_matter(info: PretrainedInfo, family: str, loss: str | None) -> str:
     lines = ["---", "library_name: logcosh-vae", "pipeline_tag: unconditional-image-generation"]
     if info.license and _PLAIN.fullmatch(info.license):
         lines.append(f"license: {info.license}")
-    return "\n".join([*lines, "tags:", "- variational-autoencoder", "- log-cosh", "---"])
+    tags = ["variational-autoencoder" if family == "VAE" else "wasserstein-autoencoder"]
+    if loss == "log-cosh":
+        tags.append(loss)
+    return "\n".join([*lines, "tags:", *(f"- {tag}" for tag in tags), "---"])
 
 
-def _usage(family: str, source: str, densities: Sequence[str]) -> str:
+def _usage(family: str, source: str | None, densities: Sequence[str]) -> str:
+    name = "path/of/this/folder" if source is None else source
+    comment = "" if source is None else "  # or the path of this folder"
     lines = [
         "```python",
         f"from logcosh_vae import {family}",
         "",
-        f"model = {family}.from_pretrained({json.dumps(source)})  # or the path of this folder",
+        f"model = {family}.from_pretrained({json.dumps(name)}){comment}",
         "images = model.sample(16)",
     ]
     if densities:
@@ -90,7 +98,7 @@ def _training(config: Mapping[str, Any], train: TrainConfig, info: PretrainedInf
     return f"{table}\n\n```sh\n{train_command(train)}\n```{changed}"
 
 
-def _measurements(measured: Measured, precision: str) -> str:
+def _measurements(measured: Measured, precision: str, weights: str) -> str:
     lines = ["## Measurements", "", "| metric | value |", "|---|--:|"]
     for name, value in measured.metrics.items():
         lines.append(f"| {markdown(METRIC_NAMES.get(name, name))} | {value:.4g} |")
@@ -102,9 +110,10 @@ def _measurements(measured: Measured, precision: str) -> str:
             f"{measured.generated:,} generated images against {measured.test:,} test images. Only FIDs with the same "
             "features can be compared.",
         ]
-    if precision != "float32":
-        rounded = PRECISIONS.get(precision, precision)
-        lines += ["", f"The weights were measured in single precision, before they were rounded to {rounded}."]
+    is_of_others = precision != "float32" if measured.weights is None else measured.weights != weights
+    if is_of_others:
+        to = "" if precision == "float32" else f" to {PRECISIONS.get(precision, precision)}"
+        lines += ["", f"The weights were measured in single precision, before they were rounded{to}."]
     return "\n".join(lines)
 
 

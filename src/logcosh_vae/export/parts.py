@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..base.settings import validate_choice
 from ..models.autoencoder import VAE, Autoencoder
+from ..models.density import PRIORS
 from ..restoration.network import RestorationNetwork
 from ..training.loop import make_generator
 
@@ -136,7 +137,7 @@ def autoencoder_part(model: Autoencoder, image_shape: tuple[int, ...], part: str
     trials = ((1,), (2,), (5,))
     if part == "decoder":
         notes: tuple[str, ...] = (
-            f"input: {_described('codes', codes)}, from N(0, I) to generate",
+            f"input: {_described('codes', codes)}, {_draws(model)} to generate",
             f"output: {_described('images', images)}, in [0, 1]",
         )
         return Part(_Decoder(model).eval(), codes, "codes", ("images",), _normal, trials, notes)
@@ -151,6 +152,16 @@ def autoencoder_part(model: Autoencoder, image_shape: tuple[int, ...], part: str
         f"output: {_described('codes', codes)}",
     )
     return Part(_Both(model).eval(), images, "images", ("reconstructions", "codes"), _uniform, trials, notes)
+
+
+def _draws(model: Autoencoder) -> str:
+    """Where codes come from whose images are good."""
+    best = max(model.densities, key=PRIORS.index, default=None)
+    if best is not None:
+        return f"from the {best} that is stored with the model, or from N(0, I),"
+    if model.likelihood is not None:
+        return "from a density of its codes ('evaluate --prior mixture'), which are far from N(0, I),"
+    return "from N(0, I)"
 
 
 def restoration_part(network: RestorationNetwork) -> Part:

@@ -68,7 +68,7 @@ class SaveOptions:
         name: name of the model; that of the folder by default.
         license: licence of the weights, as the Hub abbreviates it, such as `apache-2.0`.
         description: a paragraph for the card, in Markdown.
-        source: what the example on the card loads the model from; its name by default.
+        source: what the example on the card loads the model from; by default the path of the folder.
     """
 
     precision: str = "float32"
@@ -125,10 +125,24 @@ def _measured(folder: RunFolder, digest: str) -> Measured | None:
         sealed = values.pop(SEAL, None)
         if sealed != seal(values) or values.get("weights") != digest:
             return None
-        counts = {"generated": values["evaluation"]["fid_images"], "test": values["real"]["count"]}
-        return from_json(Measured, {"metrics": values["metrics"], "features": values.get("features"), **counts})
+        return measured_by(values, digest)
     except (OSError, UserError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def measured_by(evaluation: Mapping[str, Any], digest: str) -> Measured:
+    """Return what a model records of its evaluation.
+
+    Args:
+        evaluation: content of `evaluation.json`.
+        digest: of the weights that were measured, in single precision.
+
+    Raises:
+        RecordError, KeyError, TypeError: values are missing.
+    """
+    counts = {"generated": evaluation["evaluation"]["fid_images"], "test": evaluation["real"]["count"]}
+    values = {"metrics": evaluation["metrics"], "features": evaluation.get("features"), "weights": digest}
+    return from_json(Measured, values | counts)
 
 
 def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> Path:
@@ -160,10 +174,10 @@ def save_pretrained(model: Autoencoder, folder: Path | str, **options: Any) -> P
         format=FORMATS[chosen.precision],
     )
     content = {PRETRAINED_WEIGHTS: weights_content(tensors, info.epochs)[0]}
+    loaded = digest_of(in_single_precision(tensors, model))
     if densities:
-        loaded = digest_of(in_single_precision(tensors, model))
         content[DENSITY_FILE] = densities_content(densities, **density_origin(config, loaded))
-    card = model_card(config, info, source=chosen.source or info.name, densities=sorted(densities))
+    card = model_card(config, info, loaded, source=chosen.source, densities=sorted(densities))
     content[CARD] = card.encode(errors="backslashreplace")
     try:
         with _only_writer(folder):

@@ -43,7 +43,7 @@ def read_config(path: Path) -> TrainConfig:
     if values.get("kind", "auto-encoder") != "auto-encoder":
         raise ConfigError(f"{path} is not the config of an autoencoder; its kind is {str(values['kind'])!r:.60}")
     try:
-        if isinstance(values.get("train"), dict):
+        if "train" in values:
             return as_trained(from_dict(TrainConfig, values["train"]))
         return from_dict(TrainConfig, values)
     except ConfigError as error:

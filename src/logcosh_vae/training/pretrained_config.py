@@ -42,12 +42,14 @@ class Measured:
         generated: number of generated images for the FID.
         test: number of test images.
         features: the features of the FID; None without an FID.
+        weights: digest of the weights that were measured, in single precision; None in files of earlier versions.
     """
 
     metrics: Mapping[str, float]
     generated: int
     test: int
     features: FeatureSource | None = None
+    weights: str | None = optional()
 
 
 STATE = "state"
@@ -66,7 +68,7 @@ class PretrainedInfo:
         epochs: number of epochs that the weights were trained for, None if it is not known.
         license: licence of the weights, as the Hub abbreviates it.
         description: a paragraph for the card.
-        measured: measurements of the weights in single precision.
+        measured: measurements of these weights, or of those before they were rounded.
         changed: true if the weights were changed after the training.
         more: keys of later versions.
     """
