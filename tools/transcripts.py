@@ -167,7 +167,10 @@ def numbers(results: StudyResults) -> str:
     """Return sizes and times in Markdown."""
     more = results.more
     rows = [
-        ("wheel, with four trained models, and the networks for `restore` and for the FID of MNIST", f"{more['wheel_bytes'] / 1e6:.1f} MB"),
+        (
+            "wheel, with four trained models, and the networks for `restore` and for the FID of MNIST",
+            f"{more['wheel_bytes'] / 1e6:.1f} MB",
+        ),
         ("page of `explore` with two VAEs (MLP) and 24 test images", f"{more['page_bytes'] / 1e6:.1f} MB"),
         ("`--help`", f"{more['help_seconds']:.2f} s"),
         ("`sample`: 100 images of a model of the package", f"{more['sample_seconds']:.1f} s"),

@@ -39,8 +39,9 @@ from logcosh_vae.metrics.sharpness import sharpness
 from logcosh_vae.models.distributions import DiagonalGaussian, kl_divergence, mmd, standard_normal
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
+from logcosh_vae.restoration.examples import epoch_examples
 from logcosh_vae.restoration.network import RestorationNetwork
-from logcosh_vae.restoration.step import build_restoration_optimizer, crops, restoration_step
+from logcosh_vae.restoration.step import build_restoration_optimizer, restoration_step
 from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TRAINING, draw_text_canvas
 from logcosh_vae.restoration.tiling import restore
 from logcosh_vae.training.builders import autoencoding_step, build_model, build_objective, build_optimizer
@@ -204,8 +205,9 @@ def restoration() -> Values:
     restoring = resolve_restoration(config)
     torch.manual_seed(0)
     network = RestorationNetwork(restoring.widths)
-    step = restoration_step(network, make_loss("log-cosh", 50.0), CORRUPTIONS["denoise"], restoring)
-    squares = crops(smooth_images(4, 3, 48), restoring, make_generator(0, "shuffle", 1))
+    step = restoration_step(network, make_loss("log-cosh", 50.0), restoring)
+    generator = make_generator(0, "shuffle", 1)
+    squares = epoch_examples(smooth_images(4, 3, 48), CORRUPTIONS["denoise"], restoring, generator)
     fresh = [weight.detach().clone() for weight in network.parameters()]
     values["weights"] = [projection(weight) for weight in fresh]
     values["losses"] = _losses(step, build_restoration_optimizer(network, restoring), squares)

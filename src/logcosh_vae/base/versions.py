@@ -17,8 +17,11 @@ Version 2: the convolutional networks' last layer is initialised by its fan-in, 
 EVALUATION = 1
 """Metrics, feature extraction, and the choice of the images that are generated and measured."""
 
-RESTORATION = 1
-"""Corruptions, text rendering, the restoration network, its training and its evaluation."""
+RESTORATION = 2
+"""Corruptions, text rendering, the restoration network, its training and its evaluation.
+
+Version 2: every training step has a seed of its own, so that several steps can be prepared at once.
+"""
 
 DATA = 1
 """Decoding, cropping and resizing of image files, and the split into training and test images."""

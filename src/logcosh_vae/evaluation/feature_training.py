@@ -152,7 +152,7 @@ def accuracy(classifier: FeatureClassifier, images: ImageSet, batch_size: int = 
     return correct / len(images.images)
 
 
-def classifier_step(classifier: FeatureClassifier, config: FeatureConfig) -> Step:
+def classifier_step(classifier: FeatureClassifier, config: FeatureConfig) -> Step[Batch]:
     """Return the training step: cross entropy on augmented images, with dropout on the coding layer.
 
     All randomness comes from the generator that the step is called with.
@@ -259,7 +259,7 @@ def train_features(
     return run_training(plan, lambda: _setup(config, network, train, test), resume=resume, callbacks=callbacks)
 
 
-def _setup(config: FeatureConfig, network: Mapping[str, Any], train: ImageSet, test: ImageSet) -> TrainingSetup:
+def _setup(config: FeatureConfig, network: Mapping[str, Any], train: ImageSet, test: ImageSet) -> TrainingSetup[Batch]:
     """Build the classifier with its initial weights, the optimiser, the batches and the validation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(make_generator(config.seed, "weights").initial_seed())

@@ -1,9 +1,8 @@
-"""The parts of a restoration training: schedule, optimizer, batches, training step and validation."""
+"""The parts of a restoration training: schedule, optimizer, training step and validation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -12,8 +11,7 @@ from torch import Tensor
 
 from ..base import image_grid
 from ..base.errors import TrainingError
-from ..data.batches import Batch, to_unit
-from ..data.memmap import reader_for
+from ..data.batches import to_unit
 from ..losses import LOSSES, Loss
 from ..losses.likelihood_base import Likelihood
 from ..metrics.image_quality import psnr, ssim
@@ -22,6 +20,7 @@ from ..training.objective import Losses
 from ..training.optimizers import MuonWithAdam
 from .config import RestorationConfig
 from .corruptions import Corruption
+from .examples import Examples
 from .network import RestorationNetwork
 
 MASK_WEIGHT = 0.02
@@ -29,14 +28,6 @@ MASK_WEIGHT = 0.02
 
 INITIAL_STD = 0.25
 """Standard deviation of the residuals with which a learned likelihood begins; pixels are in [0, 1]."""
-
-MIN_DIFFERENCE = 2.5 / 255
-"""Pixels that differ from the clean image by more count as corrupted; rounding and the ringing of JPEG differ less."""
-
-
-def corrupted_pixels(source: Tensor, clean: Tensor) -> Tensor:
-    """Return which pixels of `(N, 3, H, W)` are corrupted, as `(N, 1, H, W)` of 0 and 1."""
-    return ((source - clean).abs().amax(dim=1, keepdim=True) > MIN_DIFFERENCE).float()
 
 
 def warmup_cosine(fraction: float) -> float:
@@ -68,58 +59,28 @@ def learned_values(network: RestorationNetwork) -> dict[str, float]:
     return {} if network.likelihood is None else network.likelihood.averages()
 
 
-def crops(tiles: Tensor, config: RestorationConfig, generator: torch.Generator) -> Iterator[Batch]:
-    """Yield the batches of one epoch: random crops of random tiles, flipped and transposed at random.
+def restoration_step(network: RestorationNetwork, loss: Loss, config: RestorationConfig) -> Step[Examples]:
+    """Return the training step: restore the sources and compute the mean loss against their targets.
 
-    Args:
-        tiles: `(N, 3, tile_size, tile_size)`, uint8.
-        config: batch size, crop size and number of batches.
-        generator: source of randomness.
-
-    Yields:
-        `config.steps` batches of images `(batch_size, 3, crop_size, crop_size)` in [0, 1].
-    """
-    offsets = tiles.shape[-1] - config.crop_size + 1
-    reader = reader_for(tiles)
-    for _ in range(config.steps):
-        indices = torch.randint(len(tiles), (config.batch_size,), generator=generator)
-        selected = tiles[indices] if reader is None else reader.read(indices)
-        corners = torch.randint(offsets, (config.batch_size, 2), generator=generator).tolist()
-        flips = torch.randint(2, (config.batch_size, 3), generator=generator).tolist()
-        batch = []
-        for tile, (top, left), (horizontal, vertical, transpose) in zip(selected, corners, flips, strict=True):
-            crop = tile[:, top : top + config.crop_size, left : left + config.crop_size]
-            flipped = crop.flip([axis for axis, flip in ((2, horizontal), (1, vertical)) if flip])
-            batch.append(flipped.transpose(1, 2) if transpose else flipped)
-        yield Batch(to_unit(torch.stack(batch)), None)
-
-
-def restoration_step(
-    network: RestorationNetwork, loss: Loss, corruption: Corruption, config: RestorationConfig
-) -> Step:
-    """Return the training step: restore one corrupted copy and compute the mean loss against `config.targets` others.
-
-    With clean targets, the loss against the clean image is computed instead. With a mask, the cross-entropy between it
-    and the pixels that are corrupted is added.
+    With a mask, the cross-entropy between it and the pixels that are corrupted is added.
     """
     device = torch.device(config.device)
     criterion = network.likelihood or loss
-    compares_clean = bool(config.clean_targets) or corruption.clean_targets
 
-    def step(batch: Batch, generator: torch.Generator, compute_loss: bool) -> Losses:
-        source, clean, draw_target = corruption.pair(batch.images, generator)
+    def on_device(images: Tensor) -> Tensor:
+        return images.to(device, non_blocking=True)  # from pinned memory, while earlier kernels still run
+
+    def step(examples: Examples, _: torch.Generator, compute_loss: bool) -> Losses:
+        source = on_device(examples.source).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
-            restored, mask = network.with_mask(source.to(device, memory_format=torch.channels_last))
+            restored, mask = network.with_mask(source)
         restored = restored.float().contiguous()
-        # one target at a time, so that the tensors fit the processor's cache
         compare = loss.surrogate if network.likelihood is None and not compute_loss else criterion.value
-        copies = 1 if compares_clean else config.targets
         total = torch.zeros((), device=device)
-        for _ in range(copies):
-            target = clean if compares_clean else draw_target()
-            total = total + compare(restored, target.to(device)).mean() / copies
-        if mask is not None:
-            corrupted = corrupted_pixels(source, clean).to(device)
+        for target in examples.targets:
+            total = total + compare(restored, on_device(target)).mean() / len(examples.targets)
+        if mask is not None and examples.corrupted is not None:
+            corrupted = on_device(examples.corrupted)
             total = total + MASK_WEIGHT * F.binary_cross_entropy_with_logits(mask.float(), corrupted)
         total.backward()
         return {"loss": total.detach()} if compute_loss else {}

@@ -30,11 +30,11 @@ from ..training.session import Callbacks, RunPlan, TrainingSetup, run_training
 from ..training.weights_file import SavedWeights
 from .config import RestorationConfig, resolve_restoration
 from .corruptions import CORRUPTIONS, TRAINED_AS
+from .examples import Examples, epoch_examples, worker_count
 from .network import Architecture, RestorationNetwork
 from .step import (
     build_likelihood,
     build_restoration_optimizer,
-    crops,
     evenly_spaced,
     learned_values,
     restoration_step,
@@ -151,7 +151,7 @@ def train_restoration(
     corruption = (TRAINED_AS if config.captions else CORRUPTIONS)[config.task]
     validation_tiles = evenly_spaced(held_out.images, config.val_images)
 
-    def make_setup() -> TrainingSetup:
+    def make_setup() -> TrainingSetup[Examples]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(make_generator(config.seed, "weights").initial_seed())
             network = start.deepened(config.blocks) if start else RestorationNetwork.of(config.architecture)
@@ -160,8 +160,8 @@ def train_restoration(
         return TrainingSetup(
             network,
             build_restoration_optimizer(network, config),
-            restoration_step(network, make_loss(config.loss, config.a), corruption, config),
-            lambda generator: crops(train.images, config, generator),
+            restoration_step(network, make_loss(config.loss, config.a), config),
+            lambda generator: epoch_examples(train.images, corruption, config, generator, worker_count(device)),
             Schedule(config.epochs, config.steps, config.seed, config.log_every, warmup_cosine),
             validate=lambda: validate(network, corruption, validation_tiles) | learned_values(network),
             draw=lambda target: save_samples(network, corruption, evenly_spaced(held_out.images, 6), target),

@@ -26,7 +26,7 @@ from ..base.settings import digest, from_dict, renamed_keys, to_dict
 from ..base.text import counted
 from ..base.versions import DATA, TRAINING
 from ..data import ImageSet, load_images
-from ..data.batches import evaluation_batches, to_unit, training_batches
+from ..data.batches import Batch, evaluation_batches, to_unit, training_batches
 from ..data.sources import Progress
 from ..models.autoencoder import VAE, WAE
 from ..models.distributions import LOG_VARIANCE_RANGE
@@ -188,7 +188,7 @@ def check_images(config: TrainConfig, train: ImageSet, test: ImageSet) -> None:
 
 def _make_setup(
     config: TrainConfig, images: Tensor, test: Tensor, device: torch.device, processes: Processes, callbacks: Callbacks
-) -> TrainingSetup:
+) -> TrainingSetup[Batch]:
     """Build model, optimizer, step and data of a resolved config on the device."""
     images, test = images.to(device), test.to(device)
     tracked = test[: config.track_images]

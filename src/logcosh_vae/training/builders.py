@@ -151,7 +151,9 @@ def build_schedule(config: TrainConfig, steps: int, objective: Objective | None 
     return Schedule(epochs, steps, config.seed, config.log_every, factor, warm_up)
 
 
-def autoencoding_step(model: torch.nn.Module, objective: Objective, processes: Processes = SINGLE_PROCESS) -> Step:
+def autoencoding_step(
+    model: torch.nn.Module, objective: Objective, processes: Processes = SINGLE_PROCESS
+) -> Step[Batch]:
     """Build the training step of an autoencoder.
 
     Args:

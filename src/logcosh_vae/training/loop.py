@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..base.errors import TrainingError
-from ..data.batches import Batch
 from ..models.distributions import StaticNoise
 from .cuda_graph import GraphedUpdate, on_own_stream
 from .objective import Losses
 
-Step = Callable[[Batch, Any, bool], Losses]
+B = TypeVar("B")
+
+Step = Callable[[B, Any, bool], Losses]
 """`step(batch, generator, compute_loss)` runs the model on a batch and accumulates gradients in its parameters.
 
 It returns detached losses by name, including `loss`. Without `compute_loss` it may return an empty dict and skip
@@ -100,9 +101,9 @@ def use_threads(threads: int) -> None:
 
 
 def update(
-    step: Step,
+    step: Step[B],
     optimizer: torch.optim.Optimizer,
-    batch: Batch,
+    batch: B,
     generator: torch.Generator | StaticNoise,
     compute_loss: bool = False,
 ) -> Losses:
@@ -115,8 +116,8 @@ def update(
 
 def fit(
     model: nn.Module,
-    step: Step,
-    batches: Callable[[torch.Generator], Iterable[Batch]],
+    step: Step[B],
+    batches: Callable[[torch.Generator], Iterable[B]],
     optimizer: torch.optim.Optimizer,
     schedule: Schedule,
     *,
@@ -136,14 +137,15 @@ def fit(
         first_epoch: number of the first epoch, counted from 1.
         on_step: called after each logged step; the last step of an epoch is always logged.
         on_epoch: called after each epoch; validation, pictures and saving belong here.
-        cuda_graph: record the steps that are not logged as a CUDA graph and replay it (`GraphedUpdate`). The model must
-            be on a GPU, and `step` must draw noise from the given source only.
+        cuda_graph: record the steps that are not logged as a CUDA graph and replay it (`GraphedUpdate`). The batches
+            must be of the class `Batch` and the model on a GPU, and `step` must draw noise from the given source only.
 
     Raises:
         TrainingError: a logged loss is not finite, or the step cannot be recorded.
     """
     plain_update = partial(update, step, optimizer)
-    fast_update = GraphedUpdate(plain_update, optimizer) if cuda_graph else plain_update
+    graphed: Callable[[Any, Any], object] | None = GraphedUpdate(plain_update, optimizer) if cuda_graph else None
+    fast_update = graphed or plain_update
     rates = _Rates(optimizer)
     with on_own_stream() if cuda_graph else nullcontext():
         for epoch in range(first_epoch, schedule.epochs + 1):

@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import nn
 
 from ..base.errors import RunError, TrainingError
 from ..base.text import counted
-from ..data.batches import Batch
 from .distributed import SINGLE_PROCESS, Processes
-from .loop import EpochReport, Position, Schedule, Step, fit, use_threads
+from .loop import B, EpochReport, Position, Schedule, Step, fit, use_threads
 from .run_folder import ForeignWeightsError, RunFolder
 from .run_identity import RunIdentity
 from .weights_file import SavedWeights
@@ -76,7 +75,7 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class TrainingSetup:
+class TrainingSetup(Generic[B]):
     """Everything that a session trains with.
 
     Attributes:
@@ -94,8 +93,8 @@ class TrainingSetup:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    step: Step
-    batches: Callable[[torch.Generator], Iterable[Batch]]
+    step: Step[B]
+    batches: Callable[[torch.Generator], Iterable[B]]
     schedule: Schedule
     validate: Callable[[], dict[str, float]]
     track: Callable[[], dict[str, float]] | None = None
@@ -106,7 +105,7 @@ class TrainingSetup:
 
 def run_training(
     plan: RunPlan,
-    make_setup: Callable[[], TrainingSetup],
+    make_setup: Callable[[], TrainingSetup[Any]],
     *,
     resume: bool,
     callbacks: Callbacks | None = None,
@@ -225,7 +224,9 @@ def _ignore(_: object) -> None:
 class _Recorder:
     """Callbacks of the main process: write records, state, pictures and progress to the run folder."""
 
-    def __init__(self, folder: RunFolder, setup: TrainingSetup, callbacks: Callbacks, epochs: int, run: str) -> None:
+    def __init__(
+        self, folder: RunFolder, setup: TrainingSetup[Any], callbacks: Callbacks, epochs: int, run: str
+    ) -> None:
         self.folder, self.setup, self.callbacks, self.epochs, self.run = folder, setup, callbacks, epochs, run
         self.tracked: list[dict[str, float]] = []
 
