@@ -50,6 +50,7 @@ STAGES = {
     "likelihood": Stage(400, 6, "the study of learned likelihoods on faces, profile laptop, with three seeds"),
     "figure6": Stage(180, 8, "the effect of curvature, at the paper's size"),
     "figure10": Stage(90, 3, "text removal with a network of the paper's size, for as many steps as the time allows"),
+    "captions": Stage(500, 1, "a network that removes captions from photographs, for as many steps as the time allows"),
     "compiled": Stage(120, 1, "the loss beside torch.compile of its formula; last, because compiling takes a minute"),
 }
 

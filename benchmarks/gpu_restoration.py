@@ -1,4 +1,8 @@
-"""Figure 10 in `gpu.py`: restoration networks are trained on the card, and measured on whole pictures when merging."""
+"""Restoration in `gpu.py`: networks are trained on the card, and measured elsewhere, on whole pictures.
+
+The networks of figure 10 are measured when merging; that of the stage `captions` by `tools/ship_restoration.py`, which
+also puts it into the package.
+"""
 
 from __future__ import annotations
 
@@ -21,28 +25,52 @@ from logcosh_vae.base.records import from_json, to_json
 from logcosh_vae.base.settings import from_dict, to_dict
 from logcosh_vae.base.versions import RESTORATION
 from logcosh_vae.bench.gpu_results import ORIGIN, Result, Row, declared_keys, key_of, length_of
-from logcosh_vae.data import data_root, text_removal
+from logcosh_vae.bench.step import synchronize
+from logcosh_vae.data import TEXT_REMOVAL, data_root, text_removal
 from logcosh_vae.experiments.results import ExperimentResults, RunCounts
+from logcosh_vae.losses import make_loss
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
-from logcosh_vae.restoration.corruptions import CORRUPTIONS, Corruption
+from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS, Corruption
 from logcosh_vae.restoration.evaluation import RestorationJob, RestorationMeasures, folder_digest, measure
+from logcosh_vae.restoration.examples import epoch_examples, worker_count
 from logcosh_vae.restoration.experiment import RestorationExperiment
 from logcosh_vae.restoration.network import RestorationNetwork
 from logcosh_vae.restoration.picture_files import find_pictures
+from logcosh_vae.restoration.step import build_restoration_optimizer, restoration_step
 from logcosh_vae.restoration.training import load_restoration, load_splits, train_restoration
 from logcosh_vae.restoration.training import run_name as restoration_name
-from logcosh_vae.training.loop import make_generator
+from logcosh_vae.training.loop import make_generator, update
 from logcosh_vae.training.run_folder import RunFolder
-
-GPU_STEP_SECONDS = 8e-3
-"""Of a step on the card, without the corruption of its images on the host."""
 
 EPOCHS = 4
 """Of the excerpt; each is followed by a validation."""
 
 LEAST_STEPS = 100
 """Of an epoch; an excerpt of fewer would say nothing."""
+
+TRIED_STEPS = 40
+"""Steps that are trained to know how long one takes; half of them warm up."""
+
+USED_SHARE = 0.8
+"""Of the time that is left, for the steps: a training that does not end is worth nothing."""
+
+CAPTIONS = RestorationConfig(
+    TEXT_REMOVAL,
+    captions=True,
+    widths=(16, 32, 64, 128),
+    blocks=2,
+    mask=True,
+    clean_targets=True,
+    tile_size=192,
+    crop_size=128,
+    batch_size=32,
+    epochs=10,
+)
+"""The network of the stage `captions`, without the number of steps."""
+
+CAPTIONS_FILES = ("config.json", "environment.json", "metrics.jsonl", "weights.safetensors")
+"""What `tools/ship_restoration.py` needs of its run."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +123,34 @@ def needs_pictures(session: Session) -> list[str]:  # noqa: ARG001 - all problem
     return []
 
 
-def _affordable_steps(session: Session, config: RestorationConfig) -> int:
-    """Steps of an epoch that the time allows: corrupting the images on the host takes most of a step."""
-    corruption, generator = CORRUPTIONS[config.task], make_generator(0, "gpu")
-    images = torch.rand(config.batch_size, 3, config.crop_size, config.crop_size)
-    corruption.training(images, generator)  # draws the text canvases
-    started = time.monotonic()
-    for _ in range(10):
-        corruption.training(images, generator)
-    seconds = (1 + config.targets) * (time.monotonic() - started) / 10 + GPU_STEP_SECONDS
-    steps = int(0.7 * (session.left() - EVALUATION_SECONDS) / seconds) // EPOCHS
+def _seconds_per_step(config: RestorationConfig, root: Path | None) -> float:
+    """Seconds of a step, with the images that it needs, once both have warmed up."""
+    config = resolve_restoration(replace(config, steps=TRIED_STEPS))
+    device = torch.device(config.device)
+    tiles = load_splits(config, root, None)[0].images
+    network = RestorationNetwork.of(config.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+    optimizer = build_restoration_optimizer(network, config)
+    step = restoration_step(network, make_loss(config.loss, config.a), config)
+    corruption = (TRAINED_AS if config.captions else CORRUPTIONS)[config.task]
+    generator = make_generator(0, "gpu")
+    for number, examples in enumerate(epoch_examples(tiles, corruption, config, generator, worker_count(device))):
+        if number == TRIED_STEPS // 2:
+            started = _now(device)
+        update(step, optimizer, examples, generator)
+    return (_now(device) - started) / (TRIED_STEPS - TRIED_STEPS // 2)
+
+
+def _now(device: torch.device) -> float:
+    """The time when all that was begun on the device has ended."""
+    synchronize(str(device))
+    return time.monotonic()
+
+
+def _affordable_steps(session: Session, config: RestorationConfig, jobs: int) -> int:
+    """Steps of an epoch that the time allows to `jobs` runs side by side; 0 where they are too few."""
+    config = replace(config, device=session.device)
+    seconds = jobs * _seconds_per_step(config, data_root())
+    steps = int(USED_SHARE * (session.left() - EVALUATION_SECONDS) / seconds) // config.epochs
     return steps if steps >= LEAST_STEPS else 0
 
 
@@ -116,7 +162,8 @@ def _configs(session: Session) -> list[RestorationConfig]:
     """The rows of figure 10, all with the same steps; none where too little time is left."""
     rows = EXPERIMENTS["figure10"].experiment("smoke" if session.smoke else "paper").rows
     if not session.smoke:
-        steps = _steps(session, lambda: _affordable_steps(session, rows[0]))
+        jobs = min(session.jobs, len(rows))
+        steps = _steps(session, lambda: _affordable_steps(session, replace(rows[0], epochs=EPOCHS), jobs))
         rows = [replace(row, epochs=EPOCHS, steps=steps) for row in rows if steps]
     return [resolve_restoration(replace(row, device=session.device)) for row in rows]
 
@@ -174,6 +221,50 @@ def _record(session: Session, name: str, job: RestorationTraining, done: Mapping
     }
     session.record(name, {"experiment": "figure10", "profile": session.profile("excerpt"), "rows": [row]})
     session.say(f"{config.loss}: trained in {row['training_seconds']:.0f} s, {row['validation'][-1]}")
+
+
+def count_captions(session: Session) -> tuple[int, int]:
+    """1 of 1 once the network is in the session's folder."""
+    return int((session.out / "captions" / CAPTIONS_FILES[-1]).exists()), 1
+
+
+def estimate_captions(session: Session) -> float:
+    """Seconds for the rest: nothing, or what time there is."""
+    had, wanted = count_captions(session)
+    return 0.0 if had == wanted else EVALUATION_SECONDS if session.smoke else float("inf")
+
+
+def captions(session: Session) -> None:
+    """The network that removes captions from photographs; `tools/ship_restoration.py OUT/captions` ships it."""
+    if count_captions(session)[0]:
+        session.say("done before")
+        return
+    root = data_root()
+    config = replace(CAPTIONS, device=session.device)
+    if session.smoke:
+        config = replace(config, widths=(4, 8), crop_size=32, batch_size=2, epochs=2, steps=4, val_images=4)
+    else:
+        steps = session.chosen(
+            "captions steps", "captions", "steps", lambda: _affordable_steps(session, config, jobs=1)
+        )
+        if not steps:
+            session.say(f"too little time is left for {config.epochs} epochs of {LEAST_STEPS} steps")
+            return
+        config = replace(config, steps=steps)
+    config = resolve_restoration(config)
+    session.say(f"{config.epochs} epochs of {config.steps} steps of {config.batch_size} crops")
+    images = load_splits(config, root, preparing(session).on_images)
+    job = RestorationTraining(config, session.runs / restoration_name(config, *images), root, root)
+
+    def record() -> None:
+        done = result_of(session, job)
+        if done is not None and not count_captions(session)[0]:
+            for name in CAPTIONS_FILES:  # the weights last: they say that all is there
+                with atomic_write(session.out / "captions" / name) as aside:
+                    aside.write_bytes((job.path / name).read_bytes())
+            session.say(f"trained in {done['training_seconds']:.0f} s, {done['validation'][-1]}")
+
+    run_all(session, [job], record)
 
 
 def weights_path(folder: Path, name: str, loss: str) -> Path:

@@ -252,5 +252,11 @@ STAGES: dict[str, Stage] = {
     "figure10": Stage(
         gpu_restoration.figure10, gpu_restoration.count, gpu_restoration.estimate, gpu_restoration.needs_pictures
     ),
+    "captions": Stage(
+        gpu_restoration.captions,
+        gpu_restoration.count_captions,
+        gpu_restoration.estimate_captions,
+        gpu_restoration.needs_pictures,
+    ),
     "compiled": Stage(compiled, _count(_compiled_measures), _missing_rows(_compiled_measures, COMPILING_SECONDS)),
 }

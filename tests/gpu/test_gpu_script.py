@@ -42,6 +42,7 @@ from logcosh_vae.experiments.scheduler import Job
 from logcosh_vae.paper.figures import curvature_findings
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.restoration.network import RestorationNetwork
+from logcosh_vae.restoration.training import load_restoration
 from logcosh_vae.training.builders import build_model
 from logcosh_vae.training.config import resolve
 
@@ -582,6 +583,7 @@ def test_every_stage_runs_on_the_cpu(celeba_root: Path, tmp_path: Path) -> None:
         assert archive.testzip() is None
         assert {"figure2-smoke.png", "figure6-smoke.png", "figure9-smoke.png"} <= set(archive.namelist())
     assert len(list((tmp_path / "out").glob("weights-figure10-smoke-*.safetensors"))) == 3
+    assert load_restoration(tmp_path / "out" / "captions")[1].captions
     assert max(path.stat().st_size for path in (tmp_path / "out").iterdir()) < 16 << 20
 
 
