@@ -124,7 +124,7 @@ def sample_command(results: StudyResults) -> str:
     """Return the command that draws from a model of the package, in Markdown."""
     names = [row["model"] for row in results.rows]
     name = "mnist-vae-log-cosh" if "mnist-vae-log-cosh" in names else names[0]
-    compared = [each for each in ("mnist-vae-l2", name) if each in names]
+    compared = [each for each in ("mnist-vae-l2", "mnist-vae-learned") if each in names] or [name]
     return f"""\
 Trained models come with the package, so this works right after the install:
 

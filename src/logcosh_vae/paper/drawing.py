@@ -137,6 +137,17 @@ def plot(width: float, height: float, columns: Sequence[float]) -> tuple[Any, An
     return figure, axes
 
 
+def use_log_scale(axes: Any, name: str) -> None:
+    """Give the axis `x` or `y` of matplotlib axes a logarithmic scale whose ticks are plain numbers."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    axes.set(**{f"{name}scale": "log"})
+    axis = getattr(axes, f"{name}axis")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def figure_image(figure: Any) -> Image.Image:
     """Render a matplotlib figure as an RGB picture."""
     content = io.BytesIO()

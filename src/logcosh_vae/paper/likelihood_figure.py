@@ -11,7 +11,7 @@ from PIL import Image
 from ..experiments.results import ExperimentResults, RowResult
 from ..reporting.html import COLOURS
 from ..reporting.tables import LOSS_NAMES
-from .drawing import figure_image, plot
+from .drawing import figure_image, plot, use_log_scale
 from .likelihood_rows import has_options, is_learned, learned_part, number, setting_text
 
 LINE_COLOURS = dict(zip(("l2", "l1", "log-cosh"), COLOURS, strict=False))
@@ -29,7 +29,7 @@ def draw(results: ExperimentResults, run_root: Path, data_root: Path | None) -> 
     titles = ("FID, mixture fitted to the codes", "negative ELBO per pixel, nats", "FID, samples from the prior")
     for each, title in zip(axes, titles, strict=True):
         each.set_title(title, fontsize=10)
-    axes[0].set_yscale("log")
+    use_log_scale(axes[0], "y")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure_image(figure)
 
@@ -53,10 +53,11 @@ def _draw_against_kl(axes: Any, results: ExperimentResults, name: str) -> None:
     """Draw one number against the KL divergence: a line over the weights of each grid, symbols for what is learned."""
     for rows, style in _lines(results):
         axes.plot(*_points(rows, name), linewidth=1.4, **style)
+    markers = iter("XDvs")
     for row in filter(is_learned, results.rows):
-        marker = "X" if has_options(row) else "*" if learned_part(row) == "scale" else "P"
+        marker = next(markers) if has_options(row) else "*" if learned_part(row) == "scale" else "P"
         label = f"{LOSS_NAMES[row.loss]}, {setting_text(row)}"
-        style = {"color": LINE_COLOURS[row.loss], "markersize": 10, "markeredgecolor": "black", "label": label}
+        style = {"color": LINE_COLOURS[row.loss], "markersize": 9, "markeredgecolor": "black", "label": label}
         axes.plot(*_points([row], name), marker=marker, linestyle="none", **style)
     axes.set_xlabel("KL divergence on test images, nats")
 
@@ -65,7 +66,7 @@ def _draw_against_weight(axes: Any, results: ExperimentResults) -> None:
     """Draw the FID of samples from the prior against the weight."""
     for rows, style in _lines(results):
         axes.plot([row.weight for row in rows], [row.metrics["fid"].mean for row in rows], linewidth=1.4, **style)
-    axes.set_xscale("log")
+    use_log_scale(axes, "x")
     axes.set_xlabel("weight of the reconstruction loss")
 
 

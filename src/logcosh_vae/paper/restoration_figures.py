@@ -26,7 +26,7 @@ from ..reporting.tables import LOSS_NAMES, format_metric_change
 from ..restoration.corruptions import CORRUPTIONS
 from ..restoration.evaluation import clean_and_corrupted, restore_image
 from ..restoration.training import load_restoration
-from .drawing import Panel, compose, figure_image, plot
+from .drawing import Panel, compose, figure_image, plot, use_log_scale
 
 EXAMPLES = 3
 """Number of pictures in figure 11."""
@@ -177,7 +177,7 @@ def _plot_final(axes: Any, results: ExperimentResults) -> None:
     axes.plot(
         [row.a for row in ours], [final_validation_ssim(row) for row in ours], "o-", color=COLOURS[1], label="log-cosh"
     )
-    axes.set_xscale("log")
+    use_log_scale(axes, "x")
     for row, colour in zip((r for r in results.rows if r.loss != "log-cosh"), COLOURS[2:], strict=False):
         axes.axhline(final_validation_ssim(row), color=colour, linestyle="--", label=LOSS_NAMES[row.loss])
     axes.set_xlabel("a")
