@@ -34,6 +34,7 @@ from logcosh_vae.base.environment import describe
 from logcosh_vae.data import data_root as default_root
 from logcosh_vae.experiments.results import StudyResults, write_results
 from logcosh_vae.reporting.markdown import provenance
+from logcosh_vae.restoration.blending import largest_change
 from logcosh_vae.restoration.finding.detector import TextDetector, load_detector
 from logcosh_vae.restoration.finding.search import find_text, text_mask
 from logcosh_vae.restoration.pipeline import restore_picture
@@ -74,7 +75,7 @@ def difference(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[n
 
 def changed(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     """Return the fraction of the pixels that have changed."""
-    return float((np.abs(first.astype(np.int16) - second).max(axis=2) >= CHANGED).mean())
+    return float((largest_change(first, second) >= CHANGED).mean())
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,20 @@ def _resize(
     return np.asarray(source.resize((size[0], rows.stop - rows.start), filter, box))
 
 
+def largest_change(before: Pixels, after: Pixels) -> NDArray[np.float32]:
+    """Return the change `(H, W)` of each pixel: the largest of its channels, in levels of 255.
+
+    Args:
+        before, after: `(H, W, 3)`, both uint8 or uint16.
+    """
+    change = np.abs(after.astype(np.float32) - before.astype(np.float32)).max(axis=2)
+    scaled: NDArray[np.float32] = change * np.float32(255.0 / np.iinfo(before.dtype).max)
+    return scaled
+
+
 def blend_weights(before: Pixels, after: Pixels) -> NDArray[np.float32]:
     """Return the weight `(H, W)` of the restored pixels in [0, 1]: 1 in and around the pixels that changed clearly."""
-    max_level = float(np.iinfo(before.dtype).max)
-    change = np.abs(after.astype(np.float32) - before.astype(np.float32)).max(axis=2) * (255.0 / max_level)
-    weights = np.clip((change - MIN_CHANGE) / (FULL_CHANGE - MIN_CHANGE), 0.0, 1.0)
+    weights = np.clip((largest_change(before, after) - MIN_CHANGE) / (FULL_CHANGE - MIN_CHANGE), 0.0, 1.0)
     dilated = Image.fromarray((255.0 * weights).astype(np.uint8)).filter(ImageFilter.MaxFilter(DILATION_SIZE))
     return np.asarray(dilated.filter(ImageFilter.BoxBlur(1)), np.float32) / 255.0
 

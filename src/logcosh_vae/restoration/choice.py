@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from .blending import largest_change
 from .network import RestorationNetwork
 from .tiling import restore
 
@@ -38,14 +39,13 @@ def is_full_of_text(networks: Iterable[RestorationNetwork], picture: Pixels) -> 
 
 def _changed_fraction(network: RestorationNetwork, picture: Pixels) -> float:
     """Return the fraction of the pixels of the samples that a network changes clearly."""
-    least = CLEAR_CHANGE * np.iinfo(picture.dtype).max / 255.0
     changed = total = 0
     for rows in _samples(picture.shape[0]):
         for columns in _samples(picture.shape[1]):
             before = picture[rows, columns]
-            change = np.abs(restore(network, before).astype(np.int32) - before.astype(np.int32)).max(axis=2)
-            changed += int((change >= least).sum())
-            total += change.size
+            clear = largest_change(before, restore(network, before)) >= CLEAR_CHANGE
+            changed += int(clear.sum())
+            total += clear.size
     return changed / total
 
 

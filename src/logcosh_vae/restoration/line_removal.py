@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import scratch
 from .augmentation import FlipEnsemble
-from .blending import DILATION_SIZE, MIN_CHANGE, restore_changed
+from .blending import DILATION_SIZE, MIN_CHANGE, largest_change, restore_changed
 from .finding.lines import TextLine
 from .network import RestorationNetwork
 from .scratch import STRIP_ROWS
@@ -114,15 +114,14 @@ def _line_strips(line: TextLine, height: int, width: int) -> Iterator[tuple[Wind
 def _changed_fraction(line: TextLine, before: Pixels, after: Pixels, window: Window, size: tuple[int, int]) -> float:
     """Return the fraction of a line's pixels that differ by at least `MIN_CHANGE` levels of 255."""
     rows, columns = window
-    least = MIN_CHANGE * np.iinfo(before.dtype).max / 255.0
     changed = total = 0
     for (strip, across), inside in _line_strips(line, *size):
         part = (
             slice(strip.start - rows.start, strip.stop - rows.start),
             slice(across.start - columns.start, across.stop - columns.start),
         )
-        difference = np.abs(after[part].astype(np.int32) - before[part].astype(np.int32)).max(axis=2)
-        changed += int((difference[inside] >= least).sum())
+        change = largest_change(before[part], after[part])
+        changed += int((change[inside] >= MIN_CHANGE).sum())
         total += int(inside.sum())
     return changed / max(1, total)
 
