@@ -141,6 +141,23 @@ def test_the_detector_finds_text_of_any_size_and_angle(
 
 
 @installed
+@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
+def test_a_line_that_the_border_cuts_lengthwise_is_found_once(side: str) -> None:
+    angle = 90.0 if side in ("left", "right") else 0.0
+    picture, text = captioned(800, 640, "Harbour 1987", 36, (300, 400), angle)
+    middle = [int(np.mean(places)) for places in np.nonzero(text)]
+    part = {
+        "top": np.s_[middle[0] :],
+        "bottom": np.s_[: middle[0]],
+        "left": np.s_[:, middle[1] :],
+        "right": np.s_[:, : middle[1]],
+    }[side]
+    found = search.find_text(picture[part])
+    assert search.text_mask(found, *text[part].shape)[text[part]].mean() > 0.95
+    assert len(found) == 1
+
+
+@installed
 def test_nothing_is_found_without_text_and_sixteen_bits_give_the_same_lines() -> None:
     assert search.find_text(np.asarray(photograph(640, 480))) == []
     picture, _ = captioned(640, 480, "Harbour 1987", 30, (40, 40))

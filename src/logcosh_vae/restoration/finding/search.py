@@ -3,7 +3,9 @@
     lines = find_text(pixels)
     mask = text_mask(lines, *pixels.shape[:2])
 
-The detector looks at a reduced copy, because it takes textures for text at full resolution, and needs less time.
+The detector looks at a reduced copy, because it takes textures for text at full resolution, and needs less time. It
+does not know letters that the border of a picture cuts. Therefore it looks at the borders a second time, mirrored: half
+a letter and its mirror image look like one.
 """
 
 from __future__ import annotations
@@ -31,6 +33,13 @@ MAX_RELATIVE_HEIGHT = 0.4
 MARGIN = 64
 """Pixels around a part of a picture that the detector looks at as well."""
 
+BORDER_DEPTH, MIRRORED, CUT_HEIGHT = 160, 24, 80
+"""Pixels of the copy along each border that are looked at again, how many of them are mirrored, and how high a line may
+be that is found there: what is higher is a shape that its mirror image has completed."""
+
+COVERED = 0.8
+"""A line counts as found already if others cover at least this part of it."""
+
 WINDOW, OVERLAP = 1024, 256
 """Size of the parts of a long copy that the detector looks at, and how far they overlap, in pixels."""
 
@@ -54,6 +63,9 @@ def find_text(picture: Pixels, detector: TextDetector | None = None, *, tallest:
     tallest = MAX_RELATIVE_HEIGHT * min(height, width) if tallest is None else tallest
     across_down = (width / copy.shape[1], height / copy.shape[0])
     lines = [line for line in find_lines(probability, across_down) if line.height <= tallest]
+    for line in _lines_at_borders(copy, detector, across_down):
+        if line.height <= tallest and not _is_covered(line, lines, height, width):
+            lines = [*(other for other in lines if not _is_covered(other, [line], height, width)), line]
     return sorted(lines, key=lambda line: tuple(line.corners.min(axis=0)[::-1]))
 
 
@@ -72,6 +84,45 @@ def find_text_in(picture: Pixels, region: Region) -> list[TextLine]:
     lines = find_text(picture[rows, columns], tallest=MAX_RELATIVE_HEIGHT * min(height, width))
     shift = np.array([columns.start, rows.start], np.float64)
     return [replace(line, corners=line.corners + shift) for line in lines]
+
+
+def _lines_at_borders(copy: Pixels, detector: TextDetector, across_down: tuple[float, float]) -> Iterator[TextLine]:
+    """Yield the lines that a border cuts, in pixels of the picture; some are found without this, too.
+
+    Args:
+        copy: the reduced copy.
+        detector: looks at the mirrored borders.
+        across_down: pixels of the picture for a pixel of the copy.
+    """
+    for axis, at_end in ((0, False), (0, True), (1, False), (1, True)):
+        length = copy.shape[axis]
+        depth = min(BORDER_DEPTH, length)
+        if depth <= MIRRORED:
+            continue
+        border = [slice(None), slice(None)]
+        border[axis] = slice(length - depth, length) if at_end else slice(0, depth)
+        widths = [(0, 0), (0, 0), (0, 0)]
+        widths[axis] = (0, MIRRORED) if at_end else (MIRRORED, 0)
+        mirrored = np.pad(copy[tuple(border)], widths, mode="reflect")
+        coordinate, scale = 1 - axis, across_down[1 - axis]  # corners have x first
+        shift = np.zeros(2)
+        shift[coordinate] = scale * (length - depth if at_end else -MIRRORED)
+        for line in find_lines(_probability(mirrored, detector), across_down):
+            corners = line.corners + shift
+            along = corners[:, coordinate]
+            is_cut = along.max() > scale * length if at_end else along.min() < 0.0
+            if is_cut and line.height <= CUT_HEIGHT * scale:
+                yield replace(line, corners=corners)
+
+
+def _is_covered(line: TextLine, others: Sequence[TextLine], height: int, width: int) -> bool:
+    """Return whether others cover nearly all of the part of a line that is in a picture of that size."""
+    rows, columns = line.bounds(height, width)
+    inside = line.covers(rows, columns)
+    uncovered = inside.copy()
+    for other in others:
+        uncovered &= ~other.covers(rows, columns)
+    return int(uncovered.sum()) <= (1.0 - COVERED) * int(inside.sum())
 
 
 def _probability(copy: Pixels, detector: TextDetector) -> NDArray[np.float32]:
