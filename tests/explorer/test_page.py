@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.explorer.models import explorer_run, random_model
 
+from logcosh_vae import WAE
 from logcosh_vae.base.errors import ConfigError, DataError, UsageError
 from logcosh_vae.base.own_outputs import own_output_in
 from logcosh_vae.base.settings import override
@@ -173,6 +174,17 @@ def test_models_of_the_package_fit_a_page_side_by_side(tmp_path: Path) -> None:
     page = build(runs, NOTHING, tmp_path / "page.html")
     assert page.size < 5e6
     assert page.difference < 1e-5
+    needed = math.ceil(page.size / 1e5) / 10
+    with pytest.raises(ConfigError, match=rf"a page with 3 runs would take {needed:g} MB, more than the limit of 2 MB"):
+        build(runs, NOTHING, tmp_path / "page.html", limit_mb=2.0)
+
+
+def test_a_model_that_was_changed_is_not_said_to_have_no_epochs(run_folder: Path, tmp_path: Path) -> None:
+    model = WAE.from_pretrained(run_folder)
+    with torch.no_grad():
+        next(model.parameters()).add_(0.01)
+    model.save_pretrained(tmp_path / "changed")
+    assert read_run(tmp_path / "changed").detail == "WAE (MLP), MNIST, changed after training, seed 0"
 
 
 def explored(runs: list[Path], out: Path, root: Path, **options: Any) -> None:

@@ -109,6 +109,43 @@ def test_the_card_still_says_that_weights_were_rounded_when_they_are_saved_again
     assert card.endswith("measured in single precision, before they were rounded.\n")
 
 
+def test_the_card_of_a_file_of_an_earlier_version_says_so_too(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "old")
+    config = json.loads((saved / "config.json").read_text())
+    del config["pretrained"]["measured"]["weights"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    VAE.from_pretrained(tmp_path / "old").save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / "README.md").read_text().endswith("before they were rounded.\n")
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"epochs": -1}, "epochs must not be negative; got -1"),
+        ({"measured": {"metrics": {}}}, r"pretrained\.measured lacks generated, test"),
+        ({"measured": {"metrics": {}, "generated": 1, "test": 1, "weights": 3}}, "weights must be str; got 3"),
+    ],
+)
+def test_a_damaged_record_is_named_and_listed(
+    record: dict[str, Any],
+    message: str,
+    saved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(saved, tmp_path / "models" / "broken")
+    path = tmp_path / "models" / "broken" / "config.json"
+    config = json.loads(path.read_text())
+    config["pretrained"] |= record
+    path.write_text(json.dumps(config))
+    with pytest.raises(RunError, match=message):
+        VAE.from_pretrained(path.parent)
+    monkeypatch.setenv(model_names.MODELS_VARIABLE, str(tmp_path / "models"))
+    assert command(monkeypatch, "models") == 0
+    assert "broken: damaged; reinstall or save it again" in capfd.readouterr().out
+
+
 def test_the_card_does_not_say_so_of_weights_that_were_not_rounded(run: Path, tmp_path: Path) -> None:
     VAE.from_pretrained(run).save_pretrained(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
@@ -238,6 +275,7 @@ def test_measurements_of_other_weights_are_left_out(run: Path, tmp_path: Path) -
     card = (tmp_path / "model" / "README.md").read_text()
     assert "were changed after this training" in card
     assert "FID" not in card
+    assert "\n# model\n" in card  # the name of the folder: it is not the model that had a name
 
 
 def test_networks_of_the_user_are_refused(tmp_path: Path) -> None:

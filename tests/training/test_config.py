@@ -111,6 +111,12 @@ def test_defaults_depend_on_family_network_and_data() -> None:
     assert [each.model.max_log_variance for each in (vae, wae, faces, digits)] == [None, None, None, 4.0]
 
 
+def test_no_hidden_layers_are_a_choice_and_not_the_default() -> None:
+    model = build_model(resolve(override(TrainConfig(), ["model.hidden=[]"])), (1, 28, 28))
+    shapes = [tuple(parameter.shape) for parameter in model.parameters() if parameter.ndim == 2]
+    assert shapes == [(16, 784), (784, 8)]
+
+
 def test_cuda_graph_is_the_default_on_a_gpu_unless_compiled() -> None:
     cpu, gpu = resolve(TrainConfig()), resolve(TrainConfig(device="cuda"))
     assert (cpu.cuda_graph, gpu.cuda_graph) == (None, True)

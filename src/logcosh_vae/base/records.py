@@ -117,10 +117,14 @@ def from_json(cls: type[R], values: Any, path: str = "") -> R:
             raise RecordError(f"unknown key {given!r} in {path or cls.__name__}")
     if free_field is not None:
         arguments[free_field] = extra
-    try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise RecordError(f"{path or cls.__name__}: {error}") from None
+    missing = [name for name, field in fields.items() if name not in arguments and not _has_default(field)]
+    if missing:
+        raise RecordError(f"{path or cls.__name__} lacks {', '.join(missing)}")
+    return cls(**arguments)
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..base.errors import DamagedJsonError, UsageError
+from ..base.errors import DamagedJsonError, RunError, UsageError
 from ..base.text import path_word
 from .json_option import with_json
 from .options import Overwrite, Run, app
@@ -23,15 +23,19 @@ def models() -> None:
     """
     from ..base.files import read_json
     from ..training.model_names import MODELS_VARIABLE, named_models
+    from ..training.pretrained_config import KEY, pretrained_info
 
     found: list[dict[str, Any]] = []
     for name, folder in named_models().items():
         try:
-            summary = _summary(read_json(folder / "config.json"))
+            config = read_json(folder / "config.json")
+            if KEY in config:
+                pretrained_info(folder, config)
+            summary = _summary(config)
             size: int | None = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
         except OSError as error:
             summary, size = f"cannot be read ({error.strerror})", None
-        except (DamagedJsonError, ValueError, KeyError, TypeError, AttributeError):
+        except (RunError, DamagedJsonError, ValueError, KeyError, TypeError, AttributeError):
             summary, size = "damaged; reinstall or save it again", None
         found.append({"name": name, "folder": str(folder), "summary": summary, "bytes": size})
     if not found:
@@ -90,6 +94,7 @@ def save(
     from ..base.settings import validate_choice
     from ..export.pretrained import FILES, files_to_replace, load_pretrained, save_pretrained
     from ..training.precision import PRECISIONS
+    from ..training.run_folder import RunFolder
 
     validate_choice("--precision", precision, PRECISIONS)
     if not overwrite and (replaced := files_to_replace(out)):
@@ -97,7 +102,7 @@ def save(
         raise UsageError(f"{out} already holds {held}; add --overwrite or choose another --out")
     model = load_pretrained(run)
     save_pretrained(model, out, precision=precision, overwrite=overwrite, name=name, license=license_name)
-    if (model.origin or {}).get("pretrained", {}).get("measured") is None:
+    if not RunFolder(run).is_pretrained and (model.origin or {}).get("pretrained", {}).get("measured") is None:
         tell(f"note: the card has no measurements; 'logcosh-vae evaluate {path_word(run)}' makes them")
     written = [(out / each).stat().st_size for each in FILES if (out / each).exists()]
     say(f"written: {out} ({sum(written) / 1e6:.1f} MB)", f"to use it: logcosh-vae sample {path_word(out)}")

@@ -21,7 +21,7 @@ from ..data.batches import to_unit
 from ..reporting.html import COLOURS
 from .layers import ExportError, Layer
 from .packing import pack, smallest_step, to_text
-from .precision import Rounding, RoundingCheck, StepChooser, as_saved, round_networks
+from .precision import Rounding, RoundingCheck, StepChooser, as_saved, round_networks, row_steps
 from .runs import ExplorerRun, ShownImages, data_name
 
 FORMAT = 2
@@ -212,7 +212,7 @@ def build(
 
 def _rounder(run: ExplorerRun, check: RoundingCheck) -> Callable[[float], Rounding]:
     """Return a function that rounds the networks of a run so that no pixel changes by more than a tolerance."""
-    saved = as_saved(run.networks, check)
+    saved = as_saved(run.networks, check, TOLERANCES[0])
     if saved is not None:
         return lambda _: saved
     chooser = StepChooser(run.networks, check)
@@ -230,8 +230,9 @@ def _check_least_size(runs: Sequence[ExplorerRun], images_mb: float, limit_mb: f
             f"the test images take {images_mb:.1f} MB of a page, which must not be larger than {limit_mb:g} MB; put "
             "fewer on it with --images, or raise the limit with --max-mb"
         )
-    count = sum(layer.weight.numel() for run in runs for layer in run.networks.layers)
-    if count > limit_mb * 1e6:  # a weight takes more than one byte
+    floats = (layer for run in runs for layer in run.networks.layers if row_steps(layer.weight) is None)
+    count = sum(layer.weight.numel() for layer in floats)
+    if count > limit_mb * 1e6:  # a weight takes more than one byte, unless it was saved with 8 bits
         raise ConfigError(_too_large(len(runs), "about ", BYTES_PER_WEIGHT * count / 1e6, limit_mb))
 
 

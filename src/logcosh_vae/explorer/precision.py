@@ -134,20 +134,24 @@ def row_steps(weight: Tensor) -> Tensor | None:
         weight: `(R, ...)`, a matrix or the kernels of a convolution.
 
     Returns:
-        `(R, 1, ...)`: each weight is a multiple of its row's step, by an integer from -127 to 127.
+        `(R, 1, ...)`: each weight is a multiple of its row's step, by an integer from -127 to 127. A row of zeros has
+        the least step of the others.
     """
     steps = weight.flatten(1).abs().amax(1).double() / LEVELS
-    steps = steps.where(steps > 0, 1.0).view(-1, *[1] * (weight.ndim - 1))
+    positive = steps[steps > 0]
+    steps = steps.where(steps > 0, positive.min() if len(positive) else 1.0).view(-1, *[1] * (weight.ndim - 1))
     multiples = weight.double() / steps
     return steps if bool(((multiples - multiples.round()).abs() < ROUNDED_ALREADY).all()) else None
 
 
-def as_saved(networks: Networks, check: RoundingCheck) -> Rounding | None:
+def as_saved(networks: Networks, check: RoundingCheck, tolerance: float) -> Rounding | None:
     """Return networks that were saved with 8 bits without rounding their weights again; None for others.
 
     Args:
         networks: the exact networks.
         check: compares rounded networks with them.
+        tolerance: largest difference of a pixel, in [0, 1]. It is exceeded where the steps of a layer differ by many
+            orders of magnitude; the result is None then, too.
     """
     layers, steps = [], []
     for layer in networks.layers:
@@ -155,11 +159,14 @@ def as_saved(networks: Networks, check: RoundingCheck) -> Rounding | None:
         if exact is None:
             return None
         packed = rounded(exact, smallest_step(exact)).double()
+        if not bool((packed > 0).all()):
+            return None
         weight = (layer.weight.double() / exact).round().mul(packed).float()
         layers.append(replace(layer, weight=weight, bias=rounded(layer.bias, smallest_step(layer.bias))))
         steps.append(packed)
     read = networks.with_layers(layers)
-    return Rounding(read, tuple(steps), check.largest(read))
+    difference = check.largest(read)
+    return Rounding(read, tuple(steps), difference) if difference <= tolerance else None
 
 
 def rounded_networks(networks: Networks, steps: Sequence[float]) -> Networks:

@@ -138,7 +138,8 @@ def read_run(path: Path, prior: str | None = None, root: Path | None = None) -> 
         stored = stored_densities(folder, model, model.latent_size)
         prior = max(stored, key=PRIORS.index, default=PRIORS[0])
     data, objective = config.data.name, config.objective
-    training = f"{counted(weights.epochs or 0, 'epoch')}, seed {config.seed}"
+    epochs = counted(weights.epochs, "epoch") if weights.epochs else "changed after training"
+    training = f"{epochs}, seed {config.seed}"
     return ExplorerRun(
         label=loss_text(objective.loss, objective.a, objective.likelihood),
         detail=f"{model_text(config.model_name)}, {data_name(data)}, {training}",

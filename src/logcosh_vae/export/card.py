@@ -110,8 +110,7 @@ def _measurements(measured: Measured, precision: str, weights: str) -> str:
             f"{measured.generated:,} generated images against {measured.test:,} test images. Only FIDs with the same "
             "features can be compared.",
         ]
-    is_of_others = precision != "float32" if measured.weights is None else measured.weights != weights
-    if is_of_others:
+    if measured.weights != weights:
         to = "" if precision == "float32" else f" to {PRECISIONS.get(precision, precision)}"
         lines += ["", f"The weights were measured in single precision, before they were rounded{to}."]
     return "\n".join(lines)

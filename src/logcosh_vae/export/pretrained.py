@@ -65,7 +65,7 @@ class SaveOptions:
     Attributes:
         precision: of the stored weights of encoder and decoder: `float32`, `float16` or `int8`; see `PRECISIONS`.
         overwrite: replace a model that the folder holds.
-        name: name of the model; that of the folder by default.
+        name: name of the model; by default its former one, or that of the folder if it had none or has changed.
         license: licence of the weights, as the Hub abbreviates it, such as `apache-2.0`.
         description: a paragraph for the card, in Markdown.
         source: what the example on the card loads the model from; by default the path of the folder.
@@ -296,7 +296,7 @@ def _config_to_save(model: Autoencoder) -> tuple[dict[str, Any], PretrainedInfo]
     known, state = config.pop(KEY, None), config.pop(STATE, None)
     info = PretrainedInfo("", "") if known is None else from_json(PretrainedInfo, known)
     if state not in (None, digest_of_model(model)):
-        info = replace(info, epochs=None, measured=None, changed=True)
+        info = replace(info, name="", description=None, epochs=None, measured=None, changed=True)
     return config, info
 
 

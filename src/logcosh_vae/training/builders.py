@@ -41,7 +41,7 @@ def build_model(config: TrainConfig, image_shape: ImageShape) -> VAE | WAE:
             config.model.network,
             image_shape=image_shape,
             latent_size=required(config.model.latent_size, "model.latent_size"),
-            size=Size(config.model.hidden or HIDDEN, config.model.width or 1.0),
+            size=Size(HIDDEN if config.model.hidden is None else config.model.hidden, config.model.width or 1.0),
         )
     if config.model.max_log_variance is not None:
         model.max_log_variance = config.model.max_log_variance

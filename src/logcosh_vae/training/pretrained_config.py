@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ class Measured:
         generated: number of generated images for the FID.
         test: number of test images.
         features: the features of the FID; None without an FID.
-        weights: digest of the weights that were measured, in single precision; None in files of earlier versions.
+        weights: digest of the weights that were measured, in single precision; empty if it is not known, and None in
+            files of earlier versions.
     """
 
     metrics: Mapping[str, float]
@@ -96,9 +97,15 @@ def pretrained_info(folder: Path, config: Mapping[str, Any]) -> PretrainedInfo:
     if isinstance(version, int) and version > FORMAT:
         raise RunError(f"{path} has format {version}, which this version of logcosh-vae cannot read; update it")
     try:
-        return from_json(PretrainedInfo, values, KEY)
+        info = from_json(PretrainedInfo, values, KEY)
     except RecordError as error:
         raise RunError(f"{path} is damaged: {error}") from None
+    if info.epochs is not None and info.epochs < 0:
+        raise RunError(f"{path} is damaged: {KEY}.epochs must not be negative; got {info.epochs}")
+    if info.measured is not None and info.measured.weights is None:  # of an earlier version, measured before rounding
+        measured = replace(info.measured, weights=info.weights if info.precision == "float32" else "")
+        info = replace(info, measured=measured)
+    return info
 
 
 def check_pretrained(folder: Path, config: Mapping[str, Any], digest: str) -> None:
