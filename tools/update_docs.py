@@ -33,6 +33,7 @@ from logcosh_vae.experiments.results import ExperimentResults, StudyResults, rea
 from logcosh_vae.paper import likelihood_report
 from logcosh_vae.paper.likelihood_rows import StudyRows
 from logcosh_vae.paper.registry import EXPERIMENTS
+from logcosh_vae.reporting.latents import latent_markdown, latent_table
 from logcosh_vae.reporting.markdown import (
     losses_table,
     sentences,
@@ -154,11 +155,18 @@ def _likelihoods(results: ExperimentResults, narrative: Narrative) -> str:
     return "\n".join(parts)
 
 
+def _compared(results: ExperimentResults) -> str:
+    """What `compare` prints of its models, and what they learned."""
+    learned = latent_table(results)
+    return "\n".join([table(results), *([] if learned is None else [latent_markdown(learned), ""]), sentences(results)])
+
+
 BLOCKS: dict[str, Block] = {
     "table1-paper": experiment("table1-paper", table),
     "table1-paper-findings": experiment("table1-paper", sentences),
     "table1-wall-time": Block("bench-table1-mlp", read_results, wall_time),
     **{name: experiment(name, _likelihoods) for name in LIKELIHOODS},
+    **{name: Block(name, read_results, _compared) for name in ("auto-fashion-mnist", "auto-urban100")},
     "learned-shape": study("learned-shape-paper", learned_shape.markdown),
     "fid-study": study("fid-study-paper", fid_study.markdown),
     "table3-laptop": experiment("table3-laptop", table_and_sentences),
