@@ -53,7 +53,8 @@ def restore(
         mask: `(H, W)`, change only where it is true.
         keep_boxes: never change these parts.
         scale: in (0, 1], for all text. By default it follows from the height of each line that is found, else it is 1.
-        careful: average over four mirror images, at four times the cost.
+        careful: average over four mirror images everywhere, at four times the cost; a few found lines have it in
+            any case.
         device: `cpu`, `cuda` or `cuda:N`.
         progress: called after each tile with the number of tiles that are done and the total.
 

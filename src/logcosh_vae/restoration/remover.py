@@ -49,7 +49,8 @@ class TextSettings:
         boxes, mask: the region that may change; see `restore_picture`. With `only_found`, only the text in it.
         keep_boxes: parts that never change.
         scale: see `restore_picture`; None to follow from the height of each line that is found.
-        careful: use test-time augmentation.
+        careful: use test-time augmentation everywhere. Lines that are found have it in any case, unless they cover a
+            large part of the picture.
         only_found: restore only the text that is found, even if a region is given.
         lines: the text, if it is known already; nothing is searched for then.
         size: height and width that pictures must have, for text that is known from another picture.
@@ -168,8 +169,8 @@ class TextRemover:
 
     def _choose(self, pixels: Pixels, lines: Sequence[TextLine] | None) -> tuple[str, bool]:
         """Return the name of the network for a picture, and whether the picture is full of text."""
-        names, covered = list(self.networks), MIN_COVERED * pixels.shape[0] * pixels.shape[1]
-        if lines is not None and sum(line.area for line in lines) < covered:
+        names = list(self.networks)
+        if lines is not None and not _cover_much(pixels, lines):
             full = False
         else:
             full = (lines is not None or len(names) > 1) and is_full_of_text(self.networks.values(), pixels)
@@ -186,7 +187,7 @@ class TextRemover:
             self.report = Report(name, tuple(lines), True, scratch.changed_pixels(pixels, restored))
             return restored
         removed = remove_lines(
-            self._model(name),
+            self._model(name, pixels, lines),
             pixels,
             lines,
             allowed=self._allowed(*pixels.shape[:2]),
@@ -211,13 +212,20 @@ class TextRemover:
             return restored
         onto = scratch.copy(restored) if restored is pixels else restored
         removed = remove_lines(
-            self._model(name), pixels, lines, allowed=allowed, scale=given.scale, onto=onto, progress=progress
+            self._model(name, pixels, lines),
+            pixels,
+            lines,
+            allowed=allowed,
+            scale=given.scale,
+            onto=onto,
+            progress=progress,
         )
         return removed.pixels
 
-    def _model(self, name: str) -> RestorationNetwork | FlipEnsemble:
+    def _model(self, name: str, pixels: Pixels, lines: Sequence[TextLine]) -> RestorationNetwork | FlipEnsemble:
+        """Return the model for lines: with test-time augmentation if it is wanted, or the lines are a small part."""
         network = self.networks[name]
-        return FlipEnsemble(network) if self.settings.careful else network
+        return FlipEnsemble(network) if self.settings.careful or not _cover_much(pixels, lines) else network
 
     def _allowed(self, height: int, width: int) -> NDArray[np.bool_] | None:
         """Return `(height, width)`, true where pixels may change; None for everywhere."""
@@ -232,3 +240,9 @@ class TextRemover:
         for left, top, across, down in given.keep_boxes:
             allowed[max(0, top) : max(0, top + down), max(0, left) : max(0, left + across)] = False
         return allowed
+
+
+def _cover_much(pixels: Pixels, lines: Sequence[TextLine]) -> bool:
+    """Return whether lines cover so much of a picture that it may be full of text."""
+    covered = sum(line.area for line in lines)
+    return bool(covered >= MIN_COVERED * pixels.shape[0] * pixels.shape[1])
