@@ -138,3 +138,8 @@ def test_docstring_examples_hold(source: Path) -> None:
     result = doctest.testmod(sys.modules[name])  # an attribute of the same name may hide the module
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_results_name_no_folder_of_the_machine_that_measured_them(path: Path) -> None:
+    assert re.search(r'"/(?!/)[^"\s]+/', path.read_text(encoding="utf-8")) is None
