@@ -8,7 +8,7 @@ import torch
 
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
-from logcosh_vae.restoration.examples import Examples, epoch_examples, make_examples
+from logcosh_vae.restoration.examples import MOST_WORKERS, Examples, epoch_examples, make_examples, worker_count
 from logcosh_vae.training.loop import make_generator
 
 TILES = torch.randint(0, 256, (6, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -79,3 +79,11 @@ def test_threads_end_when_an_epoch_is_left() -> None:
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("examples")]
+
+
+def test_only_a_gpu_has_threads_that_prepare_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)  # as on macOS and Windows
+    for cores, workers in ((1, 1), (6, 4), (100, MOST_WORKERS)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert worker_count(torch.device("cuda")) == workers
+    assert worker_count(torch.device("cpu")) == 0

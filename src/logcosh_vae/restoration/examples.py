@@ -6,7 +6,6 @@ which computes a step faster than one core corrupts its images; the numbers do n
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..base.devices import usable_cores
 from ..data.batches import to_unit
 from ..data.memmap import reader_for
 from .config import RestorationConfig
@@ -96,7 +96,7 @@ def make_examples(tiles: Tensor, corruption: Corruption, config: RestorationConf
 
 def worker_count(device: torch.device) -> int:
     """Return how many threads prepare steps for a device: none for the CPU, whose cores compute the steps."""
-    return min(MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) - 2)) if device.type == "cuda" else 0
+    return min(MOST_WORKERS, max(1, usable_cores() - 2)) if device.type == "cuda" else 0
 
 
 def epoch_examples(
