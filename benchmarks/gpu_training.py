@@ -71,7 +71,7 @@ def _planned(
     """The experiment on the session's device, prepared, and its jobs."""
     root = data_root()
     experiment = experiment.on_device(session.device).prepare(session.runs, root, preparing(session))
-    return experiment, experiment.plan(seeds, session.runs, root)
+    return experiment, experiment.plan(range(seeds), session.runs, root)
 
 
 class _Recorder:

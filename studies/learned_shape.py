@@ -102,7 +102,9 @@ def main() -> None:
     control: AutoencoderExperiment = replace(study, name="learned-shape", title="Learned values, fixed", rows=(fixed,))
     control = control.prepare(arguments.runs, root, PrepareCallbacks())
     workers = Workers.local(1)
-    results = run_experiment(control, seeds=arguments.seeds, runs_folder=arguments.runs, workers=workers, root=root)
+    results = run_experiment(
+        control, seeds=range(arguments.seeds), runs_folder=arguments.runs, workers=workers, root=root
+    )
     workers.stop(wait=True)
     by_hand = chosen(rows.grids["l1"])
     named = {

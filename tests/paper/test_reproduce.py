@@ -80,6 +80,21 @@ def test_table1_from_the_command_to_the_report(tmp_path: Path, data_root: Path) 
     fewer = run(*arguments[:4], *models, "--data-root", data_root, cwd=tmp_path)
     assert (fewer.returncode, "more seeds" in fewer.stderr) == (2, True)
 
+    # a second seed that is trained later, without the run of the first, makes the same results
+    one = ("reproduce", "table1", "--profile", "smoke", "--model", "wae-mlp", "--results", "later")
+    assert run(*one, "--data-root", data_root, cwd=tmp_path).returncode == 0
+    more = (*one, "--seeds", 2, "--runs", "elsewhere", "--extend", "--data-root", data_root)
+    later = run(*more, cwd=tmp_path)
+    assert later.returncode == 0, later.stderr
+    extended = json.loads((tmp_path / "later" / "table1-smoke.json").read_text())
+    assert extended["runs"] == {"total": 6, "reused": 3}
+    for row, known in zip(extended["rows"], results["rows"][3:], strict=True):
+        assert (row["metrics"], row["test"], row["runs"]) == (known["metrics"], known["test"], known["runs"])
+    assert len(list((tmp_path / "elsewhere").glob("*wae*"))) == 3
+    assert "Samples: the same latent codes" in (tmp_path / "elsewhere" / "table1-smoke.html").read_text()
+    enough = run(*more, cwd=tmp_path)
+    assert (enough.returncode, "holds 2 seeds already" in enough.stderr) == (2, True)
+
 
 @pytest.mark.slow
 def test_all_experiments_of_the_paper_run_on_real_images(tmp_path: Path, celeba_root: Path) -> None:

@@ -27,6 +27,11 @@ DATA = 1
 """Decoding, cropping and resizing of image files, and the split into training and test images."""
 
 
+OF_AUTOENCODERS = ("training", "evaluation", "data")
+OF_RESTORATION = ("restoration", "data")
+"""Names of the versions that decide the numbers of an autoencoder, and of a restoration network."""
+
+
 def numerics() -> dict[str, int]:
     """Return all versions by name, as they are recorded with every result."""
     return {"training": TRAINING, "evaluation": EVALUATION, "restoration": RESTORATION, "data": DATA}

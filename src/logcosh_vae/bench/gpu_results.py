@@ -15,7 +15,8 @@ from typing import Any
 
 from ..base.errors import DataError
 from ..base.records import from_json, to_json
-from ..base.versions import numerics
+from ..base.versions import OF_AUTOENCODERS, OF_RESTORATION, numerics
+from ..experiments.extension import SAME, same_field
 from ..experiments.results import ExperimentResults, StudyResults
 from ..paper.registry import EXPERIMENTS
 from ..restoration.config import RestorationConfig, resolve_restoration
@@ -34,9 +35,6 @@ MEASURED = ("table3", "table4", *(f"figure{number}" for number in range(2, 11)),
 
 ORIGIN = ("accelerator", "machine", "torch", "commit", "numerics")
 """Fields of a row that say where it was measured."""
-
-SAME = ("features", "evaluation", "real", "images", "pictures", "side")
-"""Fields of a result that must be equal for its rows to be comparable."""
 
 
 def key_of(row: Mapping[str, Any]) -> Key:
@@ -137,7 +135,7 @@ def _numerics(row: Mapping[str, Any]) -> dict[str, int]:
     """Versions that decide a row's numbers; none of a timing, or of a row from before they were recorded."""
     if "what" in row:
         return {}
-    names = ("restoration", "data") if row.get("task") else ("training", "evaluation", "data")
+    names = OF_RESTORATION if row.get("task") else OF_AUTOENCODERS
     recorded = row.get("numerics") or {}
     return {name: recorded[name] for name in names if name in recorded}
 
@@ -163,30 +161,13 @@ def conflict(name: str, known: Mapping[str, Any], new: Mapping[str, Any]) -> str
     kept = [row for row in known["rows"] if key_of(row) not in replaced]
     if not kept or not new["rows"]:
         return ""
-    differing = [field for field in SAME if not _same(field, known.get(field), new.get(field))]
+    differing = [field for field in SAME if not same_field(field, known.get(field), new.get(field))]
     versions = [_numerics(row) for row in (*kept, *new["rows"])]
     if any(one.get(key, value) != value for one in versions for other in versions for key, value in other.items()):
         differing.append("numerics")
     if name.endswith("-excerpt") and len({length_of(row) for row in (*kept, *new["rows"])}) > 1:
         differing.append("epochs or steps")
     return ", ".join(differing)
-
-
-def _same(field: str, known: Any, new: Any) -> bool:
-    if known is None or new is None:
-        return True
-    if field == "features":
-        return bool(known["fingerprint"] == new["fingerprint"])
-    if field == "evaluation":  # where the features lie differs between machines; their fingerprint is compared
-        known, new = ({key: value for key, value in each.items() if key != "features"} for each in (known, new))
-    return _agree(known, new)
-
-
-def _agree(known: Any, new: Any) -> bool:
-    """Whether two JSON values are equal, leaving aside keys that only one of both has: layouts grow."""
-    if isinstance(known, Mapping) and isinstance(new, Mapping):
-        return all(_agree(known[key], new[key]) for key in known.keys() & new.keys())
-    return bool(known == new)
 
 
 def is_finite(value: Any) -> bool:

@@ -153,7 +153,7 @@ def compare(
     comparison = _comparison(request)
     runs = out / "runs"
     report = Report(runs=runs)
-    for results in run_all([comparison.experiment], seeds, runs, data_root, jobs, scheduler):
+    for results in run_all([comparison.experiment], range(seeds), runs, data_root, jobs, scheduler):
         draw = partial(comparison.draw, results, runs)
         report.add(results, comparison.narrative, out / "results.json", out / "examples.png", draw)
         if task is None and results.features is None:

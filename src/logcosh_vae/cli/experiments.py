@@ -62,7 +62,7 @@ def _workers(count: int | None, scheduler: str | None, jobs: Sequence[Job], stor
 
 def run_all(
     experiments: Sequence[Experiment[Any]],
-    seeds: int,
+    seeds: Sequence[int],
     store: Path,
     data_root: Path | None,
     jobs: int | None,
@@ -74,7 +74,7 @@ def run_all(
     trained once, and one that `store` already holds is reused.
 
     Args:
-        seeds: number of runs of each row.
+        seeds: seeds of the runs of each row.
         store: folder of the run folders.
         jobs: number of runs at the same time; None for one per core, or fewer if the memory does not suffice.
         scheduler: address of a Dask scheduler whose workers train instead of processes of this machine.

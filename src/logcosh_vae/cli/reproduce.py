@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from .report import Report
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
+    from ..experiments.results import ExperimentResults
 
 
 @app.command()
@@ -55,6 +57,14 @@ def reproduce(
         Path, typer.Option("--runs", help="Folder for the runs and the report; runs in it are reused.")
     ] = Path("runs"),
     results: Annotated[Path, typer.Option("--results", help="Folder for NAME-PROFILE.json.")] = Path("results"),
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Keep the seeds that NAME-PROFILE.json holds, and train only the missing ones of --seeds; by default "
+            "all are trained, or reused from --runs.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     data_root: DataRoot = None,
 ) -> None:
@@ -63,6 +73,7 @@ def reproduce(
     Trains the runs, prints the obtained beside the reported values, and writes results/NAME-PROFILE.json and a report.
     """
     from ..base.settings import validate_choice
+    from ..experiments.extension import extended, missing_seeds
     from ..paper.registry import ALL, EXPERIMENTS
 
     validate_choice("experiment", name, (*EXPERIMENTS, "all"))
@@ -70,19 +81,24 @@ def reproduce(
     wanted = [_selected(EXPERIMENTS[each].experiment(profile), model, device) for each in names]
     for folder in (runs, results):
         _check_writable(folder)
-    for experiment in wanted:
-        _check_not_smaller(results / f"{experiment.name}-{profile}.json", experiment, seeds, overwrite)
+    added: Sequence[int] = range(seeds)
+    known = _read_to_extend(results, name, profile, overwrite) if extend else None
+    if known is not None:
+        added = missing_seeds(known, wanted[0], seeds, _file(results, name, profile))
+    else:
+        for experiment in wanted:
+            _check_not_smaller(_file(results, experiment.name, profile), experiment, seeds, overwrite)
     all_title = f"Every table and figure of the paper, profile “{profile}”"
     report = Report(all_title) if name == "all" else Report(runs=runs)
-    for obtained in run_all(wanted, seeds, runs, data_root, jobs, scheduler):
+    for obtained in run_all(wanted, added, runs, data_root, jobs, scheduler):
         declared = EXPERIMENTS[obtained.experiment]
-        file = f"{obtained.experiment}-{profile}"
+        whole = obtained if known is None else extended(known, obtained)
         report.add(
-            obtained,
+            whole,
             declared.narrative,
-            results / f"{file}.json",
-            runs / f"{file}.png",
-            partial(declared.draw, obtained, runs, data_root) if declared.draw else None,
+            _file(results, whole.experiment, profile),
+            _file(runs, whole.experiment, profile, "png"),
+            partial(declared.draw, whole, runs, data_root) if declared.draw else None,
             table=declared.table,
         )
     report.write(runs / f"{name}-{profile}.html")
@@ -98,6 +114,33 @@ def _selected(experiment: Experiment[Any], models: list[str] | None, device: str
     if models:
         experiment = experiment.only(models)
     return experiment.on_device(device) if device else experiment
+
+
+def _file(folder: Path, name: str, profile: str, suffix: str = "json") -> Path:
+    """The file of an experiment in the folder of the results or of the runs."""
+    return folder / f"{name}-{profile}.{suffix}"
+
+
+def _read_to_extend(results: Path, name: str, profile: str, overwrite: bool) -> ExperimentResults | None:
+    """The results that `--extend` continues; None if there are none yet.
+
+    Raises:
+        UsageError: other options contradict it, or the file cannot be read.
+    """
+    from ..base.errors import DamagedJsonError, RecordError
+    from ..experiments.results import read_results
+
+    if name == "all":
+        raise UsageError("--extend takes one experiment at a time; name it in place of all")
+    if overwrite:
+        raise UsageError("--extend keeps the seeds so far and --overwrite replaces them; give one of both")
+    path = _file(results, name, profile)
+    if not path.exists():
+        return None
+    try:
+        return read_results(path)
+    except (DamagedJsonError, RecordError) as error:
+        raise UsageError(f"{path} cannot be extended: {error}") from None
 
 
 def _check_writable(folder: Path) -> None:

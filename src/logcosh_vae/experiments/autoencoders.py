@@ -225,6 +225,10 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
         """Return the names of the models, such as `vae-mlp`."""
         return list(dict.fromkeys(row.config.model_name for row in self.rows))
 
+    def configs(self) -> list[TrainConfig]:
+        """Return the resolved config of each row."""
+        return [resolve(row.config) for row in self.rows]
+
     def only(self, models: Sequence[str]) -> Self:
         """Return the experiment with only the rows of these models."""
         return replace(self, rows=tuple(row for row in self.rows if row.config.model_name in models))
@@ -238,10 +242,10 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
 
         Classifiers with changed settings (`features`) are kept beside the runs, so that no other experiment uses them.
         """
-        for config in (resolve(row.config) for row in self.rows):
+        configs = self.configs()
+        for config in configs:
             check_training_memory(config, shape_of(config))
         target = runs_folder / "features" if self.features else None
-        configs = [resolve(row.config) for row in self.rows]
         for data in dict.fromkeys(config.data for config in configs):
             images = [split(TrainConfig(data), name, root, progress=callbacks.on_images) for name in ("train", "test")]
             for config in configs:
@@ -262,12 +266,12 @@ class AutoencoderExperiment(Experiment[AutoencoderJob]):
                 )
         return replace(self, evaluation=replace(self.evaluation, features=str(target) if target else None))
 
-    def plan(self, seeds: int, runs_folder: Path, root: Path) -> list[list[AutoencoderJob]]:
+    def plan(self, seeds: Sequence[int], runs_folder: Path, root: Path) -> list[list[AutoencoderJob]]:
         """Return the jobs of each row, one per seed."""
         plans = []
         images: dict[DataConfig, dict[str, str]] = {}
         for row in self.rows:
-            configs = [resolve(replace(row.config, seed=seed)) for seed in range(seeds)]
+            configs = [resolve(replace(row.config, seed=seed)) for seed in seeds]
             data = configs[0].data
             if data not in images:
                 images[data] = fingerprints(configs[0], root)

@@ -63,6 +63,10 @@ class Experiment(ABC, Generic[J]):
         """Return the names that `only` accepts."""
 
     @abstractmethod
+    def configs(self) -> list[Any]:
+        """Return the resolved configuration of each row, with the seed 0."""
+
+    @abstractmethod
     def only(self, models: Sequence[str]) -> Self:
         """Return the experiment with only the rows of these models."""
 
@@ -84,7 +88,7 @@ class Experiment(ABC, Generic[J]):
         """
 
     @abstractmethod
-    def plan(self, seeds: int, runs_folder: Path, root: Path) -> Sequence[Sequence[J]]:
+    def plan(self, seeds: Sequence[int], runs_folder: Path, root: Path) -> Sequence[Sequence[J]]:
         """Return the jobs of each row, one per seed, with run folders in `runs_folder`."""
 
     @abstractmethod
@@ -101,7 +105,7 @@ class Experiment(ABC, Generic[J]):
         """
 
 
-def jobs_of(experiment: Experiment[J], seeds: int, runs_folder: Path, root: Path) -> list[J]:
+def jobs_of(experiment: Experiment[J], seeds: Sequence[int], runs_folder: Path, root: Path) -> list[J]:
     """Return all jobs of an experiment: the first seed of every row, then the second, and so on."""
     return [job for row in zip(*experiment.plan(seeds, runs_folder, root), strict=True) for job in row]
 
@@ -109,7 +113,7 @@ def jobs_of(experiment: Experiment[J], seeds: int, runs_folder: Path, root: Path
 def run_experiment(
     experiment: Experiment[Any],
     *,
-    seeds: int,
+    seeds: Sequence[int],
     runs_folder: Path,
     workers: Workers,
     root: Path,
@@ -119,7 +123,7 @@ def run_experiment(
 
     Args:
         experiment: as returned by `prepare`.
-        seeds: number of seeds; the seeds are 0, 1, ...
+        seeds: seeds of the runs of each row.
         runs_folder: folder of the runs; finished runs in it are reused.
         workers: where the jobs run.
         root: data root.

@@ -93,6 +93,14 @@ class RowResult:
     validation: Mapping[str, tuple[tuple[float, ...], ...]] | None = optional()
     more: Mapping[str, Any] = free()
 
+    def run_in(self, folder: Path) -> Path:
+        """Return the folder of the first seed's run, or of the first that `folder` has.
+
+        Runs of earlier commands may be on another machine.
+        """
+        paths = [folder / name for name in self.runs]
+        return next(filter(Path.is_dir, paths), paths[0])
+
     @property
     def likelihood(self) -> str | None:
         """What was learned of the likelihood, `scale` or `scale+shape`; None for a fixed loss."""
@@ -111,6 +119,25 @@ class RunCounts:
 
     total: int
     reused: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one command added to results that were extended by further seeds.
+
+    Attributes:
+        seeds: its seeds.
+        environment: machine and software.
+        workers: number of runs at the same time.
+        runs: numbers of its runs.
+        seconds: wall time of the command, in seconds.
+    """
+
+    seeds: tuple[int, ...]
+    environment: Environment
+    workers: int
+    runs: RunCounts
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -166,6 +193,8 @@ class ExperimentResults:
         pictures: names of the test images; restoration only, like the next two.
         corrupted: values of each metric per corrupted test image, by task and metric.
         side: size in pixels of the central square that was evaluated; None for whole images.
+        sessions: the commands that added the seeds, in this order; None if one command trained all. `environment`
+            and `workers` are those of the last, `runs` and `seconds` are sums.
         schema_version: version of this layout.
         more: keys of the file that have no attribute.
     """
@@ -188,6 +217,7 @@ class ExperimentResults:
     pictures: tuple[str, ...] | None = optional()
     corrupted: Mapping[str, Mapping[str, tuple[float, ...]]] | None = optional()
     side: int | None = optional()
+    sessions: tuple[Session, ...] | None = optional()
     schema_version: int = SCHEMA_VERSION
     more: Mapping[str, Any] = free()
 

@@ -105,12 +105,12 @@ def sheet(results: ExperimentResults, run_root: Path, data_root: Path | None, ki
         members = [row for row in results.rows if row.model == model]
         for kind in kinds:
             if kind == "reconstructions":
-                real = random_test_images(run_root / members[0].runs[0], SIDE * SIDE, SEED, data_root)
+                real = random_test_images(members[0].run_in(run_root), SIDE * SIDE, SEED, data_root)
                 panels.append(("real test images", _grid(real, SIDE)))
             for row in members:
                 title = f"{model_text(model)}, {LOSS_NAMES[row.loss]}"
                 name = title if len(kinds) == 1 else f"{title}: {kind}"
-                panels.append((name, _panel(kind, run_root / row.runs[0], data_root)))
+                panels.append((name, _panel(kind, row.run_in(run_root), data_root)))
         rows.append(panels)
     return compose(rows)
 
@@ -262,7 +262,7 @@ def curvature_figure(results: ExperimentResults, run_root: Path, data_root: Path
     of one digit at every curvature.
     """
     by_loss = curvature_rows(results)
-    folders = {LOSS_NAMES[loss]: run_root / row.runs[0] for loss, row in paper_pair(results).items()}
+    folders = {LOSS_NAMES[loss]: row.run_in(run_root) for loss, row in paper_pair(results).items()}
     figure, axes = plot(13.0, 3.8, (1, 1, 1.3))
     run_folders = {name: RunFolder(path) for name, path in folders.items()}
     _plot_training(axes[0], run_folders, "squared_l2", "(a) squared L2 test error")
@@ -271,7 +271,7 @@ def curvature_figure(results: ExperimentResults, run_root: Path, data_root: Path
     digit = _test_threes(folders["squared L2"], data_root)[:1]
     strips: list[list[Panel]] = []
     for loss, members in by_loss.items():
-        images = torch.cat([digit, *[reconstruct(load(run_root / row.runs[0]), digit) for row in members]])
+        images = torch.cat([digit, *[reconstruct(load(row.run_in(run_root)), digit) for row in members]])
         points = ", ".join(f"{curvature(row):g}" for row in members)
         title = f"{LOSS_NAMES[loss]}: real, then reconstructed at curvature {points}"
         strips.append([(title, _grid(images, len(images), scale=4, gap=2))])

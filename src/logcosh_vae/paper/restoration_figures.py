@@ -105,7 +105,7 @@ def _panels(versions: Sequence[tuple[str, Tensor]], clean: Tensor) -> list[list[
 def _restored(results: ExperimentResults, task: str, run_root: Path, corrupted: Tensor) -> list[tuple[str, Tensor]]:
     """Restore a corrupted image with the first seed's network of each loss of a task."""
     return [
-        (LOSS_NAMES[loss], restore_image(load_restoration(run_root / row.runs[0])[0], corrupted))
+        (LOSS_NAMES[loss], restore_image(load_restoration(row.run_in(run_root))[0], corrupted))
         for loss, row in _rows(results, task).items()
     ]
 

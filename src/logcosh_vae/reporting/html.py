@@ -141,7 +141,7 @@ def _template_values(part: Part) -> dict[str, Any]:
         values["metrics"] = metric_headings(rows)
         values["configuration"] = json.dumps(_merge_configs([row.config for row in results.rows]), indent=2)
     if part.runs_folder is not None and rows:
-        values["sections"] = _sections(rows, [part.runs_folder / row.runs[0] for row in results.rows])
+        values["sections"] = _sections(rows, [row.run_in(part.runs_folder) for row in results.rows])
     return values
 
 

@@ -76,11 +76,33 @@ def _features_text(features: FeaturesInfo) -> str:
     )
 
 
+def origin_text(results: ExperimentResults, threads: int | None) -> str:
+    """Return where results were made: machine, software, training time and commit, of every session.
+
+    Args:
+        results: the results.
+        threads: of a run; None for runs on a GPU.
+    """
+    sessions = [(each.environment, each.workers) for each in results.sessions or ()]
+    machines, commits = {}, {}
+    for environment, workers in sessions or [(results.environment, results.workers)]:
+        runs = f"{environment.accelerator}, up to {workers} runs at the same time"
+        if threads is not None:
+            runs = f"{threads} thread{'s' if threads > 1 else ''} per run"
+        software = f"Python {environment.versions['python']}, torch {environment.versions['torch']}"
+        machines[f"{environment.machine}, {environment.cores} cores, {runs}; {software}"] = True
+        commits[environment.commit] = True
+    training = sum(sum(row.training_seconds.values) for row in results.rows)
+    return (
+        f"{'; '.join(machines)}; total training time {duration(training)} in {results.runs.total} runs; "
+        f"commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}.\n"
+    )
+
+
 def provenance(results: ExperimentResults) -> str:
     """Return a paragraph on how the results were obtained: profile, seeds, images, features, machine and time."""
-    environment, features = results.environment, results.features
+    features = results.features
     evaluation, real, floor = results.measurement
-    training = sum(sum(row.training_seconds.values) for row in results.rows)
     images = images_text(results)
     text = f"Profile `{results.profile}`: {epochs_text(results)}, {seeds_text(results)}. "
     text += f"{images[0].upper()}{images[1:]}. " if images else ""
@@ -93,12 +115,7 @@ def provenance(results: ExperimentResults) -> str:
         text += _sentence(_caveat(results))
     text += f"Real test images have a sharpness of {format_value('sharpness', floor.sharpness)}. "
     on_gpu = results.rows[0].config["device"].startswith("cuda")
-    runs = f"{environment.accelerator}, up to {results.workers} runs at the same time" if on_gpu else "1 thread per run"
-    return text + (
-        f"{environment.machine}, {environment.cores} cores, {runs}; "
-        f"Python {environment.versions['python']}, torch {environment.versions['torch']}; "
-        f"total training time {duration(training)} in {results.runs.total} runs; commit {environment.commit}.\n"
-    )
+    return text + origin_text(results, None if on_gpu else 1)
 
 
 def introduction(results: ExperimentResults) -> str:

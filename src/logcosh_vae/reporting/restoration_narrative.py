@@ -9,9 +9,9 @@ from ..experiments.results import ExperimentResults, RowResult
 from ..metrics.image_quality import SIGMA, WINDOW
 from ..restoration.corruptions import CORRUPTIONS
 from .labels import loss_text
-from .narrative import Narrative, seeds_text, table_legend
+from .narrative import Narrative, origin_text, seeds_text, table_legend
 from .paired import outcome_sentence, paired
-from .tables import LOSS_NAMES, duration, format_value
+from .tables import LOSS_NAMES, format_value
 
 MIN_GAIN = 0.01
 """Gain in SSIM that the best network must reach; below it, the networks do too little for a comparison of losses."""
@@ -86,16 +86,12 @@ def legend(results: ExperimentResults) -> str:
 
 def provenance(results: ExperimentResults) -> str:
     """Return a paragraph on how the results were obtained: profile, seeds, images, machine and time."""
-    environment = results.environment
-    training = sum(sum(row.training_seconds.values) for row in results.rows)
     threads = results.rows[0].config["threads"]
     return (
         f"Profile `{results.profile}`: {_training_text(results)}, {seeds_text(results)}; {_images_text(results)}. "
         f"SSIM with a Gaussian window of {WINDOW} pixels, sigma {SIGMA}; changes are relative to squared L2. Corrupted "
         f"images: {_corrupted_text(results)}. "
-        f"{environment.machine}, {environment.cores} cores, {threads} thread{'s' if threads > 1 else ''} per run; "
-        f"Python {environment.versions['python']}, torch {environment.versions['torch']}; "
-        f"total training time {duration(training)} in {results.runs.total} runs; commit {environment.commit}.\n"
+        f"{origin_text(results, threads)}"
     )
 
 

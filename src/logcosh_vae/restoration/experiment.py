@@ -44,6 +44,10 @@ class RestorationExperiment(Experiment[RestorationJob]):
         """Return the model name of each task, such as `restoration-text`."""
         return list(dict.fromkeys(f"restoration-{row.task}" for row in self.rows))
 
+    def configs(self) -> list[RestorationConfig]:
+        """Return the resolved config of each row."""
+        return [resolve_restoration(row) for row in self.rows]
+
     def only(self, models: Sequence[str]) -> Self:
         """Return the experiment with the rows of these models only."""
         return replace(self, rows=tuple(row for row in self.rows if f"restoration-{row.task}" in models))
@@ -54,8 +58,8 @@ class RestorationExperiment(Experiment[RestorationJob]):
 
     def prepare(self, runs_folder: Path, root: Path, callbacks: PrepareCallbacks) -> Self:  # noqa: ARG002
         """Check the test images, and cut the training images into tiles."""
-        for row in self.rows:
-            check_restoration_memory(resolve_restoration(row))
+        for config in self.configs():
+            check_restoration_memory(config)
         check_test_images(self._test_folder(root))
         for row in {(row.data, row.tile_size): row for row in self.rows}.values():
             train, _ = load_splits(row, root, callbacks.on_images)
@@ -69,7 +73,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
             raise DataError(f"{folder} holds no test images; name a folder of pictures")
         return folder
 
-    def plan(self, seeds: int, runs_folder: Path, root: Path) -> list[list[RestorationJob]]:
+    def plan(self, seeds: Sequence[int], runs_folder: Path, root: Path) -> list[list[RestorationJob]]:
         """Return the jobs of each row, one per seed."""
         test = self._test_folder(root)
         plans = []
@@ -78,7 +82,7 @@ class RestorationExperiment(Experiment[RestorationJob]):
             key = (row.data, row.tile_size)
             if key not in images:
                 images[key] = load_splits(row, root, None)
-            configs = [resolve_restoration(replace(row, seed=seed)) for seed in range(seeds)]
+            configs = [resolve_restoration(replace(row, seed=seed)) for seed in seeds]
             paths = [runs_folder / run_name(config, *images[key]) for config in configs]
             plans.append(
                 [RestorationJob(*pair, root, test, self.center_crop) for pair in zip(configs, paths, strict=True)]
