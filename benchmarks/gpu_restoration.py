@@ -31,7 +31,7 @@ from logcosh_vae.experiments.results import ExperimentResults, RunCounts
 from logcosh_vae.losses import make_loss
 from logcosh_vae.paper.registry import EXPERIMENTS
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
-from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS, Corruption
+from logcosh_vae.restoration.corruptions import CORRUPTIONS, Corruption
 from logcosh_vae.restoration.evaluation import RestorationJob, RestorationMeasures, folder_digest, measure
 from logcosh_vae.restoration.examples import epoch_examples, worker_count
 from logcosh_vae.restoration.experiment import RestorationExperiment
@@ -131,7 +131,7 @@ def _seconds_per_step(config: RestorationConfig, root: Path | None) -> float:
     network = RestorationNetwork.of(config.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
     optimizer = build_restoration_optimizer(network, config)
     step = restoration_step(network, make_loss(config.loss, config.a), config)
-    corruption = (TRAINED_AS if config.captions else CORRUPTIONS)[config.task]
+    corruption = config.corruption
     generator = make_generator(0, "gpu")
     for number, examples in enumerate(epoch_examples(tiles, corruption, config, generator, worker_count(device))):
         if number == TRIED_STEPS // 2:

@@ -7,10 +7,10 @@ from logcosh_vae.training.loop import make_generator
 
 
 def random_network(
-    widths: tuple[int, ...], blocks: int, *, unshuffle: int = 1, mask: bool = False
+    widths: tuple[int, ...], blocks: int, *, unshuffle: int = 1, mask: bool = False, hint: bool = False
 ) -> RestorationNetwork:
     """Return a network with large random weights, so that every one of them affects the output."""
-    network = RestorationNetwork(widths, blocks, unshuffle=unshuffle, mask=mask).eval()
+    network = RestorationNetwork(widths, blocks, unshuffle=unshuffle, mask=mask, hint=hint).eval()
     generator = make_generator(0, "weights")
     with torch.no_grad():
         for weight in network.parameters():

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
 from logcosh_vae.restoration.corruptions.overlays import compress_jpeg
-from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TextStyle, draw_text_canvas, render_text
+from logcosh_vae.restoration.text import CAPTIONS, PLAIN, TextStyle, _draw_string, draw_text_canvas, render_text
 from logcosh_vae.restoration.text_cache import cached_text_canvases
 from logcosh_vae.training.loop import make_generator
 
@@ -120,6 +120,20 @@ def test_captions_are_compressed_and_often_sparse_in_training_but_evaluated_on_t
     # 15% of the copies have no text, and others have very little
     bare = ((copies == median).flatten(2).float().mean(dim=2) > 0.995).float().mean()
     assert 0.15 < bare < 0.35
+
+
+def test_invented_signs_have_soft_edges_and_stay_within_their_bounds() -> None:
+    style = TextStyle((30, 30), invented=1.0)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        (opacity,) = _draw_string(rng, style)
+        assert 0 < (opacity > 0).mean() < 0.95
+        assert (opacity == 255).any()
+        assert ((opacity > 0) & (opacity < 255)).any()
+        cut = [opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]]
+        assert max(int(edge.max()) for edge in cut) < 128, "nothing is cut off"
+    letters = _draw_string(np.random.default_rng(1), TextStyle((30, 30)))
+    np.testing.assert_array_equal(_draw_string(np.random.default_rng(1), TextStyle((30, 30), invented=0.0)), letters)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 64), (40, 33)])

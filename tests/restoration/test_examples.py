@@ -8,7 +8,16 @@ import torch
 
 from logcosh_vae.restoration.config import RestorationConfig, resolve_restoration
 from logcosh_vae.restoration.corruptions import CORRUPTIONS, TRAINED_AS
-from logcosh_vae.restoration.examples import MOST_WORKERS, Examples, epoch_examples, make_examples, worker_count
+from logcosh_vae.restoration.examples import (
+    MOST_WORKERS,
+    Examples,
+    corrupted_pixels,
+    draw_hints,
+    epoch_examples,
+    make_examples,
+    worker_count,
+)
+from logcosh_vae.restoration.step import near_weights
 from logcosh_vae.training.loop import make_generator
 
 TILES = torch.randint(0, 256, (6, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -18,8 +27,8 @@ CONFIG = resolve_restoration(
 
 
 def tensors(examples: Examples) -> list[torch.Tensor]:
-    found = [examples.source, *examples.targets]
-    return found if examples.corrupted is None else [*found, examples.corrupted]
+    found = [examples.source, *examples.targets, examples.corrupted, examples.hint]
+    return [each for each in found if each is not None]
 
 
 def epoch(workers: int, number: int = 1) -> list[Examples]:
@@ -56,6 +65,35 @@ def test_the_mask_is_where_the_source_differs_from_the_clean_image() -> None:
     assert examples.corrupted is not None
     changed = ((examples.source - clean).abs() > 2.5 / 255).any(dim=1, keepdim=True)
     assert torch.equal(changed, examples.corrupted.bool())
+
+
+def test_hints_mark_corrupted_pixels_with_gaps_and_few_mistakes() -> None:
+    clean = torch.full((400, 3, 48, 48), 0.5)
+    source = clean.clone()
+    for index in range(400):
+        source[index, :, index % 7 + 5 : index % 7 + 15, 8:40] = 1.0
+    complete = corrupted_pixels(source, clean)
+    hints = draw_hints(source, clean, make_generator(0, "hints"))
+    marked, total = (each.flatten(1).sum(dim=1) for each in (hints * complete, complete))
+    assert 0.3 < float((hints.flatten(1).sum(dim=1) == 0).float().mean()) < 0.45, "a third has no hint"
+    assert 0.35 < float((marked == total).float().mean()) < 0.65, "two fifths are complete"
+    assert 0.08 < float(((marked > 0) & (marked < total)).float().mean()) < 0.3, "the others have gaps"
+    near = torch.nn.functional.max_pool2d(complete, 5, 1, 2)
+    mistaken = ((hints > near).flatten(1).sum(dim=1) > 0).float().mean()
+    assert 0.02 < float(mistaken) < 0.12
+    assert torch.equal(hints, draw_hints(source, clean, make_generator(0, "hints")))
+
+
+def test_pixels_far_from_text_weigh_less_and_the_mean_is_one() -> None:
+    corrupted = torch.zeros(2, 1, 20, 20)
+    corrupted[0, 0, 10, 10] = 1.0
+    weights = near_weights(corrupted)
+    assert weights.mean() == pytest.approx(1.0)
+    near = weights == weights.max()
+    assert near.nonzero().amin(dim=0).tolist() == [0, 0, 7, 7]
+    assert near.nonzero().amax(dim=0).tolist() == [0, 0, 13, 13]
+    assert float(weights.min() / weights.max()) == pytest.approx(0.2)
+    assert near_weights(torch.ones(1, 1, 4, 4)).tolist() == torch.ones(1, 1, 4, 4).tolist()
 
 
 def test_an_error_in_a_thread_is_raised_and_the_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:

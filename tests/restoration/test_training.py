@@ -15,6 +15,7 @@ from logcosh_vae.data import load_tiles
 from logcosh_vae.data.batches import to_unit
 from logcosh_vae.metrics.image_quality import ssim
 from logcosh_vae.restoration import pretrained
+from logcosh_vae.restoration.augmentation import FlipEnsemble
 from logcosh_vae.restoration.config import RestorationConfig
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.evaluation import measure
@@ -110,6 +111,54 @@ def test_training_starts_from_the_weights_of_another_network(tmp_path: Path, mon
     images = torch.rand(2, 3, 20, 12, generator=make_generator(0, "images"))
     torch.testing.assert_close(deeper(images), start(images), rtol=0, atol=1e-5)
     assert deeper.receptive_field_radius > start.receptive_field_radius
+
+
+@pytest.mark.parametrize("unshuffle", [1, 2])
+def test_a_network_that_learns_to_take_a_hint_computes_the_same_function_at_first(unshuffle: int) -> None:
+    start = random_network((8, 12), 1, unshuffle=unshuffle)
+    hinted = start.extended(1, hint=True)
+    images = torch.rand(2, 3, 21, 13, generator=make_generator(0, "images"))
+    marked = (images[:, :1] > 0.5).float()
+    for hint in (None, marked):
+        torch.testing.assert_close(hinted(images, hint), start(images), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="hint must be true"):
+        hinted.extended(1, hint=False)
+    assert hinted.extended(2).architecture.hint
+
+
+def test_a_hint_is_placed_like_the_image_and_none_means_that_nothing_is_known() -> None:
+    network = random_network((8, 12), 1, hint=True)
+    images = torch.rand(1, 3, 21, 13, generator=make_generator(0, "images"))
+    hint = torch.zeros(1, 1, 21, 13)
+    torch.testing.assert_close(network(images, hint), network(images))
+    hint[..., 10, 6] = 1.0
+    changed = (network(images, hint) - network(images)).abs().amax(dim=(0, 1))
+    assert changed[10, 6] > 0
+    rows, columns = torch.nonzero(changed > 1e-6, as_tuple=True)
+    reach = network.receptive_field_radius
+    assert (rows - 10).abs().max() <= reach
+    assert (columns - 6).abs().max() <= reach
+    # the average of mirror images is mirrored with its input, if the hint is mirrored, too
+    ensemble = FlipEnsemble(network)
+    images, hint = images[..., :20, :12], hint[..., :20, :12]
+    torch.testing.assert_close(ensemble(images.flip(3), hint.flip(3)).flip(3), ensemble(images, hint))
+    assert not torch.allclose(ensemble(images, hint), ensemble(images))
+
+
+@pytest.mark.slow
+def test_networks_with_a_hint_are_trained_from_others_and_reloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGCOSH_VAE_CACHE", str(tmp_path / "cache"))
+    config = replace(small_config(write_pictures(tmp_path / "set"), "text"), captions=True, epochs=1)
+    with pytest.raises(ConfigError, match="hint can only be true with captions=true and clean_targets=true"):
+        train_restoration(replace(config, hint=True), tmp_path / "none")
+    config = replace(config, hint=True, clean_targets=True)
+    train_restoration(config, tmp_path / "hinted", start=random_network((8, 12), 1))
+    network, loaded = load_restoration(tmp_path / "hinted")
+    assert loaded.hint
+    assert network.architecture.hint
+    assert network.first.weight[:, 3].abs().max() > 0, "it has begun to use the hint"
 
 
 def test_a_learned_scale_becomes_the_error_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,12 +172,12 @@ def test_a_restoration_run_with_a_config_of_a_larger_network_takes_no_memory(tmp
 
 
 @pytest.mark.parametrize("unshuffle", [1, 2, 3])
-@pytest.mark.parametrize("mask", [False, True])
+@pytest.mark.parametrize(("mask", "hint"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize(("widths", "blocks"), [((4,), 1), ((3, 5), 2), ((16, 32, 64, 128), 1), ((2, 3, 4), 3)])
 def test_parameters_of_a_restoration_network_are_counted(
-    widths: tuple[int, ...], blocks: int, unshuffle: int, mask: bool
+    widths: tuple[int, ...], blocks: int, unshuffle: int, mask: bool, hint: bool
 ) -> None:
-    architecture = Architecture(widths, blocks, unshuffle, mask)
+    architecture = Architecture(widths, blocks, unshuffle, mask, hint)
     network = RestorationNetwork.of(architecture)
     assert architecture.parameter_count == sum(weight.numel() for weight in network.parameters())
 

@@ -31,13 +31,15 @@ class FlipEnsemble(nn.Module):
         self.network = network
         self.downsample_factor, self.receptive_field_radius = network.downsample_factor, network.receptive_field_radius
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, hint: Tensor | None = None) -> Tensor:
         height, width = images.shape[-2:]
         # padded before flipping, so that the downsampling grid has the same position in all four
         padded = F.pad(
             images, (0, -width % self.downsample_factor, 0, -height % self.downsample_factor), mode="replicate"
         )
+        if hint is not None:
+            hint = F.pad(hint, (0, padded.shape[-1] - width, 0, padded.shape[-2] - height))
         total = torch.zeros((), device=images.device)
         for axes in FLIPS:
-            total = total + self.network(padded.flip(axes)).flip(axes)
+            total = total + self.network(padded.flip(axes), None if hint is None else hint.flip(axes)).flip(axes)
         return (total / len(FLIPS))[..., :height, :width]

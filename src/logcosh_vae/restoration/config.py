@@ -12,7 +12,7 @@ from ..losses import LOSSES, make_loss
 from ..losses.likelihood_base import LEARN
 from ..training.defaults import RESTORATION_A, RESTORATION_WIDTHS
 from .blending import SPARSE_TASKS
-from .corruptions import CORRUPTIONS, TRAINED_AS
+from .corruptions import CORRUPTIONS, HINTED, TRAINED_AS, Corruption
 from .network import Architecture
 
 
@@ -29,6 +29,8 @@ class RestorationConfig:
             set, the mean negative log-likelihood of a pixel replaces the mean loss.
         widths, blocks, unshuffle, mask: those of `Architecture`; None for its defaults. A mask is learned from clean
             images, so it needs `clean_targets`, and a task that corrupts some pixels and leaves the others alone.
+        hint: that of `Architecture`; None for its default. Part of the crops come with a hint in training, complete or
+            with gaps, and pixels near text weigh more. A hint needs `captions` and `clean_targets`.
         captions: train on text as it is found on photographs (`Captions`) instead of the paper's; for the task `text`.
         tile_size: height and width of the tiles that pictures are cut into, in pixels.
         crop_size: height and width of the random crops of the tiles that a step is trained on.
@@ -59,6 +61,7 @@ class RestorationConfig:
     blocks: int = 1
     unshuffle: int | None = None
     mask: bool | None = None
+    hint: bool | None = None
     captions: bool = False
     tile_size: int = renamed("side", default=128)
     crop_size: int = renamed("patch", default=64)
@@ -80,8 +83,19 @@ class RestorationConfig:
     def architecture(self) -> Architecture:
         """The architecture of the network."""
         return Architecture(
-            tuple(self.widths), self.blocks, 1 if self.unshuffle is None else self.unshuffle, bool(self.mask)
+            tuple(self.widths),
+            self.blocks,
+            1 if self.unshuffle is None else self.unshuffle,
+            bool(self.mask),
+            bool(self.hint),
         )
+
+    @property
+    def corruption(self) -> Corruption:
+        """The corruption that the network learns to undo; it is evaluated on that of `CORRUPTIONS`."""
+        if self.hint:
+            return HINTED[self.task]
+        return (TRAINED_AS if self.captions else CORRUPTIONS)[self.task]
 
     def with_architecture(self, architecture: Architecture) -> RestorationConfig:
         """Return a copy for a network of this architecture."""
@@ -91,6 +105,7 @@ class RestorationConfig:
             blocks=architecture.blocks,
             unshuffle=None if architecture.unshuffle == 1 else architecture.unshuffle,
             mask=architecture.mask or None,
+            hint=architecture.hint or None,
         )
 
 
@@ -111,6 +126,8 @@ def resolve_restoration(config: RestorationConfig) -> RestorationConfig:
     if config.mask and not (config.clean_targets and config.task in SPARSE_TASKS):
         tasks = " and ".join(SPARSE_TASKS)
         raise ConfigError(f"mask can only be true with clean_targets=true, for the tasks {tasks}")
+    if config.hint and not (config.clean_targets and config.captions):
+        raise ConfigError("hint can only be true with captions=true and clean_targets=true")
     if config.bfloat16 is None:
         config = replace(config, bfloat16=takes_bfloat16(find_device(config.device)))
     try:

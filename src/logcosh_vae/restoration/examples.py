@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..base.devices import usable_cores
@@ -24,6 +25,15 @@ from .corruptions.base import draw_seed
 
 MIN_DIFFERENCE = 2.5 / 255
 """Pixels that differ from the clean image by more count as corrupted; rounding and the ringing of JPEG differ less."""
+
+HINTED_DIFFERENCE = 12 / 255
+"""Pixels that differ from the clean image by more are in a complete hint."""
+
+UNHINTED, INCOMPLETE, MISTAKEN = 0.35, 0.25, 0.1
+"""Fractions of the crops without a hint, with gaps in it, and with a hint that also marks pixels that are clean."""
+
+MOST_DILATION, GAPS, GAP_SIDES = 2, 6, (8, 40)
+"""Largest radius by which a hint is dilated, most gaps of a hint, and smallest and largest side of a gap, in pixels."""
 
 MOST_WORKERS = 12
 """Threads that prepare steps for a GPU."""
@@ -38,17 +48,20 @@ class Examples(NamedTuple):
     Attributes:
         source: `(N, 3, H, W)`, input of the network.
         targets: what its output is compared with, each `(N, 3, H, W)`.
-        corrupted: `(N, 1, H, W)`, 1 where the source is corrupted and 0 elsewhere; None for a network without a mask.
+        corrupted: `(N, 1, H, W)`, 1 where the source is corrupted and 0 elsewhere; None for a network that has neither
+            a mask nor a hint.
+        hint: `(N, 1, H, W)`, 1 where the network is told that the source is corrupted; None for one without a hint.
     """
 
     source: Tensor
     targets: tuple[Tensor, ...]
     corrupted: Tensor | None = None
+    hint: Tensor | None = None
 
     def pinned(self) -> Examples:
         """Return a copy in memory that a GPU can read while the CPU goes on."""
-        corrupted = None if self.corrupted is None else self.corrupted.pin_memory()
-        return Examples(self.source.pin_memory(), tuple(each.pin_memory() for each in self.targets), corrupted)
+        corrupted, hint = (each if each is None else each.pin_memory() for each in (self.corrupted, self.hint))
+        return Examples(self.source.pin_memory(), tuple(each.pin_memory() for each in self.targets), corrupted, hint)
 
 
 def crops(tiles: Tensor, config: RestorationConfig, generator: torch.Generator) -> Tensor:
@@ -76,9 +89,48 @@ def crops(tiles: Tensor, config: RestorationConfig, generator: torch.Generator) 
     return to_unit(torch.stack(batch))
 
 
-def corrupted_pixels(source: Tensor, clean: Tensor) -> Tensor:
-    """Return which pixels of `(N, 3, H, W)` are corrupted, as `(N, 1, H, W)` of 0 and 1."""
-    return ((source - clean).abs().amax(dim=1, keepdim=True) > MIN_DIFFERENCE).float()
+def corrupted_pixels(source: Tensor, clean: Tensor, least: float = MIN_DIFFERENCE) -> Tensor:
+    """Return which pixels of `(N, 3, H, W)` are corrupted, as `(N, 1, H, W)` of 0 and 1.
+
+    Args:
+        source, clean: in [0, 1].
+        least: pixels that differ by more count as corrupted.
+    """
+    return ((source - clean).abs().amax(dim=1, keepdim=True) > least).float()
+
+
+def draw_hints(source: Tensor, clean: Tensor, generator: torch.Generator) -> Tensor:
+    """Return what a network is told of the corrupted pixels: nothing, all, or all but some gaps.
+
+    A few hints also mark the corrupted pixels of another crop, because at the time of use a hint is an estimate.
+
+    Args:
+        source, clean: `(N, 3, H, W)` in [0, 1].
+        generator: source of randomness.
+
+    Returns:
+        `(N, 1, H, W)` of 0 and 1.
+    """
+    complete = corrupted_pixels(source, clean, HINTED_DIFFERENCE)
+    count, _, height, width = complete.shape
+    kinds, mistakes = torch.rand(2, count, generator=generator).tolist()
+    radii = torch.randint(MOST_DILATION + 1, (count,), generator=generator).tolist()
+    hints = torch.zeros_like(complete)
+    for index in range(count):
+        if kinds[index] < UNHINTED:
+            continue
+        hint = complete[index]
+        if mistakes[index] < MISTAKEN:
+            hint = torch.maximum(hint, complete[index - 1])
+        radius = radii[index]
+        hints[index] = F.max_pool2d(hint, 2 * radius + 1, 1, radius)
+        if kinds[index] < UNHINTED + INCOMPLETE:
+            gaps = int(torch.randint(1, GAPS + 1, (), generator=generator))
+            corners = torch.rand(gaps, 2, generator=generator) * torch.tensor([height, width])
+            sides = torch.randint(*GAP_SIDES, (gaps, 2), generator=generator)
+            for (top, left), (down, across) in zip(corners.long().tolist(), sides.tolist(), strict=True):
+                hints[index, :, top : top + down, left : left + across] = 0.0
+    return hints
 
 
 def make_examples(tiles: Tensor, corruption: Corruption, config: RestorationConfig, seed: int) -> Examples:
@@ -91,7 +143,8 @@ def make_examples(tiles: Tensor, corruption: Corruption, config: RestorationConf
     source, clean, draw_target = corruption.pair(crops(tiles, config, generator), generator)
     compares_clean = bool(config.clean_targets) or corruption.clean_targets
     targets = (clean,) if compares_clean else tuple(draw_target() for _ in range(config.targets))
-    return Examples(source, targets, corrupted_pixels(source, clean) if config.mask else None)
+    corrupted = corrupted_pixels(source, clean) if config.mask or config.hint else None
+    return Examples(source, targets, corrupted, draw_hints(source, clean, generator) if config.hint else None)
 
 
 def worker_count(device: torch.device) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -52,6 +53,7 @@ class Architecture:
         unshuffle: height and width of the squares of pixels that become the channels of one pixel at the highest
             resolution. Larger values leave more time for wide layers.
         mask: whether the network also estimates which pixels are corrupted, and changes the others by nothing.
+        hint: whether the network can be told of pixels that are corrupted, by a fourth channel of its input.
 
     Raises:
         ValueError: `widths` is empty, a number is not positive, or one is too large.
@@ -61,6 +63,7 @@ class Architecture:
     blocks: int = 1
     unshuffle: int = 1
     mask: bool = False
+    hint: bool = False
 
     def __post_init__(self) -> None:
         widths, blocks = self.widths, self.blocks
@@ -75,6 +78,11 @@ class Architecture:
             raise ValueError(f"unshuffle must be from 1 to {MAX_UNSHUFFLE}; got {self.unshuffle}")
 
     @property
+    def inputs(self) -> int:
+        """Channels of the input: red, green, blue and, with `hint`, the hint."""
+        return 4 if self.hint else 3
+
+    @property
     def outputs(self) -> int:
         """Channels of the output at the full resolution: red, green, blue and, with `mask`, the mask."""
         return 4 if self.mask else 3
@@ -83,7 +91,7 @@ class Architecture:
     def parameter_count(self) -> int:
         """The number of parameters, computed without building the network."""
         widths, square = self.widths, self.unshuffle * self.unshuffle
-        ends = (9 * 3 * square + 1) * widths[0] + (9 * widths[0] + 1) * self.outputs * square
+        ends = (9 * self.inputs * square + 1) * widths[0] + (9 * widths[0] + 1) * self.outputs * square
         residuals = [2 * (9 * width**2 + width) * self.blocks for width in widths]
         steps = sum(4 * fine * coarse + coarse + 4 * fine * coarse + fine for fine, coarse in pairwise(widths))
         return ends + 2 * sum(residuals[:-1]) + residuals[-1] + steps
@@ -110,7 +118,7 @@ class RestorationNetwork(nn.Module):
     input; with a mask it is first multiplied by the probability that a pixel is corrupted.
 
     Args:
-        widths, blocks, unshuffle, mask: those of `Architecture`.
+        widths, blocks, unshuffle, mask, hint: those of `Architecture`.
 
     Attributes:
         architecture: the arguments.
@@ -131,15 +139,27 @@ class RestorationNetwork(nn.Module):
     @classmethod
     def of(cls, architecture: Architecture) -> Self:
         """Return a network with random weights."""
-        return cls(architecture.widths, architecture.blocks, unshuffle=architecture.unshuffle, mask=architecture.mask)
+        return cls(
+            architecture.widths,
+            architecture.blocks,
+            unshuffle=architecture.unshuffle,
+            mask=architecture.mask,
+            hint=architecture.hint,
+        )
 
     def __init__(
-        self, widths: Sequence[int] = RESTORATION_WIDTHS, blocks: int = 1, *, unshuffle: int = 1, mask: bool = False
+        self,
+        widths: Sequence[int] = RESTORATION_WIDTHS,
+        blocks: int = 1,
+        *,
+        unshuffle: int = 1,
+        mask: bool = False,
+        hint: bool = False,
     ) -> None:
         super().__init__()
-        self.architecture = Architecture(tuple(widths), blocks, unshuffle, mask)
+        self.architecture = Architecture(tuple(widths), blocks, unshuffle, mask, hint)
         square = unshuffle**2
-        self.first = nn.Conv2d(3 * square, widths[0], 3, padding=1)
+        self.first = nn.Conv2d(self.architecture.inputs * square, widths[0], 3, padding=1)
         self.encode = nn.ModuleList(_blocks(width, blocks) for width in widths)
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairwise(widths))
@@ -150,19 +170,26 @@ class RestorationNetwork(nn.Module):
         self.receptive_field_radius = self.architecture.receptive_field_radius
         self.likelihood: Likelihood | None = None
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.with_mask(images)[0]
+    def forward(self, images: Tensor, hint: Tensor | None = None) -> Tensor:
+        return self.with_mask(images, hint)[0]
 
-    def with_mask(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def with_mask(self, images: Tensor, hint: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the restored images, and for each pixel the logit `(N, 1, H, W)` that it is corrupted.
 
         The second is None for a network without a mask.
+
+        Args:
+            images: `(N, 3, H, W)` in [0, 1].
+            hint: `(N, 1, H, W)`, 1 at pixels that are known to be corrupted and 0 elsewhere, where others may be
+                corrupted; None for all 0. Only for a network with `Architecture.hint`.
         """
         height, width = images.shape[-2:]
         padded = F.pad(
             images, (0, -width % self.downsample_factor, 0, -height % self.downsample_factor), mode="replicate"
         )
-        outputs = self._outputs(padded)[..., :height, :width]
+        if hint is not None:
+            hint = F.pad(hint, (0, padded.shape[-1] - width, 0, padded.shape[-2] - height))
+        outputs = self._outputs(padded, hint)[..., :height, :width]
         return images + self._change(outputs), outputs[:, 3:] if self.architecture.mask else None
 
     def change(self, padded: Tensor) -> Tensor:
@@ -172,8 +199,10 @@ class RestorationNetwork(nn.Module):
     def _change(self, outputs: Tensor) -> Tensor:
         return outputs[:, :3] * outputs[:, 3:].sigmoid() if self.architecture.mask else outputs
 
-    def _outputs(self, padded: Tensor) -> Tensor:
+    def _outputs(self, padded: Tensor, hint: Tensor | None = None) -> Tensor:
         unshuffle = self.architecture.unshuffle
+        if self.architecture.hint:
+            padded = torch.cat([padded, torch.zeros_like(padded[:, :1]) if hint is None else hint], dim=1)
         features = self.first(padded if unshuffle == 1 else F.pixel_unshuffle(padded, unshuffle))
         skips = []
         for blocks, shrink in zip(self.encode, self.shrink, strict=False):
@@ -186,17 +215,29 @@ class RestorationNetwork(nn.Module):
         outputs: Tensor = self.last(features)
         return outputs if unshuffle == 1 else F.pixel_shuffle(outputs, unshuffle)
 
-    def deepened(self, blocks: int) -> RestorationNetwork:
-        """Return a copy with more residual blocks at each resolution, which computes the same function at first.
+    def extended(self, blocks: int, hint: bool | None = None) -> RestorationNetwork:
+        """Return a copy with more residual blocks or with a hint, which computes the same function at first.
+
+        Args:
+            blocks: residual blocks at each resolution.
+            hint: whether the copy takes a hint; None for as before.
 
         Raises:
-            ValueError: this network has more blocks.
+            ValueError: this network has more blocks, or a hint that the copy would not have.
         """
         before = self.architecture
+        hint = before.hint if hint is None else hint
         if blocks < before.blocks:
-            raise ValueError(f"blocks must be at least {before.blocks}, those of the network to deepen; got {blocks}")
-        deeper = RestorationNetwork.of(replace(before, blocks=blocks))
-        deeper.load_state_dict(self.state_dict(), strict=False)
+            raise ValueError(f"blocks must be at least {before.blocks}, those of the network to extend; got {blocks}")
+        if before.hint and not hint:
+            raise ValueError("hint must be true, as for the network to extend")
+        deeper = RestorationNetwork.of(replace(before, blocks=blocks, hint=hint))
+        state = self.state_dict()
+        if hint != before.hint:  # the hint is the last channel, and has no influence at first
+            kernel = state["first.weight"]
+            added = kernel.new_zeros(len(kernel), before.unshuffle**2, *kernel.shape[2:])
+            state["first.weight"] = torch.cat([kernel, added], dim=1)
+        deeper.load_state_dict(state, strict=False)
         for stack in (*deeper.encode, *deeper.decode):
             for block in list(stack.children())[before.blocks :]:
                 nn.init.zeros_(block.second.weight)

@@ -26,6 +26,10 @@ from .network import RestorationNetwork
 MASK_WEIGHT = 0.02
 """Weight of the mask's cross-entropy beside the mean loss of a pixel, which is about as large once trained."""
 
+NEAR_RADIUS, FAR_WEIGHT = 3, 0.2
+"""Pixels that are further than the first from every corrupted one have the second as their weight, if the network takes
+a hint: such networks are used where text was found."""
+
 INITIAL_STD = 0.25
 """Standard deviation of the residuals with which a learned likelihood begins; pixels are in [0, 1]."""
 
@@ -62,7 +66,8 @@ def learned_values(network: RestorationNetwork) -> dict[str, float]:
 def restoration_step(network: RestorationNetwork, loss: Loss, config: RestorationConfig) -> Step[Examples]:
     """Return the training step: restore the sources and compute the mean loss against their targets.
 
-    With a mask, the cross-entropy between it and the pixels that are corrupted is added.
+    With a mask, the cross-entropy between it and the pixels that are corrupted is added. With a hint, pixels near
+    corrupted ones weigh more.
     """
     device = torch.device(config.device)
     criterion = network.likelihood or loss
@@ -73,19 +78,33 @@ def restoration_step(network: RestorationNetwork, loss: Loss, config: Restoratio
     def step(examples: Examples, _: torch.Generator, compute_loss: bool) -> Losses:
         source = on_device(examples.source).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
-            restored, mask = network.with_mask(source)
+            restored, mask = network.with_mask(source, None if examples.hint is None else on_device(examples.hint))
         restored = restored.float().contiguous()
         compare = loss.surrogate if network.likelihood is None and not compute_loss else criterion.value
+        corrupted = None if examples.corrupted is None else on_device(examples.corrupted)
         total = torch.zeros((), device=device)
         for target in examples.targets:
-            total = total + compare(restored, on_device(target)).mean() / len(examples.targets)
-        if mask is not None and examples.corrupted is not None:
-            corrupted = on_device(examples.corrupted)
+            values = compare(restored, on_device(target))
+            if examples.hint is not None and corrupted is not None:
+                values = near_weights(corrupted) * values
+            total = total + values.mean() / len(examples.targets)
+        if mask is not None and corrupted is not None:
             total = total + MASK_WEIGHT * F.binary_cross_entropy_with_logits(mask.float(), corrupted)
         total.backward()
         return {"loss": total.detach()} if compute_loss else {}
 
     return step
+
+
+def near_weights(corrupted: Tensor) -> Tensor:
+    """Return the weight of each pixel, with mean 1: `FAR_WEIGHT` of that of others if no corrupted pixel is near.
+
+    Args:
+        corrupted: `(N, 1, H, W)`, 1 where pixels are corrupted and 0 elsewhere.
+    """
+    near = F.max_pool2d(corrupted, 2 * NEAR_RADIUS + 1, 1, NEAR_RADIUS)
+    weights = FAR_WEIGHT + (1.0 - FAR_WEIGHT) * near
+    return weights / weights.mean()
 
 
 @torch.inference_mode()

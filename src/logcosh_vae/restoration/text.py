@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import string
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,9 @@ CHARACTERS = string.ascii_letters + string.digits + "    .,:!?&-"
 
 MAX_COVERAGE = 0.65
 """Fraction of a canvas that is covered: enough that nearly every crop has the coverage that is asked for."""
+
+SMOOTHING = 3
+"""Factor by which invented signs are drawn larger, and then reduced."""
 
 _ORDER_SHIFT, _BEHIND_SHIFT, _STRING_SHIFT = 32, 31, 8
 """A canvas pixel is an int64 with four fields: drawing order from bit 32, whether the pixel belongs to an outline or a
@@ -45,6 +49,8 @@ class TextStyle:
         common_colours: fraction of the strings, outlines and shadows with a colour of `COMMON_COLOURS`; the others have
             a random colour.
         several_fonts: draw a font of `FONTS` for each string instead of Pillow's default font.
+        invented: fraction that consists of random strokes instead of letters, in place of all the scripts that no font
+            here has.
     """
 
     font_sizes: tuple[int, int] = (10, 40)
@@ -53,6 +59,7 @@ class TextStyle:
     transparent: float = 0.0
     common_colours: float = 0.0
     several_fonts: bool = False
+    invented: float = 0.0
 
 
 PLAIN = TextStyle()
@@ -63,6 +70,9 @@ TRAINING = TextStyle(outlined=0.15)
 
 CAPTIONS = TextStyle((8, 48), outlined=0.35, shadowed=0.15, transparent=0.2, common_colours=0.5, several_fonts=True)
 """Text as it is found on photographs."""
+
+ANY_SCRIPT = replace(CAPTIONS, font_sizes=(8, 72), invented=0.35)
+"""Text as it is found on photographs, in any script."""
 
 COMMON_COLOURS = (
     (0xFFFFFF, 0xFFFFFF, 0xFFFFFF, 0xFFFFFF, 0x00FFFF, 0x00FFFF, 0x0000FF, 0x000000),
@@ -86,25 +96,80 @@ def _font(size: int, name: str | None) -> ImageFont.FreeTypeFont | ImageFont.Ima
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", size)
 
 
+_Painter = Callable[[tuple[int, int], tuple[float, float], int], Image.Image]
+"""Returns the opacity of a string on a layer of some width and height, with its origin at some x and y, and each of its
+strokes widened by some pixels on both sides."""
+
+_Bounds = tuple[float, float, float, float]
+"""Left, top, right and bottom of a string in pixels from its origin."""
+
+
+def _string(rng: np.random.Generator, size: int, style: TextStyle) -> tuple[_Bounds, _Painter]:
+    """Draw a random string in a random font of the style."""
+    font = _font(size, [*FONTS, None][int(rng.integers(len(FONTS) + 1))] if style.several_fonts else None)
+    text = "".join(rng.choice(list(CHARACTERS), int(rng.integers(3, 16))))
+
+    def paint(extent: tuple[int, int], origin: tuple[float, float], widened: int) -> Image.Image:
+        layer = Image.new("L", extent)
+        ImageDraw.Draw(layer).text(origin, text, 255, font=font, stroke_width=widened)
+        return layer
+
+    return font.getbbox(text), paint
+
+
+def _invented_string(rng: np.random.Generator, size: int) -> tuple[_Bounds, _Painter]:
+    """Draw signs that no script has: a few strokes each, most of them straight, some curved or a dot."""
+    width = max(1, round(size * rng.uniform(0.04, 0.16)))
+    straight, crowded = rng.random(), int(rng.integers(2, 10))
+    strokes: list[list[tuple[float, float]]] = []
+    count = int(rng.integers(2, 9))
+    for sign in range(count):
+        for _ in range(int(rng.integers(1, crowded + 1))):
+            if rng.random() < straight:  # across, down or oblique
+                length, place = rng.uniform(0.15, 0.9), rng.uniform(0.05, 0.95, 2)
+                angle = rng.choice([0.0, 0.0, 0.5, 0.5, 0.33, 0.67]) * math.pi + rng.normal(0.0, 0.05)
+                step = 0.5 * length * np.array([math.cos(angle), math.sin(angle)])
+                points = [place - step, place + step]
+            else:
+                centre, radius = rng.uniform(0.15, 0.85, 2), rng.uniform(0.05, 0.45, 2)
+                angles = rng.uniform(0.0, 2.0 * math.pi) + np.linspace(0.0, rng.uniform(0.5, 6.0), 9)
+                points = list(centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+            strokes.append([(size * (sign + x), size * y) for x, y in np.clip(points, -0.05, 1.05)])
+
+    def paint(extent: tuple[int, int], origin: tuple[float, float], widened: int) -> Image.Image:
+        fine = Image.new("L", (SMOOTHING * extent[0], SMOOTHING * extent[1]))  # Pillow's lines have hard edges
+        draw, across = ImageDraw.Draw(fine), SMOOTHING * (width + 2 * widened)
+        for stroke in strokes:
+            points = [(SMOOTHING * (origin[0] + x), SMOOTHING * (origin[1] + y)) for x, y in stroke]
+            draw.line(points, 255, across, joint="curve")
+            for x, y in (points[0], points[-1]):  # round ends
+                draw.ellipse((x - across / 2, y - across / 2, x + across / 2, y + across / 2), 255)
+        return fine.reduce(SMOOTHING)
+
+    margin = 0.05 * size + width
+    return (-margin, -margin, count * size + margin, size + margin), paint
+
+
 def _draw_layers(rng: np.random.Generator, style: TextStyle) -> list[Image.Image]:
     """Draw one random string: its opacity, then that of its outline and of its shadow if it has them; equal sizes."""
     smallest, largest = style.font_sizes
     size = round(math.exp(rng.uniform(math.log(smallest), math.log(largest))))
-    font = _font(size, [*FONTS, None][int(rng.integers(len(FONTS) + 1))] if style.several_fonts else None)
-    text = "".join(rng.choice(list(CHARACTERS), int(rng.integers(3, 16))))
+    if style.invented and rng.random() < style.invented:
+        (left, top, right, bottom), paint = _invented_string(rng, size)
+    else:
+        (left, top, right, bottom), paint = _string(rng, size, style)
     strokes = [int(rng.integers(0, max(1, size // 14) + 1))]
     if rng.random() < style.outlined:
         strokes.append(strokes[0] + int(rng.integers(1, max(1, size // 12) + 1)))
     shift = 0
     if style.shadowed and rng.random() < style.shadowed:
         shift = int(rng.integers(1, max(1, size // 8) + 1))
-    left, top, right, bottom = font.getbbox(text, stroke_width=strokes[-1])
+    margin = strokes[-1]
+    left, top, right, bottom = left - margin, top - margin, right + margin, bottom + margin
 
     def draw(stroke: int, offset: int) -> Image.Image:
-        layer = Image.new("L", (int(right - left) + 2 + shift, int(bottom - top) + 2 + shift))
-        origin = (1 - left + offset, 1 - top + offset)
-        ImageDraw.Draw(layer).text(origin, text, 255, font=font, stroke_width=stroke)
-        return layer
+        extent = (int(right - left) + 2 + shift, int(bottom - top) + 2 + shift)
+        return paint(extent, (1 - left + offset, 1 - top + offset), stroke)
 
     layers = [draw(stroke, 0) for stroke in strokes]
     if shift:

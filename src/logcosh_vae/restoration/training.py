@@ -29,7 +29,6 @@ from ..training.run_identity import RunIdentity
 from ..training.session import Callbacks, RunPlan, TrainingSetup, run_training
 from ..training.weights_file import SavedWeights
 from .config import RestorationConfig, resolve_restoration
-from .corruptions import CORRUPTIONS, TRAINED_AS
 from .examples import Examples, epoch_examples, worker_count
 from .network import Architecture, RestorationNetwork
 from .step import (
@@ -84,15 +83,16 @@ def check_restoration_memory(config: RestorationConfig, device: torch.device | N
 
 
 def check_start(start: Architecture, wanted: Architecture) -> None:
-    """Check that a network can begin with the weights of another one: it may have more blocks, and nothing else.
+    """Check that a network can begin with the weights of another one: it may have more blocks and a hint, nothing else.
 
     Raises:
         ConfigError: it cannot.
     """
-    if replace(start, blocks=wanted.blocks) != wanted or start.blocks > wanted.blocks:
+    same = replace(start, blocks=wanted.blocks, hint=wanted.hint) == wanted
+    if not same or start.blocks > wanted.blocks or start.hint > wanted.hint:
         raise ConfigError(
             f"the network to start from has {_described(start)}, but the config has {_described(wanted)}; "
-            "only blocks may differ, and not be fewer"
+            "only blocks may differ, and not be fewer, and a hint may be added"
         )
 
 
@@ -100,7 +100,8 @@ def _described(architecture: Architecture) -> str:
     text = f"widths {list(architecture.widths)}, blocks {architecture.blocks}"
     if architecture.unshuffle > 1:
         text += f", unshuffle {architecture.unshuffle}"
-    return f"{text} and a mask" if architecture.mask else text
+    extras = [name for name in ("mask", "hint") if getattr(architecture, name)]
+    return " and a ".join([text, *extras])
 
 
 def train_restoration(
@@ -148,13 +149,14 @@ def train_restoration(
     names = {f"train.{former}": f"train.{name}" for former, name in renamed_keys(RestorationConfig).items()}
     identity = RunIdentity(_run_config(config, train, held_out) | origin, renamed=names, advice=advice)
     plan = RunPlan(path, identity, config.epochs, config.threads)
-    corruption = (TRAINED_AS if config.captions else CORRUPTIONS)[config.task]
+    corruption = config.corruption
     validation_tiles = evenly_spaced(held_out.images, config.val_images)
 
     def make_setup() -> TrainingSetup[Examples]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(make_generator(config.seed, "weights").initial_seed())
-            network = start.deepened(config.blocks) if start else RestorationNetwork.of(config.architecture)
+            wanted = config.architecture
+            network = start.extended(wanted.blocks, wanted.hint) if start else RestorationNetwork.of(wanted)
         network.likelihood = build_likelihood(config)
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         return TrainingSetup(

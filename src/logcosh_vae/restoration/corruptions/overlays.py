@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...training.loop import make_generator
-from ..text import CAPTIONS, PLAIN, TRAINING, TextCanvas, TextStyle, draw_text_canvas, render_text
+from ..text import ANY_SCRIPT, CAPTIONS, PLAIN, TRAINING, TextCanvas, TextStyle, draw_text_canvas, render_text
 from ..text_cache import cached_text_canvases
 from .base import Corruption, draw_seed, numpy_generator, quantize
 
@@ -94,6 +94,12 @@ class Captions(Text):
         for index in np.flatnonzero(rng.random(len(clean)) < self.COMPRESSED):
             source[index], background[index] = compress_jpeg(torch.stack([source[index], clean[index]]), rng)
         return source, background, lambda: self.training(background, generator)
+
+
+class AnyScript(Captions):
+    """Captions of which a third consists of invented signs, so that a network depends less on letters that it knows."""
+
+    CANVAS_COUNT, STYLE = 32, ANY_SCRIPT
 
 
 def compress_jpeg(images: Tensor, rng: np.random.Generator) -> Tensor:
