@@ -31,6 +31,11 @@ class FlipEnsemble(nn.Module):
         self.network = network
         self.downsample_factor, self.receptive_field_radius = network.downsample_factor, network.receptive_field_radius
 
+    @property
+    def takes_hint(self) -> bool:
+        """Whether the network can be told of corrupted pixels."""
+        return self.network.takes_hint
+
     def forward(self, images: Tensor, hint: Tensor | None = None) -> Tensor:
         height, width = images.shape[-2:]
         # padded before flipping, so that the downsampling grid has the same position in all four

@@ -29,6 +29,9 @@ restored one."""
 DILATION_SIZE = 5
 """Size in pixels of the square maximum filter that extends the changed area, for the soft edges of text."""
 
+MARKED = 0.25
+"""Part of the area of a pixel of a smaller copy that has to be marked so that it is marked."""
+
 Pixels = NDArray[np.unsignedinteger]
 
 
@@ -73,6 +76,7 @@ def restore_changed(
     picture: Pixels,
     scale: float,
     *,
+    hint: NDArray[np.bool_] | None = None,
     progress: Progress | None = None,
 ) -> Pixels:
     """Restore a picture, and keep the exact values of the pixels that the network does not change clearly.
@@ -81,6 +85,7 @@ def restore_changed(
         network: in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
         scale: in (0, 1]. The network restores a copy of this scale, and its changes are enlarged.
+        hint: `(H, W)`, true where pixels are known to be corrupted; only for a network that takes one.
         progress: called after each tile.
 
     Returns:
@@ -94,7 +99,8 @@ def restore_changed(
     height, width, channels = picture.shape
     max_level = float(np.iinfo(picture.dtype).max)
     small = picture if scale == 1.0 else shrink(picture, scale)
-    restored = restore(network, small, progress=progress)
+    small_hint = hint if hint is None or scale == 1.0 else _reduced_mask(hint, small.shape[:2])
+    restored = restore(network, small, hint=small_hint, progress=progress)
     weights = scratch.empty(small.shape[:2], np.float32)
     for rows in _strips(len(small), STRIP_ROWS):
         # a strip with a margin, which is larger than the radius of the two filters
@@ -129,6 +135,15 @@ def shrink(picture: Pixels, scale: float) -> Pixels:
             small[rows, :, channel] = np.rint(values.clip(0.0, float(np.iinfo(picture.dtype).max)))
         scratch.release(picture, small)
     return small
+
+
+def _reduced_mask(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return a smaller mask of a height and a width: true where at least `MARKED` of the area is."""
+    height, width = size
+    result = np.empty((height, width), bool)
+    for rows in _strips(height, max(1, _resized_rows(mask.shape[1]) * height // len(mask))):
+        result[rows] = _resize(mask, (width, height), Image.Resampling.BOX, rows) >= MARKED
+    return result
 
 
 def _resized_rows(width: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from .blending import DILATION_SIZE, MIN_CHANGE, largest_change, restore_changed
 from .finding.lines import TextLine
 from .network import RestorationNetwork
 from .scratch import STRIP_ROWS
+from .strokes import find_strokes
 from .tiling import TILE_SIZE, Progress
 
 MAX_HEIGHT = 60.0
@@ -58,6 +60,9 @@ def remove_lines(
 ) -> Removed:
     """Restore the pixels that lines of text cover. Lines in which the network changes next to nothing are left alone.
 
+    A network that takes a hint restores a line twice: its first pass shows the colours of the text, and the second is
+    told of all strokes of these colours.
+
     Args:
         network: for the task `text`, in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
@@ -65,7 +70,7 @@ def remove_lines(
         allowed: `(H, W)`, change only where it is true; None for everywhere.
         scale: for all lines; by default that of `line_scale`.
         onto: the picture that receives the restored pixels, in place; by default a copy of `picture`.
-        progress: called after each tile.
+        progress: called after each tile of each pass.
     """
     height, width = picture.shape[:2]
     lines = [line for line in lines if allowed is None or allowed[line.bounds(height, width)].any()]
@@ -80,19 +85,13 @@ def remove_lines(
             math.ceil(network.downsample_factor / chosen),
         )
     ]
-    tiles = [_tile_count(window, chosen) for chosen, window, _ in jobs]
+    passes = [(2 if network.takes_hint else 1) * _tile_count(window, chosen) for chosen, window, _ in jobs]
     result, removed = onto, list[TextLine]()
     for index, (chosen, (rows, columns), members) in enumerate(jobs):
-        before = picture[rows, columns]
-        after = restore_changed(
-            network,
-            before,
-            chosen,
-            progress=_offset(progress, sum(tiles[:index]), sum(tiles)),
-        )
-        for line in members:
-            if _changed_fraction(line, before, after, (rows, columns), (height, width)) < MIN_CHANGED:
-                continue
+        report = _offset(progress, sum(passes[:index]), sum(passes))
+        moved, moved_all = ([line.moved(-columns.start, -rows.start) for line in each] for each in (members, lines))
+        after, is_clear = _restore_window(network, picture[rows, columns], chosen, moved, moved_all, report)
+        for line in compress(members, is_clear):
             result = scratch.copy(picture) if result is None else result
             removed.append(line)
             for strip, inside in _line_strips(line, height, width):
@@ -103,6 +102,34 @@ def remove_lines(
     return Removed(picture if result is None else result, tuple(removed))
 
 
+def _restore_window(
+    network: RestorationNetwork | FlipEnsemble,
+    before: Pixels,
+    scale: float,
+    lines: Sequence[TextLine],
+    all_lines: Sequence[TextLine],
+    progress: Progress | None,
+) -> tuple[Pixels, list[bool]]:
+    """Restore a window of a picture; return it, and whether the network changes each line clearly.
+
+    Args:
+        network, scale: see `remove_lines`.
+        before: the pixels of the window.
+        lines: the lines to remove in it, in pixels of the window.
+        all_lines: those of the picture, in pixels of the window.
+        progress: called after each tile.
+    """
+    after = restore_changed(network, before, scale, progress=progress)
+    is_clear = [_changed_fraction(line, before, after) >= MIN_CHANGED for line in lines]
+    if not (network.takes_hint and any(is_clear)):
+        return after, is_clear
+    strokes = find_strokes(before, after, list(compress(lines, is_clear)), all_lines)
+    rows, columns = strokes.shape
+    tiles = _tile_count((slice(0, rows), slice(0, columns)), scale)
+    again = restore_changed(network, before, scale, hint=strokes, progress=_offset(progress, tiles, 2 * tiles))
+    return again, is_clear
+
+
 def _line_strips(line: TextLine, height: int, width: int) -> Iterator[tuple[Window, NDArray[np.bool_]]]:
     """Yield windows of a picture of that size that together hold a line, and which of their pixels it covers."""
     rows, columns = line.bounds(height, width)
@@ -111,15 +138,10 @@ def _line_strips(line: TextLine, height: int, width: int) -> Iterator[tuple[Wind
         yield (strip, columns), line.covers(strip, columns)
 
 
-def _changed_fraction(line: TextLine, before: Pixels, after: Pixels, window: Window, size: tuple[int, int]) -> float:
+def _changed_fraction(line: TextLine, before: Pixels, after: Pixels) -> float:
     """Return the fraction of a line's pixels that differ by at least `MIN_CHANGE` levels of 255."""
-    rows, columns = window
     changed = total = 0
-    for (strip, across), inside in _line_strips(line, *size):
-        part = (
-            slice(strip.start - rows.start, strip.stop - rows.start),
-            slice(across.start - columns.start, across.stop - columns.start),
-        )
+    for part, inside in _line_strips(line, *before.shape[:2]):
         change = largest_change(before[part], after[part])
         changed += int((change[inside] >= MIN_CHANGE).sum())
         total += int(inside.sum())

@@ -170,6 +170,11 @@ class RestorationNetwork(nn.Module):
         self.receptive_field_radius = self.architecture.receptive_field_radius
         self.likelihood: Likelihood | None = None
 
+    @property
+    def takes_hint(self) -> bool:
+        """Whether it can be told of corrupted pixels."""
+        return self.architecture.hint
+
     def forward(self, images: Tensor, hint: Tensor | None = None) -> Tensor:
         return self.with_mask(images, hint)[0]
 

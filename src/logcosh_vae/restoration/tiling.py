@@ -39,6 +39,7 @@ def restore(
     network: RestorationNetwork | FlipEnsemble,
     picture: NDArray[np.unsignedinteger],
     *,
+    hint: NDArray[np.bool_] | None = None,
     tile_size: int = TILE_SIZE,
     bfloat16: bool | None = None,
     progress: Progress | None = None,
@@ -50,6 +51,7 @@ def restore(
     Args:
         network: in evaluation mode, on its device.
         picture: `(H, W, 3)`, uint8 or uint16.
+        hint: `(H, W)`, true where pixels are known to be corrupted; only for a network that takes one.
         tile_size: larger tiles are faster and need more memory.
         bfloat16: multiply in bfloat16. The default is true where that is faster, except for uint16, because bfloat16
             cannot represent 16-bit levels.
@@ -72,8 +74,11 @@ def restore(
     tiles = list(tile_windows(height, width, tile_size, margin))
     for done, (rows, columns, out_rows, out_columns) in enumerate(tiles, start=1):
         tile = torch.from_numpy(picture[rows, columns].astype(np.float32, order="C") / max_level).permute(2, 0, 1)[None]
+        inputs = [tile.to(device, memory_format=torch.channels_last)]
+        if hint is not None:
+            inputs.append(torch.from_numpy(hint[rows, columns].astype(np.float32))[None, None].to(device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            restored = network(tile.to(device, memory_format=torch.channels_last))[0].float()
+            restored = network(*inputs)[0].float()
         inner = restored[
             :,
             out_rows.start - rows.start : out_rows.stop - rows.start,

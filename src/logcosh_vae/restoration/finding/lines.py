@@ -8,7 +8,7 @@ Differentiable Binarization").
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,10 @@ class TextLine:
         """Area of the rectangle in pixels."""
         first, second, third = self.corners[:3]
         return abs(_cross(second - first, third - second))
+
+    def moved(self, across: float, down: float) -> TextLine:
+        """Return the line moved to the right and down by some pixels."""
+        return replace(self, corners=self.corners + np.array([across, down], np.float64))
 
     def bounds(self, height: int, width: int) -> tuple[slice, slice]:
         """Return the rows and columns of a picture of that size that the line touches."""

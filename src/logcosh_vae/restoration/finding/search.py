@@ -82,8 +82,7 @@ def find_text_in(picture: Pixels, region: Region) -> list[TextLine]:
         for part, length in zip(region.bounds(height, width), (height, width), strict=True)
     )
     lines = find_text(picture[rows, columns], tallest=MAX_RELATIVE_HEIGHT * min(height, width))
-    shift = np.array([columns.start, rows.start], np.float64)
-    return [replace(line, corners=line.corners + shift) for line in lines]
+    return [line.moved(columns.start, rows.start) for line in lines]
 
 
 def _lines_at_borders(copy: Pixels, detector: TextDetector, across_down: tuple[float, float]) -> Iterator[TextLine]:
