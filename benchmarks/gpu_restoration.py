@@ -61,6 +61,7 @@ CAPTIONS = RestorationConfig(
     widths=(16, 32, 64, 128),
     blocks=2,
     mask=True,
+    hint=True,
     clean_targets=True,
     tile_size=192,
     crop_size=128,

@@ -99,15 +99,15 @@ class Hinted(RestorationNetwork):
         return images * (1.0 - (known.float() if hint is None else hint))
 
 
-def test_the_second_pass_is_told_of_the_strokes() -> None:
+def test_the_passes_after_the_first_are_told_of_the_strokes() -> None:
     clean = background()
     picture, line = with_text(clean)
     network = Hinted()
     calls: list[tuple[int, int]] = []
     removed = remove_lines(network, picture, [line], progress=lambda tile, total: calls.append((tile, total)))
     assert removed.lines == (line,)
-    assert [hint is None for hint in network.hints] == [True, False]
-    assert calls == [(1, 2), (2, 2)]
+    assert [hint is None for hint in network.hints] == [True, False, False]
+    assert calls == [(1, 3), (2, 3), (3, 3)]
     letters = np.abs(picture.astype(int) - clean).max(axis=2) > 150
     assert removed.pixels[letters].max() < 40, "the letters of the right half, too"
     # where the first pass changes nothing, there is no second one
@@ -123,18 +123,24 @@ def test_hints_reach_the_network_at_its_scale() -> None:
     network = Hinted()
     removed = remove_lines(network, picture, [large])
     assert removed.lines == (large,)
-    first, second = network.hints
+    first, *others = network.hints
     assert first is None
-    assert second is not None
-    assert second.shape[-1] < 500
-    assert set(second.unique().tolist()) == {0.0, 1.0}
+    for hint in others:
+        assert hint is not None
+        assert hint.shape[-1] < 500
+        assert set(hint.unique().tolist()) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_an_ensemble_passes_the_hint_on(scale: float) -> None:
     clean = background()
     picture, line = with_text(clean)
-    ensemble = FlipEnsemble(Hinted())
+    network = Hinted()
+    ensemble = FlipEnsemble(network)
     assert ensemble.takes_hint
     remove_lines(ensemble, picture, [line], scale=scale)
-    assert [hint is None for hint in ensemble.network.hints] == 4 * [True] + 4 * [False]  # type: ignore[union-attr]
+    hints = network.hints
+    assert [hint is None for hint in hints] == [True] + 5 * [False]
+    last = [hint for hint in hints[2:] if hint is not None]
+    assert len({hint.sum().item() for hint in last}) == 1
+    assert not torch.equal(last[0], last[1]), "mirrored like the image"

@@ -26,6 +26,9 @@ MIN_CHANGED = 0.03
 """Fraction of the pixels of a line that the network has to change clearly. Letters cover 10% and more of a line; where
 the network changes less, there is probably no text, and the line is left alone."""
 
+HINTED_PASSES = 2
+"""How often a line is restored with a hint: each pass shows more of the strokes to the next one."""
+
 Pixels = NDArray[np.unsignedinteger]
 Window = tuple[slice, slice]
 
@@ -60,8 +63,8 @@ def remove_lines(
 ) -> Removed:
     """Restore the pixels that lines of text cover. Lines in which the network changes next to nothing are left alone.
 
-    A network that takes a hint restores a line twice: its first pass shows the colours of the text, and the second is
-    told of all strokes of these colours.
+    A network that takes a hint restores a line several times: its first pass shows the colours of the text, and the
+    others are told of all strokes of these colours.
 
     Args:
         network: for the task `text`, in evaluation mode, on its device.
@@ -85,7 +88,9 @@ def remove_lines(
             math.ceil(network.downsample_factor / chosen),
         )
     ]
-    passes = [(2 if network.takes_hint else 1) * _tile_count(window, chosen) for chosen, window, _ in jobs]
+    passes = [
+        (1 + HINTED_PASSES if network.takes_hint else 1) * _tile_count(window, chosen) for chosen, window, _ in jobs
+    ]
     result, removed = onto, list[TextLine]()
     for index, (chosen, (rows, columns), members) in enumerate(jobs):
         report = _offset(progress, sum(passes[:index]), sum(passes))
@@ -119,15 +124,21 @@ def _restore_window(
         all_lines: those of the picture, in pixels of the window.
         progress: called after each tile.
     """
-    after = restore_changed(network, before, scale, progress=progress)
+    rows, columns = before.shape[:2]
+    tiles, passes = _tile_count((slice(0, rows), slice(0, columns)), scale), 1 + HINTED_PASSES
+    # mirror images would improve the hints little
+    scout = network.network if isinstance(network, FlipEnsemble) and network.takes_hint else network
+    after = restore_changed(scout, before, scale, progress=progress)
     is_clear = [_changed_fraction(line, before, after) >= MIN_CHANGED for line in lines]
     if not (network.takes_hint and any(is_clear)):
         return after, is_clear
-    strokes = find_strokes(before, after, list(compress(lines, is_clear)), all_lines)
-    rows, columns = strokes.shape
-    tiles = _tile_count((slice(0, rows), slice(0, columns)), scale)
-    again = restore_changed(network, before, scale, hint=strokes, progress=_offset(progress, tiles, 2 * tiles))
-    return again, is_clear
+    strokes = np.zeros((rows, columns), bool)
+    for number in range(1, passes):
+        strokes |= find_strokes(before, after, list(compress(lines, is_clear)), all_lines)
+        model = scout if number < HINTED_PASSES else network
+        report = _offset(progress, number * tiles, passes * tiles)
+        after = restore_changed(model, before, scale, hint=strokes, progress=report)
+    return after, is_clear
 
 
 def _line_strips(line: TextLine, height: int, width: int) -> Iterator[tuple[Window, NDArray[np.bool_]]]:
