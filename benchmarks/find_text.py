@@ -3,8 +3,10 @@
     python benchmarks/find_text.py [--data-root FOLDER] [--candidate NAME=FILE ...]
 
 Takes about twenty minutes on two cores. An OCR program, rapidocr, reads the pictures before and after. Writes
-`results/find-text.json`, which docs/restoration.md shows. The pictures are those of `captioned.py`. A candidate is the
-ONNX file of another detector with the same input and output (PP-OCR), which is measured with the same post-processing.
+`results/find-text.json`, which docs/restoration.md shows. The pictures are those of `captioned.py`.
+
+A candidate is the ONNX file of another detector with the same input and output (PP-OCR). With candidates only detectors
+are measured, with the same post-processing, and `results/find-text-detectors.json` is written.
 """
 
 from __future__ import annotations
@@ -239,7 +241,7 @@ def markdown_detectors(results: StudyResults) -> str:
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     total = results.more["photographs"]
-    for row in results.more["detectors"]:
+    for row in results.rows:
         cells = [f"{100 * row[key]:.1f}%" for key in ("found", "nearly_all")]
         cells += [f"{100 * row[key]:.2f}%" for key in ("marked", "most_marked")]
         cells += [f"{row['photographs_marked']} of {total}", f"{row['seconds_per_megapixel']:.1f}"]
@@ -295,25 +297,30 @@ def main() -> None:
     root = arguments.data_root or default_root()
     pictures = [case for case in cases(root) if case.text.sum() > 150]
     clean = [np.asarray(Image.open(path).convert("RGB")) for _, path in photographs(root)]
-    detectors = {"PP-OCRv6 small (used)": load_detector()}
-    detectors |= {name: candidate(file) for name, _, file in (each.partition("=") for each in arguments.candidate)}
-    measured = []
-    for name, detector in detectors.items():
-        measured.append({"name": name, **detection(detector, pictures, clean)})
-        print(measured[-1], flush=True)
-    rows, read = [], reader()
-    read_before = [added_lines(read(case.picture), case.text) for case in pictures]
-    for name, restore in methods(load_networks()).items():
-        rows.append({"name": name, **restoration(restore, pictures, clean, read, read_before)})
-        print({key: value for key, value in rows[-1].items() if key != "kinds"}, flush=True)
+    more: dict[str, Any] = {"pictures": len(pictures), "photographs": len(clean)}
+    rows: list[dict[str, Any]] = []
+    if arguments.candidate:
+        name = "find-text-detectors"
+        detectors = {"PP-OCRv6 small (used)": load_detector()}
+        detectors |= {name: candidate(file) for name, _, file in (each.partition("=") for each in arguments.candidate)}
+        for each, detector in detectors.items():
+            rows.append({"name": each, **detection(detector, pictures, clean)})
+            print(rows[-1], flush=True)
+    else:
+        name, read = "find-text", reader()
+        read_before = [added_lines(read(case.picture), case.text) for case in pictures]
+        for each, restore in methods(load_networks()).items():
+            rows.append({"name": each, **restoration(restore, pictures, clean, read, read_before)})
+            print({key: value for key, value in rows[-1].items() if key != "kinds"}, flush=True)
+        more["times"] = times()
     result = StudyResults(
-        experiment="find-text",
+        experiment=name,
         rows=tuple(rows),
         environment=describe(),
-        more={"detectors": measured, "pictures": len(pictures), "photographs": len(clean), "times": times()},
+        more=more,
         seconds=round(time.perf_counter() - started, 1),
     )
-    write_results(result, ROOT / "results" / "find-text.json")
+    write_results(result, ROOT / "results" / f"{name}.json")
 
 
 if __name__ == "__main__":

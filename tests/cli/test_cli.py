@@ -72,7 +72,7 @@ def _leave(code: int) -> NoReturn:
         (["restore", "--train", "--data", "full"], 2, "--out"),
         (["restore", "--train", "--data", "full", "--out", "r"], 1, "full holds 0 image files"),
         (["restore", "--train", "--data", "full", "--out", "r", "--set", "crop_size=4"], 2, "crop_size must be from 8"),
-        (["restore", "file", "--model", "shipped"], 1, "the networks of the package are text and captions"),
+        (["restore", "file", "--model", "shipped"], 1, "the networks of the package are text, captions and lines"),
         (["restore", "file", "--box", "0,0,1," + "9" * 5_000], 2, "LEFT,TOP,WIDTH,HEIGHT"),
         (["restore", "file", "--box", "0,0,1,²"], 2, "LEFT,TOP,WIDTH,HEIGHT"),
         (["train", "--out", "r", "--size", "²"], 2, "height by width"),

@@ -71,7 +71,7 @@ def test_text_of_several_heights_is_removed_and_the_rest_stays(tmp_path: Path) -
     done = run("a.png", "--show-mask", "mask.png", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)["restored"]
-    assert (row["network"], len(row["lines"])) == ("captions", 2)
+    assert (row["network"], len(row["lines"])) == ("lines", 2)
     assert error(picture, picture) > 60
     assert error(tmp_path / "a-restored.png", picture) < 12
     mask = np.asarray(Image.open(tmp_path / "mask.png")) > 0
@@ -110,7 +110,7 @@ def test_a_folder_gets_a_summary_and_a_sheet_and_is_continued(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["out/a.png", "out/b.jpg", "sheet.png"]
     rows = [line.split() for line in done.stderr.splitlines() if line.lstrip().startswith("in/")]
-    assert [(row[0], row[1]) for row in rows] == [("in/a.png", "captions"), ("in/b.jpg", "0")]
+    assert [(row[0], row[1]) for row in rows] == [("in/a.png", "lines"), ("in/b.jpg", "0")]
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size[0] > 1000
         assert len(sheet.convert("RGB").getcolors(1 << 20) or []) > 1000
@@ -152,7 +152,7 @@ def test_without_the_extra_a_note_tells_how_to_install_it_and_the_network_is_cho
     done = run("a.png", "b.png", "-o", "out", "--json", cwd=tmp_path, extra=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("pip install 'logcosh-vae[text]'") == 1
-    assert [row["network"] for row in json.loads(done.stdout)["restored"]] == ["captions", "text"]
+    assert [row["network"] for row in json.loads(done.stdout)["restored"]] == ["lines", "text"]
     assert error(tmp_path / "out" / "a.png", captioned(CAPTION)) < 12
     quiet = run("a.png", "-o", "c.png", "--no-find-text", cwd=tmp_path, extra=False)
     assert (quiet.returncode, quiet.stderr) == (0, "")

@@ -92,7 +92,8 @@ def _check(request: Request) -> None:
 
     model = request.model
     if model is not None and str(model) not in PRETRAINED_TASKS and not model.exists():
-        names = " and ".join(PRETRAINED_TASKS)
+        *some, last = PRETRAINED_TASKS
+        names = f"{', '.join(some)} and {last}"
         raise RunError(f"--model {model}: {model} is not a run folder; the networks of the package are {names}")
     if request.task is not None:
         validate_choice("--task", request.task, CORRUPTIONS)

@@ -32,8 +32,8 @@ from .pipeline import Box, Pixels, check_options, load_network, restore_picture
 from .region import Region
 from .tiling import Progress
 
-PHOTOGRAPHS, FULL = "captions", "text"
-"""Names of the networks for photographs and for pictures full of text."""
+PHOTOGRAPHS, LINES, FULL = "captions", "lines", "text"
+"""Names of the networks for photographs, for lines that are found in them, and for pictures full of text."""
 
 Networks = Mapping[str, RestorationNetwork]
 """The networks to choose from, by name: one, or those of the package."""
@@ -94,7 +94,7 @@ def load_networks(model: Path | str | None = None, *, device: str = "cpu") -> Ne
     Raises:
         ConfigError, RunError: see `load_network`.
     """
-    names = (PHOTOGRAPHS, FULL) if model is None else (str(model),)
+    names = (PHOTOGRAPHS, LINES, FULL) if model is None else (str(model),)
     return {name: load_network(name, task="text", device=device)[0] for name in names}
 
 
@@ -169,12 +169,12 @@ class TextRemover:
 
     def _choose(self, pixels: Pixels, lines: Sequence[TextLine] | None) -> tuple[str, bool]:
         """Return the name of the network for a picture, and whether the picture is full of text."""
-        names = list(self.networks)
+        whole = {name: network for name, network in self.networks.items() if name != LINES} or self.networks
         if lines is not None and not _cover_much(pixels, lines):
             full = False
         else:
-            full = (lines is not None or len(names) > 1) and is_full_of_text(self.networks.values(), pixels)
-        return names[0] if len(names) == 1 else FULL if full else PHOTOGRAPHS, full
+            full = (lines is not None or len(whole) > 1) and is_full_of_text(whole.values(), pixels)
+        return next(iter(whole)) if len(whole) == 1 else FULL if full else PHOTOGRAPHS, full
 
     def _restore_found(self, pixels: Pixels, lines: Sequence[TextLine], progress: Progress | None) -> Pixels:
         """Restore the lines; all of the picture if it is full of text."""
@@ -186,6 +186,7 @@ class TextRemover:
             restored = self._restore_region(pixels, name, (), progress)
             self.report = Report(name, tuple(lines), True, scratch.changed_pixels(pixels, restored))
             return restored
+        name = self._for_lines(name)
         removed = remove_lines(
             self._model(name, pixels, lines),
             pixels,
@@ -212,7 +213,7 @@ class TextRemover:
             return restored
         onto = scratch.copy(restored) if restored is pixels else restored
         removed = remove_lines(
-            self._model(name, pixels, lines),
+            self._model(self._for_lines(name), pixels, lines),
             pixels,
             lines,
             allowed=allowed,
@@ -221,6 +222,10 @@ class TextRemover:
             progress=progress,
         )
         return removed.pixels
+
+    def _for_lines(self, name: str) -> str:
+        """Return the name of the network for lines in a picture for which the other one was chosen."""
+        return LINES if name == PHOTOGRAPHS and LINES in self.networks else name
 
     def _model(self, name: str, pixels: Pixels, lines: Sequence[TextLine]) -> RestorationNetwork | FlipEnsemble:
         """Return the model for lines: with test-time augmentation if it is wanted, or the lines are a small part."""
