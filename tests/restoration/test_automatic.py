@@ -152,7 +152,7 @@ def test_without_the_extra_a_note_tells_how_to_install_it_and_the_network_is_cho
     done = run("a.png", "b.png", "-o", "out", "--json", cwd=tmp_path, extra=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("pip install 'logcosh-vae[text]'") == 1
-    assert [row["network"] for row in json.loads(done.stdout)["restored"]] == ["lines", "text"]
+    assert [row["network"] for row in json.loads(done.stdout)["restored"]] == ["captions", "text"]
     assert error(tmp_path / "out" / "a.png", captioned(CAPTION)) < 12
     quiet = run("a.png", "-o", "c.png", "--no-find-text", cwd=tmp_path, extra=False)
     assert (quiet.returncode, quiet.stderr) == (0, "")

@@ -51,8 +51,9 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="RUN",
-        help="Run folder of your own training, or a network that comes with the package: captions, for captions on "
-        "photographs, or text, for pictures full of text. By default the one of these that suits the picture.",
+        help="Run folder of your own training, or a network that comes with the package: lines, for lines of text "
+        "that are found, captions, for captions on photographs, or text, for pictures full of text. By default the one "
+        "that suits the picture.",
         show_default=False,
     ),
 ]
@@ -80,8 +81,8 @@ Start = Annotated[
     typer.Option(
         "--from",
         metavar="RUN",
-        help="With --train: start with the weights of a run, or of a network that comes with the package: shipped or "
-        "captions. By default with random weights.",
+        help="With --train: start with the weights of a run, or of a network that comes with the package: shipped, "
+        "captions or lines. By default with random weights.",
         show_default=False,
     ),
 ]
