@@ -82,12 +82,11 @@ def restoration_step(network: RestorationNetwork, loss: Loss, config: Restoratio
         restored = restored.float().contiguous()
         compare = loss.surrogate if network.likelihood is None and not compute_loss else criterion.value
         corrupted = None if examples.corrupted is None else on_device(examples.corrupted)
+        weights = None if examples.hint is None or corrupted is None else near_weights(corrupted)
         total = torch.zeros((), device=device)
         for target in examples.targets:
             values = compare(restored, on_device(target))
-            if examples.hint is not None and corrupted is not None:
-                values = near_weights(corrupted) * values
-            total = total + values.mean() / len(examples.targets)
+            total = total + (values if weights is None else weights * values).mean() / len(examples.targets)
         if mask is not None and corrupted is not None:
             total = total + MASK_WEIGHT * F.binary_cross_entropy_with_logits(mask.float(), corrupted)
         total.backward()
