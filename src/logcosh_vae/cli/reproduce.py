@@ -81,8 +81,8 @@ def reproduce(
     wanted = [_selected(EXPERIMENTS[each].experiment(profile), model, device) for each in names]
     for folder in (runs, results):
         _check_writable(folder)
-    added: Sequence[int] = range(seeds)
     known = _read_to_extend(results, name, profile, overwrite) if extend else None
+    added: Sequence[int] = range(seeds)
     if known is not None:
         added = missing_seeds(known, wanted[0], seeds, _file(results, name, profile))
     else:
@@ -91,17 +91,19 @@ def reproduce(
     all_title = f"Every table and figure of the paper, profile “{profile}”"
     report = Report(all_title) if name == "all" else Report(runs=runs)
     for obtained in run_all(wanted, added, runs, data_root, jobs, scheduler):
-        declared = EXPERIMENTS[obtained.experiment]
         whole = obtained if known is None else extended(known, obtained)
-        report.add(
-            whole,
-            declared.narrative,
-            _file(results, whole.experiment, profile),
-            _file(runs, whole.experiment, profile, "png"),
-            partial(declared.draw, whole, runs, data_root) if declared.draw else None,
-            table=declared.table,
-        )
+        _add(report, whole, _file(results, whole.experiment, profile), runs, data_root)
     report.write(runs / f"{name}-{profile}.html")
+
+
+def _add(report: Report, obtained: ExperimentResults, path: Path, runs: Path, data_root: Path | None) -> None:
+    """Write results to `path`, and add them to a report in the folder of the runs, with the experiment's figure."""
+    from ..paper.registry import EXPERIMENTS
+
+    declared = EXPERIMENTS[obtained.experiment]
+    picture = runs / path.with_suffix(".png").name
+    draw = partial(declared.draw, obtained, runs, data_root) if declared.draw else None
+    report.add(obtained, declared.narrative, path, picture, draw, table=declared.table)
 
 
 def _selected(experiment: Experiment[Any], models: list[str] | None, device: str | None) -> Experiment[Any]:
@@ -116,9 +118,9 @@ def _selected(experiment: Experiment[Any], models: list[str] | None, device: str
     return experiment.on_device(device) if device else experiment
 
 
-def _file(folder: Path, name: str, profile: str, suffix: str = "json") -> Path:
-    """The file of an experiment in the folder of the results or of the runs."""
-    return folder / f"{name}-{profile}.{suffix}"
+def _file(results: Path, name: str, profile: str) -> Path:
+    """The file of an experiment's results."""
+    return results / f"{name}-{profile}.json"
 
 
 def _read_to_extend(results: Path, name: str, profile: str, overwrite: bool) -> ExperimentResults | None:
