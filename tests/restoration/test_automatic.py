@@ -19,7 +19,7 @@ from logcosh_vae.restoration import restore as restore_image
 from logcosh_vae.restoration.choice import is_full_of_text
 from logcosh_vae.restoration.corruptions import CORRUPTIONS
 from logcosh_vae.restoration.finding.detector import is_installed
-from logcosh_vae.restoration.finding.lines import TextLine
+from logcosh_vae.restoration.finding.lines import TextLine, paint
 from logcosh_vae.restoration.line_removal import line_scale, remove_lines
 from logcosh_vae.restoration.remover import TextRemover, TextSettings, load_networks
 
@@ -187,6 +187,11 @@ def test_the_network_for_full_pictures_is_chosen_for_them_only() -> None:
         (["--same-mask", "--mask", "a.png"], 2, "use one"),
         (["--same-mask", "--no-find-text"], 2, "remove --no-find-text"),
         (["--keep-box", "1,2,3"], 2, "--keep-box 1,2,3: write it as"),
+        (["--fill"], 2, "--fill needs to know where"),
+        (["--fill", "--box", "1,1,5,5", "--careful"], 2, "--careful cannot be used with --fill"),
+        (["--fill", "--box", "1,1,5,5", "--find-text"], 2, "--find-text cannot be used with --fill"),
+        (["--fill", "--box", "0,0,40,30"], 1, "a.png: the whole picture is to be filled"),
+        (["--fill", "--box", "90,0,4,3"], 1, "a.png: no pixel of the picture (40x30) lies in the boxes"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(
@@ -196,6 +201,29 @@ def test_options_that_contradict_each_other_are_refused(
         photograph(40, 30).save(tmp_path / name)
     done = run("a.png", *arguments, cwd=tmp_path)
     assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+
+
+def test_whatever_lies_in_a_region_is_replaced(tmp_path: Path) -> None:
+    picture = photograph(90, 60)
+    picture.paste((0, 255, 0), (30, 20, 50, 40))  # no pixel has a similar colour
+    picture.save(tmp_path / "a.png")
+    options = ("--fill", "--box", "30,20,30,20", "--keep-box", "54,30,4,4", "--json")
+    done = run("a.png", "-o", "b.png", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["restored"]
+    before, after = pixels(picture), pixels(tmp_path / "b.png")
+    inside = np.zeros(before.shape[:2], bool)
+    inside[20:40, 30:60] = True
+    inside[30:34, 54:58] = False
+    np.testing.assert_array_equal(after[~inside], before[~inside])
+    assert np.abs(after[inside].astype(int) - (0, 255, 0)).max(axis=1).min() > 50, "nothing of the patch is left"
+    assert row["changed"] > 0.95 * inside.sum()
+    again = run("a.png", "-o", "b.png", "--overwrite", *options, cwd=tmp_path)
+    assert json.loads(again.stdout)["restored"][0]["kept"]
+    mask = np.zeros(before.shape[:2], bool)
+    mask[20:40, 30:60] = True
+    by_function = restore_image(picture, mask=mask, keep_boxes=[(54, 30, 4, 4)], fill=True)
+    np.testing.assert_array_equal(pixels(by_function), after)
 
 
 @installed
@@ -247,19 +275,20 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> TextLine:
     return TextLine(corners, min(right - left, bottom - top), 1.0)
 
 
-def test_lines_change_nothing_outside_of_them_and_do_not_depend_on_the_others() -> None:
+def test_lines_change_nothing_outside_of_them_and_low_ones_do_not_depend_on_the_others() -> None:
     network = random_network((6, 8), 1)
     picture = np.asarray(photograph(400, 300))
     first, second, tall = rectangle(20, 20, 120, 50), rectangle(150, 30, 300, 55), rectangle(30, 100, 380, 290)
     assert [line_scale(line) for line in (first, second, tall)] == [1.0, 1.0, 0.25]
-    together = remove_lines(network, picture, [first, second, tall]).pixels
-    mask = np.zeros(picture.shape[:2], bool)
-    for line in (first, second, tall):
+    removed = remove_lines(network, picture, [first, second, tall])
+    together, mask = removed.pixels, np.zeros(picture.shape[:2], bool)
+    paint(removed.lines, mask)
+    for line in (first, second):
         rows, columns = line.bounds(*mask.shape)
-        mask[rows, columns] |= line.covers(rows, columns)
         alone = remove_lines(network, picture, [line])
         assert np.abs(alone.pixels[rows, columns].astype(int) - together[rows, columns]).max() <= 1
         assert alone.lines == (line,)
+    assert len(removed.lines) == 3
     np.testing.assert_array_equal(together[~mask], picture[~mask])
     allowed = np.zeros_like(mask)
     allowed[:, :200] = True

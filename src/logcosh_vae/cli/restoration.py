@@ -158,6 +158,15 @@ SameMask = Annotated[
 ]
 
 
+Fill = Annotated[
+    bool,
+    typer.Option(
+        "--fill",
+        help="Replace whatever lies in --box or --mask by its surroundings. By default only text is removed there.",
+    ),
+]
+
+
 @app.command()
 @with_json
 def restore(
@@ -183,6 +192,7 @@ def restore(
     show_mask: ShowMask = None,
     sheet: Sheet = None,
     same_mask: SameMask = False,
+    fill: Fill = False,
 ) -> None:
     """Remove text, noise or blur from pictures; with --train, train a network on corrupted pictures only."""
     if train:
@@ -190,9 +200,9 @@ def restore(
             raise UsageError("--train takes its pictures from --data; remove the names of pictures")
         if scale is not None or careful or box or mask is not None:
             raise UsageError("--scale, --careful, --box and --mask cannot be used with --train")
-        if find_text is not None or keep_box or show_mask is not None or sheet is not None or same_mask:
+        if find_text is not None or keep_box or show_mask is not None or sheet is not None or same_mask or fill:
             raise UsageError(
-                "--find-text, --keep-box, --show-mask, --sheet and --same-mask cannot be used with --train"
+                "--find-text, --keep-box, --show-mask, --sheet, --same-mask and --fill cannot be used with --train"
             )
         if overwrite or model is not None:
             raise UsageError("--overwrite and --model cannot be used with --train; use --resume or --from")
@@ -223,6 +233,7 @@ def restore(
             show_mask=show_mask,
             sheet=sheet,
             same_mask=same_mask,
+            fill=fill,
         )
     )
 

@@ -47,6 +47,7 @@ class Request:
     show_mask: Path | None = None
     sheet: Path | None = None
     same_mask: bool = False
+    fill: bool = False
 
 
 def parse_box(text: str, option: str = "--box") -> tuple[int, int, int, int]:
@@ -97,10 +98,29 @@ def _check(request: Request) -> None:
         raise RunError(f"--model {model}: {model} is not a run folder; the networks of the package are {names}")
     if request.task is not None:
         validate_choice("--task", request.task, CORRUPTIONS)
+    if request.fill:
+        _check_fill(request)
     if request.same_mask and request.mask is not None:
         raise UsageError("--same-mask searches for text on the first picture, and --mask says where it is; use one")
     if request.same_mask and request.find_text is False:
         raise UsageError("--same-mask searches for text on the first picture; remove --no-find-text")
+
+
+def _check_fill(request: Request) -> None:
+    if not request.boxes and request.mask is None:
+        raise UsageError("--fill needs to know where: add --box LEFT,TOP,WIDTH,HEIGHT or --mask FILE")
+    others = {
+        "--task": request.task,
+        "--model": request.model,
+        "--scale": request.scale,
+        "--careful": request.careful,
+        "--find-text": request.find_text,
+        "--show-mask": request.show_mask,
+        "--same-mask": request.same_mask,
+    }
+    for option, value in others.items():
+        if value:
+            raise UsageError(f"{option} cannot be used with --fill, which replaces all of the region without a network")
 
 
 def _check_written(request: Request, pairs: Pairs) -> None:
@@ -131,12 +151,16 @@ def _check_written(request: Request, pairs: Pairs) -> None:
 
 def _method(request: Request, pairs: Pairs) -> tuple[RestorePixels, str, str]:
     """Return the function that restores, the digest that identifies it, and how messages name its weights."""
+    from ..restoration.filling.filler import RegionFiller
     from ..restoration.finished import method_digest
     from ..restoration.photographs import read_mask
     from ..restoration.pipeline import check_options, load_network, restore_picture
     from ..restoration.remover import TextRemover, load_networks
 
     mask = None if request.mask is None else read_mask(request.mask)
+    if request.fill:
+        filler = RegionFiller(request.boxes, mask, request.keep_boxes)
+        return filler, filler.digest, ""
     if request.model is None and request.task in (None, "text"):
         networks, weights = load_networks(device=request.device), "the networks of the package"
     else:

@@ -252,7 +252,7 @@ class FetchDisplay(Display):
 
 
 class PicturesDisplay(Display):
-    """Progress of restoring `count` pictures: the current one, its tiles, and the time left for all."""
+    """Progress of restoring `count` pictures: the current one, its steps, and the time left for all."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -264,13 +264,13 @@ class PicturesDisplay(Display):
             stopped("to continue, add --overwrite to the same command, which keeps the results that are done")
 
     def of(self, name: str) -> Callable[[int, int], None]:
-        """The callback for the next picture, which takes the number of its tiles that are done and of all its tiles."""
+        """The callback for the next picture, which takes the number of its steps that are done and of all its steps."""
         self._number += 1
         number = self._number
 
         def show(done: int, total: int) -> None:
             fraction = (number - 1 + done / total) / self._count
-            self.line.update(f"{number}/{self._count} {name}: tile {done}/{total}", fraction)
+            self.line.update(f"{number}/{self._count} {name}: step {done}/{total}", fraction)
 
         return show
 

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .filling.filler import RegionFiller
+from .picture_files import RestorePixels
 from .pipeline import Box
 from .remover import TextRemover, TextSettings, load_networks
 from .tiling import Progress
@@ -35,6 +37,7 @@ def restore(
     keep_boxes: Sequence[Box] = (),
     scale: float | None = None,
     careful: bool = False,
+    fill: bool = False,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Picture:
@@ -55,6 +58,8 @@ def restore(
         scale: in (0, 1], for all text. By default it follows from the height of each line that is found, else it is 1.
         careful: average over four mirror images everywhere, at four times the cost; a few found lines have it in
             any case.
+        fill: replace whatever lies in the boxes or the mask by its surroundings, without a network. `model`,
+            `find_text`, `scale` and `careful` mean nothing then.
         device: `cpu`, `cuda` or `cuda:N`.
         progress: called after each tile with the number of tiles that are done and the total.
 
@@ -72,31 +77,35 @@ def restore(
         >>> clean.size, clean.getpixel((63, 47))
         ((64, 48), (0, 0, 128))
     """
-    settings = TextSettings(
-        find=find_text,
-        boxes=boxes,
-        mask=mask,
-        keep_boxes=keep_boxes,
-        scale=scale,
-        careful=careful,
-        only_found=bool(find_text),
-    )
-    remover = TextRemover(load_networks(model, device=device), settings)
+    method: RestorePixels
+    if fill:
+        method = RegionFiller(boxes, mask, keep_boxes)
+    else:
+        settings = TextSettings(
+            find=find_text,
+            boxes=boxes,
+            mask=mask,
+            keep_boxes=keep_boxes,
+            scale=scale,
+            careful=careful,
+            only_found=bool(find_text),
+        )
+        method = TextRemover(load_networks(model, device=device), settings)
     if isinstance(image, Image.Image):
-        return _restore_image(image, remover, progress)
+        return _restore_image(image, method, progress)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"an image must be (H, W, 3), uint8 or uint16; got {image.shape}, {image.dtype}")
-    restored: Any = remover(image, progress=progress)
+    restored: Any = method(image, progress=progress)
     return restored.copy() if restored is image else restored
 
 
-def _restore_image(image: Image.Image, remover: TextRemover, progress: Progress | None) -> Image.Image:
+def _restore_image(image: Image.Image, method: RestorePixels, progress: Progress | None) -> Image.Image:
     """Restore a PIL image. Opacity stays as it is, and the mode too, except for a palette."""
     has_alpha = image.has_transparency_data
     alpha = image.convert("RGBA").getchannel("A") if has_alpha else None
     pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))[..., :3]
     opacity = None if alpha is None else np.asarray(alpha)
-    restored = restore_visible(pixels, opacity, lambda part: remover(part, progress=progress))
+    restored = restore_visible(pixels, opacity, lambda part: method(part, progress=progress))
     result = Image.fromarray(np.ascontiguousarray(restored))
     if alpha is not None:
         result.putalpha(alpha)

@@ -5,8 +5,6 @@ Text that is taller than the network has been trained on is found on a smaller c
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from PIL import Image, ImageFilter
 from . import scratch
 from .augmentation import FlipEnsemble
 from .network import RestorationNetwork
+from .resizing import reduced_mask, resize_rows, resized_rows, shrink, strips
 from .scratch import STRIP_ROWS
 from .tiling import Progress, restore
 
@@ -33,24 +32,6 @@ MARKED = 0.25
 """Part of the area of a pixel of a smaller copy that has to be marked so that it is marked."""
 
 Pixels = NDArray[np.unsignedinteger]
-
-
-_SUPPORT = {Image.Resampling.BOX: 0.5, Image.Resampling.BILINEAR: 1.0, Image.Resampling.BICUBIC: 2.0}
-"""Radius of each filter, in pixels of the smaller picture."""
-
-
-def _resize(
-    channel: NDArray[np.generic], size: tuple[int, int], filter: Image.Resampling, rows: slice
-) -> NDArray[np.float32]:
-    """Resize one channel `(H, W)` to the given width and height, and return these rows of the result."""
-    height, width = channel.shape
-    scale = height / size[1]
-    first, last = rows.start * scale, rows.stop * scale
-    margin = math.ceil(_SUPPORT[filter] * max(1.0, scale)) + 1
-    top, bottom = max(0, math.floor(first) - margin), min(height, math.ceil(last) + margin)
-    source = Image.fromarray(channel[top:bottom].astype(np.float32, order="C"))
-    box = (0, first - top, width, min(last, height) - top)
-    return np.asarray(source.resize((size[0], rows.stop - rows.start), filter, box))
 
 
 def largest_change(before: Pixels, after: Pixels) -> NDArray[np.float32]:
@@ -99,20 +80,20 @@ def restore_changed(
     height, width, channels = picture.shape
     max_level = float(np.iinfo(picture.dtype).max)
     small = picture if scale == 1.0 else shrink(picture, scale)
-    small_hint = hint if hint is None or scale == 1.0 else _reduced_mask(hint, small.shape[:2])
+    small_hint = hint if hint is None or scale == 1.0 else reduced_mask(hint, small.shape[:2], MARKED)
     restored = restore(network, small, hint=small_hint, progress=progress)
     weights = scratch.empty(small.shape[:2], np.float32)
-    for rows in _strips(len(small), STRIP_ROWS):
+    for rows in strips(len(small), STRIP_ROWS):
         # a strip with a margin, which is larger than the radius of the two filters
         wide = slice(max(0, rows.start - DILATION_SIZE), rows.stop + DILATION_SIZE)
         weights[rows] = blend_weights(small[wide], restored[wide])[rows.start - wide.start :][: rows.stop - rows.start]
         scratch.release(small, restored, weights)
 
     def enlarged(values: NDArray[Any], rows: slice, filter: Image.Resampling) -> NDArray[Any]:
-        return values[rows] if small is picture else _resize(values, (width, height), filter, rows)
+        return values[rows] if small is picture else resize_rows(values, (width, height), filter, rows)
 
     result = scratch.copy(picture)
-    for rows in _strips(height, STRIP_ROWS if small is picture else _resized_rows(width)):
+    for rows in strips(height, STRIP_ROWS if small is picture else resized_rows(width)):
         weight = enlarged(weights, rows, Image.Resampling.BILINEAR)
         for channel in range(channels):
             before = picture[rows, :, channel].astype(np.float32)
@@ -122,36 +103,3 @@ def restore_changed(
             np.copyto(result[rows, :, channel], after.astype(picture.dtype), where=weight > 0.0)
         scratch.release(picture, restored, weights, result)
     return result
-
-
-def shrink(picture: Pixels, scale: float) -> Pixels:
-    """Return a smaller copy of a picture; each pixel is the mean of the area that it covers."""
-    height, width, channels = picture.shape
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = scratch.empty((size[1], size[0], channels), picture.dtype)
-    for rows in _strips(size[1], max(1, int(_resized_rows(width) * scale))):
-        for channel in range(channels):
-            values = _resize(picture[..., channel], size, Image.Resampling.BOX, rows)
-            small[rows, :, channel] = np.rint(values.clip(0.0, float(np.iinfo(picture.dtype).max)))
-        scratch.release(picture, small)
-    return small
-
-
-def _reduced_mask(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return a smaller mask of a height and a width: true where at least `MARKED` of the area is."""
-    height, width = size
-    result = np.empty((height, width), bool)
-    for rows in _strips(height, max(1, _resized_rows(mask.shape[1]) * height // len(mask))):
-        result[rows] = _resize(mask, (width, height), Image.Resampling.BOX, rows) >= MARKED
-    return result
-
-
-def _resized_rows(width: int) -> int:
-    """Return how many rows of a picture are resized at once: all, unless it is large."""
-    return max(STRIP_ROWS, 64_000_000 // width)
-
-
-def _strips(height: int, rows: int) -> Iterator[slice]:
-    """Yield the rows of each strip."""
-    for top in range(0, height, rows):
-        yield slice(top, min(top + rows, height))

@@ -19,7 +19,7 @@ from ..data.image_file import open_image_file
 from .network import RestorationNetwork
 from .region import Box
 
-VERSION = 4
+VERSION = 5
 """Raised when the same picture and method give another file."""
 
 

@@ -73,6 +73,38 @@ class Region:
         return slice(min(tops), max(bottoms)), slice(min(lefts), max(rights))
 
 
+def allowed_pixels(region: Region, keep_boxes: Sequence[Box], height: int, width: int) -> NDArray[np.bool_] | None:
+    """Return `(height, width)`, true where pixels may change; None for everywhere.
+
+    Args:
+        region: without boxes and mask it is the whole picture.
+        keep_boxes: parts that never change.
+        height, width: of the picture.
+
+    Raises:
+        RegionError: see `Region.pixel_mask`.
+    """
+    if region.boxes or region.mask is not None:
+        allowed = region.pixel_mask(height, width)
+    elif keep_boxes:
+        allowed = scratch.empty((height, width), bool)
+        allowed[:] = True
+    else:
+        return None
+    for left, top, across, down in keep_boxes:
+        allowed[max(0, top) : max(0, top + down), max(0, left) : max(0, left + across)] = False
+    return allowed
+
+
+def widened(bounds: tuple[slice, slice], margin: int, size: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return rows and columns with a margin, as far as a picture of that size has them."""
+    rows, columns = (
+        slice(max(0, part.start - margin), min(length, part.stop + margin))
+        for part, length in zip(bounds, size, strict=True)
+    )
+    return rows, columns
+
+
 def _nothing_selected(height: int, width: int) -> RegionError:
     return RegionError(f"no pixel of the picture ({width}x{height}) lies in the boxes or in the mask")
 

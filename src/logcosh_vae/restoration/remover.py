@@ -29,7 +29,7 @@ from .finished import method_digest
 from .line_removal import remove_lines
 from .network import RestorationNetwork
 from .pipeline import Box, Pixels, check_options, load_network, restore_picture
-from .region import Region
+from .region import Region, allowed_pixels
 from .tiling import Progress
 
 PHOTOGRAPHS, LINES, FULL = "captions", "lines", "text"
@@ -235,16 +235,7 @@ class TextRemover:
     def _allowed(self, height: int, width: int) -> NDArray[np.bool_] | None:
         """Return `(height, width)`, true where pixels may change; None for everywhere."""
         given = self.settings
-        if given.boxes or given.mask is not None:
-            allowed = Region(given.boxes, given.mask).pixel_mask(height, width)
-        elif given.keep_boxes:
-            allowed = scratch.empty((height, width), bool)
-            allowed[:] = True
-        else:
-            return None
-        for left, top, across, down in given.keep_boxes:
-            allowed[max(0, top) : max(0, top + down), max(0, left) : max(0, left + across)] = False
-        return allowed
+        return allowed_pixels(Region(given.boxes, given.mask), given.keep_boxes, height, width)
 
 
 def _cover_much(pixels: Pixels, lines: Sequence[TextLine]) -> bool:

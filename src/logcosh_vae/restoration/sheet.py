@@ -12,8 +12,8 @@ from ..base.errors import DataError
 from ..base.files import one_line
 from ..base.own_outputs import mark_picture
 from ..base.text import visible
-from .blending import shrink
 from .photographs import read
+from .resizing import shrink
 from .targets import replacing
 
 CELL = 320

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import scratch
-from ..blending import shrink
 from ..region import Region
+from ..resizing import shrink
 from .detector import TextDetector, load_detector
 from .lines import TextLine, find_lines, paint
 

@@ -1,0 +1,122 @@
+"""Fill a hole of a picture with texture from its surroundings, coarse to fine."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tiling import Progress
+from .levels import Level, Mask, Values, continued, pyramid, thickness
+from .patches import Indices, PatchField
+from .seamless import blend
+
+ESTIMATES = (10, 6, 3)
+"""How often the patches of a level are searched and the hole is estimated anew: on the coarsest level, on the next one,
+and on all others."""
+
+SEARCHES = 1
+"""Rounds of each search."""
+
+MAX_PATCHES = 40_000
+"""Levels with more patches to fill are not searched: they copy from where the next coarser level has copied from."""
+
+SEAM = 1 / 3
+"""Distance over which a seam fades, relative to the thickness of the hole."""
+
+STEPS = sum(ESTIMATES)
+"""Number of steps that `progress` is told; holes that are thin need fewer."""
+
+Pixels = NDArray[np.unsignedinteger]
+
+
+def fill_hole(
+    pixels: Pixels,
+    hole: Mask,
+    *,
+    usable: Mask | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Pixels:
+    """Return a picture whose hole is filled with what its surroundings show; all other pixels keep their exact values.
+
+    Texture is copied from the surroundings, and its seams are removed. What the hole has hidden is not known: objects
+    that lie in it only are gone. If there is too little to copy, the surroundings are continued smoothly.
+
+    Args:
+        pixels: `(H, W, 3)`, uint8 or uint16.
+        hole: `(H, W)`, true for the pixels to fill, whose values do not matter.
+        usable: `(H, W)`, true for the pixels that may be copied; by default all outside of the hole.
+        seed: of the random search; the same seed gives the same result.
+        progress: called with the number of steps that are done, and their total.
+
+    Raises:
+        ValueError: everything is a hole, or the shapes differ.
+
+    Example:
+        >>> stripes = np.zeros((48, 64, 3), np.uint8)
+        >>> stripes[:, ::4] = 255
+        >>> hole = np.zeros((48, 64), bool)
+        >>> hole[20:30, 20:40] = True
+        >>> damaged = np.where(hole[..., None], np.uint8(128), stripes)
+        >>> bool((fill_hole(damaged, hole) == stripes).all())
+        True
+    """
+    if hole.shape != pixels.shape[:2]:
+        raise ValueError(f"the hole must be {pixels.shape[:2]}, as the picture; got {hole.shape}")
+    if hole.all():
+        raise ValueError("the hole is the whole picture, so there is nothing to fill it from")
+    result = pixels.copy()
+    if not hole.any():
+        return result
+    unit = np.iinfo(pixels.dtype).max / 255.0
+    levels = pyramid(
+        (pixels / unit).astype(np.float32),
+        hole,
+        ~hole if usable is None else usable & ~hole,
+    )
+    filled = _filled(levels, np.random.default_rng(seed), progress)
+    result[hole] = np.rint((filled * unit).clip(0.0, np.iinfo(pixels.dtype).max)).astype(pixels.dtype)
+    return result
+
+
+def _filled(levels: list[Level], rng: np.random.Generator, progress: Progress | None) -> Values:
+    """Return the values `(N, 3)` of the hole at the finest of the levels, in levels of 255."""
+    finest = levels[-1]
+    if not levels[0].known_patches().any():
+        return continued(finest.pixels, finest.hole)[finest.hole]
+    field, done, searched = None, 0, 0
+    for level in levels:
+        if field is not None and len(field) > MAX_PATCHES // 4:
+            break
+        coarser, field = field, PatchField(level, thickness(level.hole), rng)
+        if coarser is not None:
+            field.start_from(coarser)
+        for _ in range(ESTIMATES[min(searched, len(ESTIMATES) - 1)]):
+            field.search(SEARCHES)
+            field.vote()
+            done += 1
+            if progress is not None:
+                progress(min(done, STEPS - 1), STEPS)
+        searched += 1
+    assert field is not None  # there is a level
+    if searched == len(levels):
+        field.search(SEARCHES)
+    origins = field.origins()
+    for coarse, fine in pairwise(levels[searched - 1 :]):
+        origins = _doubled(origins, coarse.hole, fine.hole)
+    result = blend(finest.pixels, finest.hole, origins, max(1.0, SEAM * thickness(finest.hole)))
+    if progress is not None:
+        progress(STEPS, STEPS)
+    return result
+
+
+def _doubled(origins: Indices, coarse: Mask, fine: Mask) -> Indices:
+    """Return the origins `(2, N)` of the pixels of a hole from those at half the resolution."""
+    number = np.full(coarse.shape, -1, np.intp)
+    number[coarse] = np.arange(origins.shape[1])
+    places = np.stack(np.nonzero(fine))
+    doubled: Indices = 2 * origins[:, number[tuple(places // 2)]] + places % 2
+    # the last row or column of the coarse level may have no second one at the fine level
+    return doubled.clip(max=np.array(fine.shape)[:, None] - 1)
