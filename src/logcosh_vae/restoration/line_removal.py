@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from . import scratch
 from .augmentation import FlipEnsemble
 from .blending import DILATION_SIZE, MIN_CHANGE, largest_change, restore_changed
-from .finding.lines import TextLine
+from .filling.fill import STEPS
+from .finding.lines import TextLine, paint
+from .letters import fill_letters
 from .network import RestorationNetwork
+from .resizing import strips
 from .scratch import STRIP_ROWS
 from .strokes import find_strokes
 from .tiling import TILE_SIZE, Progress
@@ -39,7 +42,7 @@ class Removed:
 
     Attributes:
         pixels: the restored picture; the same array as before if nothing has changed.
-        lines: those that were restored.
+        lines: those that were restored, enlarged to hold letters that reach beyond them.
     """
 
     pixels: Pixels
@@ -64,7 +67,8 @@ def remove_lines(
     """Restore the pixels that lines of text cover. Lines in which the network changes next to nothing are left alone.
 
     A network that takes a hint restores a line several times: its first pass shows the colours of the text, and the
-    others are told of all strokes of these colours.
+    others are told of all strokes of these colours. Letters of lines that are too tall for the network are filled with
+    texture, if their colours tell their shape; what lies between them keeps its exact values.
 
     Args:
         network: for the task `text`, in evaluation mode, on its device.
@@ -88,23 +92,38 @@ def remove_lines(
             math.ceil(network.downsample_factor / chosen),
         )
     ]
-    passes = [
-        (1 + HINTED_PASSES if network.takes_hint else 1) * _tile_count(window, chosen) for chosen, window, _ in jobs
-    ]
+    work = [_work(network, members, _tile_count(window, chosen), chosen) for chosen, window, members in jobs]
     result, removed = onto, list[TextLine]()
     for index, (chosen, (rows, columns), members) in enumerate(jobs):
-        report = _offset(progress, sum(passes[:index]), sum(passes))
+        report = _offset(progress, sum(work[:index]), sum(work))
         moved, moved_all = ([line.moved(-columns.start, -rows.start) for line in each] for each in (members, lines))
-        after, is_clear = _restore_window(network, picture[rows, columns], chosen, moved, moved_all, report)
-        for line in compress(members, is_clear):
+        restored = _restore_window(network, picture[rows, columns], chosen, moved, moved_all, report)
+        for member, given, line in zip(members, moved, restored.lines, strict=True):
+            if line is not None:
+                removed.append(member if line is given else line.moved(columns.start, rows.start))
+        if any(restored.lines):
             result = scratch.copy(picture) if result is None else result
-            removed.append(line)
-            for strip, inside in _line_strips(line, height, width):
-                here = inside if allowed is None else inside & allowed[strip]
-                new = after[strip[0].start - rows.start : strip[0].stop - rows.start]
-                result[strip][here] = new[:, strip[1].start - columns.start : strip[1].stop - columns.start][here]
-            scratch.release(result, after, allowed)
+            for strip in strips(len(restored.pixels), STRIP_ROWS):
+                at = slice(rows.start + strip.start, rows.start + strip.stop)
+                here = restored.mask[strip] if allowed is None else restored.mask[strip] & allowed[at, columns]
+                result[at, columns][here] = restored.pixels[strip][here]
+            scratch.release(result, restored.pixels, allowed)
     return Removed(picture if result is None else result, tuple(removed))
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A restored window of a picture.
+
+    Attributes:
+        pixels: `(h, w, 3)`.
+        mask: `(h, w)`, the pixels to take.
+        lines: the given lines, enlarged to hold letters that reach beyond them; None for those that were left alone.
+    """
+
+    pixels: Pixels
+    mask: NDArray[np.bool_]
+    lines: list[TextLine | None]
 
 
 def _restore_window(
@@ -114,8 +133,8 @@ def _restore_window(
     lines: Sequence[TextLine],
     all_lines: Sequence[TextLine],
     progress: Progress | None,
-) -> tuple[Pixels, list[bool]]:
-    """Restore a window of a picture; return it, and whether the network changes each line clearly.
+) -> _Window:
+    """Restore a window of a picture. Large letters are filled with texture, if their colours tell their shape.
 
     Args:
         network, scale: see `remove_lines`.
@@ -124,21 +143,62 @@ def _restore_window(
         all_lines: those of the picture, in pixels of the window.
         progress: called after each tile.
     """
-    rows, columns = before.shape[:2]
-    tiles, passes = _tile_count((slice(0, rows), slice(0, columns)), scale), 1 + HINTED_PASSES
+    size = (len(before), before.shape[1])
+    tiles, passes = _tile_count((slice(0, size[0]), slice(0, size[1])), scale), _pass_count(network)
+    total = _work(network, lines, tiles, scale)
     # mirror images would improve the hints little
     scout = network.network if isinstance(network, FlipEnsemble) and network.takes_hint else network
-    after = restore_changed(scout, before, scale, progress=progress)
+    after = restore_changed(scout, before, scale, progress=_offset(progress, 0, total))
     is_clear = [_changed_fraction(line, before, after) >= MIN_CHANGED for line in lines]
-    if not (network.takes_hint and any(is_clear)):
-        return after, is_clear
-    strokes = np.zeros((rows, columns), bool)
-    for number in range(1, passes):
-        strokes |= find_strokes(before, after, list(compress(lines, is_clear)), all_lines)
+    clear = list(compress(lines, is_clear))
+    strokes = np.zeros(size, bool)
+    for number in range(1, passes if clear else 1):
+        strokes |= find_strokes(before, after, clear, all_lines)
         model = scout if number < HINTED_PASSES else network
-        report = _offset(progress, number * tiles, passes * tiles)
-        after = restore_changed(model, before, scale, hint=strokes, progress=report)
-    return after, is_clear
+        after = restore_changed(model, before, scale, hint=strokes, progress=_offset(progress, number * tiles, total))
+    window = _Window(
+        after, np.zeros(size, bool), [line if here else None for line, here in zip(lines, is_clear, strict=True)]
+    )
+    if scale == 1.0:
+        paint(clear, window.mask)
+        return window
+    return _with_filled_letters(window, before, all_lines, _offset(progress, passes * tiles, total))
+
+
+def _with_filled_letters(
+    window: _Window, before: Pixels, all_lines: Sequence[TextLine], progress: Progress | None
+) -> _Window:
+    """Return a window whose letters are filled if their colours tell them; otherwise it stays as the network left it.
+
+    Args:
+        window: what a network has made of large lines.
+        before, all_lines, progress: see `_restore_window`.
+    """
+    pixels, mask, lines = window.pixels.copy(), window.mask.copy(), list(window.lines)
+    for index, line in enumerate(window.lines):
+        if line is None:
+            continue
+        others = [other for other in all_lines if not np.array_equal(other.corners, line.corners)]
+        report = _offset(progress, index * STEPS, len(lines) * STEPS)
+        filled = fill_letters(before, window.pixels, line, others, report)
+        if filled is None:
+            paint([line], mask)
+            continue
+        pixels[filled.part][filled.mask] = filled.pixels[filled.mask]
+        mask[filled.part] |= filled.mask
+        rows, columns = filled.part
+        inside = line.moved(-columns.start, -rows.start)
+        lines[index] = inside.holding(filled.mask).moved(columns.start, rows.start)
+    return _Window(pixels, mask, lines)
+
+
+def _pass_count(network: RestorationNetwork | FlipEnsemble) -> int:
+    return 1 + HINTED_PASSES if network.takes_hint else 1
+
+
+def _work(network: RestorationNetwork | FlipEnsemble, lines: Sequence[TextLine], tiles: int, scale: float) -> int:
+    """Return how many steps a window of so many tiles takes."""
+    return _pass_count(network) * tiles + (len(lines) * STEPS if scale < 1.0 else 0)
 
 
 def _line_strips(line: TextLine, height: int, width: int) -> Iterator[tuple[Window, NDArray[np.bool_]]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .blending import largest_change
 from .finding.lines import TextLine
+from .region import widened
 from .scratch import STRIP_ROWS
 
 CHANGED, SURE = 12, 40
@@ -55,23 +56,17 @@ def find_strokes(
     return strokes
 
 
-def _strokes(line: TextLine, before: Pixels, after: Pixels, lines: Sequence[TextLine]) -> NDArray[np.bool_]:
-    """Return which pixels within the bounds of a line are its strokes."""
-    from scipy import ndimage
-
-    size, margin = before.shape[:2], round(line.height)
-    rows, columns = line.bounds(*size)
+def stroke_colours(
+    line: TextLine, before: Pixels, after: Pixels, lines: Sequence[TextLine]
+) -> NDArray[np.bool_] | None:
+    """Return which colours are those of a line's strokes, by their number; None if too few of its strokes are sure."""
+    size, (rows, columns) = before.shape[:2], line.bounds(*before.shape[:2])
     inside = line.covers(rows, columns)
-    change = _change(before[rows, columns], after[rows, columns])
-    sure = inside & (change >= SURE)
-    strokes: NDArray[np.bool_] = inside & (change >= CHANGED)
+    sure = inside & (level_change(before[rows, columns], after[rows, columns]) >= SURE)
     if int(sure.sum()) < MIN_SURE:
-        return strokes
-    around = tuple(
-        slice(max(0, part.start - margin), min(length, part.stop + margin))
-        for part, length in zip((rows, columns), size, strict=True)
-    )
-    free = ~_covered(lines, size, (around[0], around[1]))
+        return None
+    around = widened((rows, columns), round(line.height), size)
+    free = ~_covered(lines, size, around)
     background = _smoothed_counts(
         np.concatenate([_colours(before[around])[free], _colours(after[rows, columns])[sure]])
     )
@@ -79,10 +74,37 @@ def _strokes(line: TextLine, before: Pixels, after: Pixels, lines: Sequence[Text
     colours, known = _colours(before[rows, columns]), sure
     for _ in range(ROUNDS):
         counts = _smoothed_counts(colours[known])
-        is_stroke = (counts >= MIN_FREQUENCY * counts.sum()) & (counts >= MIN_SHARE * (counts + background))
-        # single pixels are noise
-        known = sure | ndimage.binary_opening(inside & is_stroke[colours], np.ones((2, 2)))
-    return strokes | known
+        is_stroke: NDArray[np.bool_] = (counts >= MIN_FREQUENCY * counts.sum()) & (
+            counts >= MIN_SHARE * (counts + background)
+        )
+        known = sure | of_colours(before[rows, columns], is_stroke, inside)
+    return is_stroke
+
+
+def of_colours(pixels: Pixels, colours: NDArray[np.bool_], where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which pixels `(h, w)` of a part have one of some colours; single ones are noise."""
+    from scipy import ndimage
+
+    found: NDArray[np.bool_] = ndimage.binary_opening(where & colours[_colours(pixels)], np.ones((2, 2)))
+    return found
+
+
+def level_change(before: Pixels, after: Pixels) -> NDArray[np.uint8]:
+    """Return the change of each pixel in levels of 255, in a strip after the other because of the memory."""
+    strips = [slice(top, top + STRIP_ROWS) for top in range(0, len(before), STRIP_ROWS)]
+    return np.concatenate([largest_change(before[strip], after[strip]).astype(np.uint8) for strip in strips])
+
+
+def _strokes(line: TextLine, before: Pixels, after: Pixels, lines: Sequence[TextLine]) -> NDArray[np.bool_]:
+    """Return which pixels within the bounds of a line are its strokes."""
+    rows, columns = line.bounds(*before.shape[:2])
+    inside = line.covers(rows, columns)
+    change = level_change(before[rows, columns], after[rows, columns])
+    strokes: NDArray[np.bool_] = inside & (change >= CHANGED)
+    is_stroke = stroke_colours(line, before, after, lines)
+    if is_stroke is None:
+        return strokes
+    return strokes | inside & (change >= SURE) | of_colours(before[rows, columns], is_stroke, inside)
 
 
 def _covered(lines: Sequence[TextLine], size: tuple[int, int], part: tuple[slice, slice]) -> NDArray[np.bool_]:
@@ -99,12 +121,6 @@ def _covered(lines: Sequence[TextLine], size: tuple[int, int], part: tuple[slice
             place = (slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start))
             covered[place] |= line.covers(*within)
     return covered
-
-
-def _change(before: Pixels, after: Pixels) -> NDArray[np.uint8]:
-    """Return the change of each pixel in levels of 255, in a strip after the other because of the memory."""
-    strips = [slice(top, top + STRIP_ROWS) for top in range(0, len(before), STRIP_ROWS)]
-    return np.concatenate([largest_change(before[strip], after[strip]).astype(np.uint8) for strip in strips])
 
 
 def _colours(pixels: Pixels) -> NDArray[np.uint16]:

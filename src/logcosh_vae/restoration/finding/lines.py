@@ -52,6 +52,25 @@ class TextLine:
         """Return the line moved to the right and down by some pixels."""
         return replace(self, corners=self.corners + np.array([across, down], np.float64))
 
+    def scaled(self, scale: float) -> TextLine:
+        """Return the line in a picture of another size."""
+        return replace(self, corners=self.corners * scale, height=self.height * scale)
+
+    def holding(self, mask: NDArray[np.bool_]) -> TextLine:
+        """Return the line, enlarged as far as it has to be to hold the true pixels of a mask `(H, W)`."""
+        y, x = np.nonzero(mask)
+        origin, along, down = self.corners[0], self.corners[1] - self.corners[0], self.corners[3] - self.corners[0]
+        points = np.stack([x, y], axis=1) + 0.5 - origin
+        # corners relative to the rectangle: 0 and 1 are its sides
+        low, high = np.zeros(2), np.ones(2)
+        for axis, side in enumerate((along, down)):
+            place, half = points @ side / (side @ side), 0.5 / np.linalg.norm(side)
+            low[axis] = min(0.0, *(place - half)) if len(place) else 0.0
+            high[axis] = max(1.0, *(place + half)) if len(place) else 1.0
+        sides = np.stack([along, down])
+        corners = origin + np.array([low, (high[0], low[1]), high, (low[0], high[1])]) @ sides
+        return replace(self, corners=corners)
+
     def bounds(self, height: int, width: int) -> tuple[slice, slice]:
         """Return the rows and columns of a picture of that size that the line touches."""
         (left, top), (right, bottom) = np.floor(self.corners.min(axis=0)), np.ceil(self.corners.max(axis=0))
