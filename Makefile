@@ -1,6 +1,6 @@
 # make quickstart   install, train the MLP VAE with L2 and with log-cosh on MNIST, write a report comparing
 #                   them and a page to explore them in a browser
-# make test         install, then run linter, type checker and tests, and report their coverage
+# make test         install, then run linter, type checker and tests
 # make docs         install, then build the documentation site in build/docs; a warning is an error
 # make lint         install, format and fix the code, then run the type checker
 # make coverage     run the tests alone and list the lines that they do not reach
@@ -31,7 +31,7 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu_script" --cov --cov-report term --durations 15  # two workers with several threads each would compete for the cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu_script" --durations 15  # two workers with several threads each would compete for the cores
 
 coverage: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report term-missing
