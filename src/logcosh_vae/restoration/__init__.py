@@ -7,11 +7,13 @@
 - `pipeline`: restore a picture in memory with one network.
 - `picture_files`: restore picture files and folders, with their metadata.
 - `finding`: find the text in a picture (extra `text`).
+- `filling`: fill a hole with texture from around it.
+- `line_removal`, `strokes`, `letters`: remove the text that was found.
 - `pretrained`: the networks that come with the package.
 - `corruptions`, `text`: what the networks learn to undo.
 - `network`, `config`, `training`, `step`: the network and its training.
 - `evaluation`, `experiment`: metrics of whole images, and the experiments of the paper.
-- `tiling`, `blending`, `region`, `augmentation`, `photographs`: the parts of the pipeline.
+- `tiling`, `blending`, `resizing`, `region`, `augmentation`, `photographs`: the parts of the pipeline.
 """
 
 from __future__ import annotations

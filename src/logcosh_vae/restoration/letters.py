@@ -23,8 +23,8 @@ from .tiling import Progress
 EDGE = 3
 """Pixels beyond the colours of a letter that belong to it: its soft edge, and what JPEG makes of it."""
 
-MIN_TOLD = 0.8
-"""Letters are told by their colours if they hold this much of the squared change of a line."""
+MIN_TOLD = 0.5
+"""Letters are told by their colours if they hold at least this part of the squared change of a line."""
 
 REACH = 5
 """A shadow reaches at most one in this many parts of the line's height; what lies up to twice as far shows the
