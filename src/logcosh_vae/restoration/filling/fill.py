@@ -13,8 +13,8 @@ from .patches import Indices, PatchField
 from .seamless import blend
 
 ESTIMATES = (10, 6, 3)
-"""How often the patches of a level are searched and the hole is estimated anew: on the coarsest level, on the next one,
-and on all others."""
+"""How often the patches of a level are searched and the hole is estimated anew: on the coarsest of three or more
+levels, on the next one, and on all others. Thinner holes, which have fewer levels, begin with a later number."""
 
 SEARCHES = 1
 """Rounds of each search."""
@@ -83,9 +83,8 @@ def fill_hole(
 
 def _filled(levels: list[Level], rng: np.random.Generator, progress: Progress | None) -> Values:
     """Return the values `(N, 3)` of the hole at the finest of the levels, in levels of 255."""
-    finest = levels[-1]
     if not levels[0].known_patches().any():
-        return continued(finest.pixels, finest.hole)[finest.hole]
+        return continued(levels[-1].pixels, levels[-1].hole)[levels[-1].hole]
     field, done, searched = None, 0, 0
     for level in levels:
         if field is not None and len(field) > MAX_PATCHES // 4:
@@ -93,7 +92,8 @@ def _filled(levels: list[Level], rng: np.random.Generator, progress: Progress | 
         coarser, field = field, PatchField(level, thickness(level.hole), rng)
         if coarser is not None:
             field.start_from(coarser)
-        for _ in range(ESTIMATES[min(searched, len(ESTIMATES) - 1)]):
+        stage = searched + max(0, len(ESTIMATES) - len(levels))
+        for _ in range(ESTIMATES[min(stage, len(ESTIMATES) - 1)]):
             field.search(SEARCHES)
             field.vote()
             done += 1
@@ -104,19 +104,34 @@ def _filled(levels: list[Level], rng: np.random.Generator, progress: Progress | 
     if searched == len(levels):
         field.search(SEARCHES)
     origins = field.origins()
+    values, correction = _blended(levels[searched - 1], origins)
     for coarse, fine in pairwise(levels[searched - 1 :]):
-        origins = _doubled(origins, coarse.hole, fine.hole)
-    result = blend(finest.pixels, finest.hole, origins, max(1.0, SEAM * thickness(finest.hole)))
+        parents = _parents(coarse.hole, fine.hole)
+        origins = _doubled(origins, parents, fine.hole)
+        values, correction = _blended(fine, origins, correction[parents])
     if progress is not None:
         progress(STEPS, STEPS)
-    return result
+    return values
 
 
-def _doubled(origins: Indices, coarse: Mask, fine: Mask) -> Indices:
-    """Return the origins `(2, N)` of the pixels of a hole from those at half the resolution."""
+def _blended(level: Level, origins: Indices, correction: Values | None = None) -> tuple[Values, Values]:
+    """Return the values `(N, 3)` of the hole without seams, and how they differ from what is copied."""
+    length = max(1.0, SEAM * thickness(level.hole))
+    values = blend(level.pixels, level.hole, origins, length, correction)
+    return values, values - level.pixels[tuple(origins)]
+
+
+def _parents(coarse: Mask, fine: Mask) -> Indices:
+    """Return the number `(N,)` of the pixel at half the resolution for each pixel of a hole."""
     number = np.full(coarse.shape, -1, np.intp)
-    number[coarse] = np.arange(origins.shape[1])
-    places = np.stack(np.nonzero(fine))
-    doubled: Indices = 2 * origins[:, number[tuple(places // 2)]] + places % 2
+    number[coarse] = np.arange(np.count_nonzero(coarse))
+    rows, columns = np.nonzero(fine)
+    parents: Indices = number[rows // 2, columns // 2]
+    return parents
+
+
+def _doubled(origins: Indices, parents: Indices, fine: Mask) -> Indices:
+    """Return the origins `(2, N)` of the pixels of a hole from those at half the resolution."""
+    doubled: Indices = 2 * origins[:, parents] + np.stack(np.nonzero(fine)) % 2
     # the last row or column of the coarse level may have no second one at the fine level
     return doubled.clip(max=np.array(fine.shape)[:, None] - 1)

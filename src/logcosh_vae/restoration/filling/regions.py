@@ -23,7 +23,10 @@ MAX_PIXELS = 4_000_000
 """A larger part is filled on a smaller copy, and enlarged, so that the memory and the time are bounded."""
 
 BLOCK = 8
-"""Parts that are at least twice this many pixels apart are filled one after another."""
+"""Pixels that are less than this many pixels apart belong to one part."""
+
+CELL = 256
+"""Small parts, such as specks of dust, are filled together if they begin in the same square of this many pixels."""
 
 Window = tuple[slice, slice]
 
@@ -87,11 +90,23 @@ def _parts(region: Mask) -> Iterator[tuple[Window, Mask]]:
     blocks = np.zeros((-(-height // BLOCK), -(-width // BLOCK)), bool)
     for number, rows in enumerate(strips(height, BLOCK)):
         blocks[number] = np.logical_or.reduceat(region[rows].any(axis=0), np.arange(0, width, BLOCK))
-    labels, _ = ndimage.label(blocks, np.ones((3, 3)))
-    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        margin = max(MIN_MARGIN, math.ceil(BLOCK * thickness(np.pad(labels[rows, columns] == number, 1))))
+    labels, count = ndimage.label(blocks, np.ones((3, 3)))
+    groups: dict[tuple[int, ...], list[int]] = {}
+    boxes = ndimage.find_objects(labels)
+    for number, box in enumerate(boxes, start=1):
+        is_small = max(each.stop - each.start for each in box) * BLOCK <= MIN_MARGIN
+        cell = tuple(each.start * BLOCK // CELL for each in box) if is_small else (-number,)
+        groups.setdefault(cell, []).append(number)
+    for members in groups.values():
+        is_member = np.isin(np.arange(count + 1), members)
+        members_boxes = [boxes[number - 1] for number in members]
+        rows, columns = (
+            slice(min(box[i].start for box in members_boxes), max(box[i].stop for box in members_boxes)) for i in (0, 1)
+        )
+        own = is_member[labels[rows, columns]]
+        margin = max(MIN_MARGIN, math.ceil(BLOCK * thickness(np.pad(own, 1))))
         bounds = (slice(BLOCK * rows.start, BLOCK * rows.stop), slice(BLOCK * columns.start, BLOCK * columns.stop))
-        yield widened(bounds, margin, (height, width)), labels == number
+        yield widened(bounds, margin, (height, width)), is_member[labels]
 
 
 def _offset(progress: Progress, index: int, count: int) -> Progress:

@@ -14,7 +14,7 @@ TOLERANCE, MAX_ROUNDS = 1e-3, 200
 """When the solver stops: at this relative residual, or after as many rounds."""
 
 
-def blend(pixels: Values, hole: Mask, origins: Indices, length: float) -> Values:
+def blend(pixels: Values, hole: Mask, origins: Indices, length: float, correction: Values | None = None) -> Values:
     """Return values `(N, 3)` for the pixels of a hole.
 
     They minimise the squared deviations of the differences between neighbours from those of the copied pixels, plus
@@ -26,6 +26,7 @@ def blend(pixels: Values, hole: Mask, origins: Indices, length: float) -> Values
         hole: `(H, W)`, N pixels.
         origins: `(2, N)`, row and column of the known pixel that is copied to each pixel of the hole, in reading order.
         length: distance in pixels over which a seam fades.
+        correction: `(N, 3)`, an estimate of the result minus the copied values, from which the solver starts.
     """
     from scipy import sparse
     from scipy.sparse.linalg import cg
@@ -62,11 +63,10 @@ def blend(pixels: Values, hole: Mask, origins: Indices, length: float) -> Values
     matrix = sparse.csr_matrix(
         (entries, (np.concatenate([*firsts, everything]), np.concatenate([*seconds, everything]))), (count, count)
     )
+    start = copied if correction is None else copied + correction
     result = np.empty((count, 3), np.float32)
     for channel in range(3):
-        solution, _ = cg(
-            matrix, right[:, channel], copied[:, channel], rtol=TOLERANCE, maxiter=MAX_ROUNDS
-        )  # few rounds are enough, because the copied values are a good start
+        solution, _ = cg(matrix, right[:, channel], start[:, channel], rtol=TOLERANCE, maxiter=MAX_ROUNDS)
         result[:, channel] = solution
     return result
 
