@@ -110,6 +110,16 @@ def test_a_plain_picture_stays_plain(level: int) -> None:
     assert (fill_hole(damaged(plain, hole), hole) == plain).all()
 
 
+def test_one_end_of_a_plain_hole_may_be_wild() -> None:
+    """Most patches fit exactly, and those at the end do not fit at all; their share must not vanish."""
+    picture = np.full((60, 200, 3), 128, np.uint8)
+    picture[:, 180:] = np.random.default_rng(0).choice([0, 255], (60, 20, 3))
+    hole = box(picture.shape, slice(25, 35), slice(20, 190))
+    filled = fill_hole(damaged(picture, hole), hole)
+    assert (filled[:, :150] == 128).all()
+    assert filled[25:35, 182:190].std() > 10
+
+
 def test_a_slope_goes_on() -> None:
     slope = np.broadcast_to(np.linspace(20, 220, 120).astype(np.uint8)[None, :, None], (80, 120, 3)).copy()
     hole = box(slope.shape, slice(30, 50), slice(50, 70))

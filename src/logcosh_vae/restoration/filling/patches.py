@@ -24,6 +24,9 @@ DISTANCE_COST = 8.0
 FADING = 2.0
 """A pixel of the hole counts this times less for each pixel that it lies deeper."""
 
+LEAST_WEIGHT = 1e-9
+"""Of a patch's proposal, so that a pixel for which all proposals are poor gets their mean."""
+
 CHUNK = 8192
 """Patches that are compared at once, to bound the memory."""
 
@@ -101,7 +104,7 @@ class PatchField:
         level = self._level
         # the scale of Newson et al.: most patches have a say, and poor ones hardly any
         scale = 2.0 * float(np.percentile(self.costs, 75)) + 1e-6
-        weights = np.exp(-self.costs / scale)
+        weights = np.exp(-self.costs / scale).clip(LEAST_WEIGHT)
         rows, columns = np.nonzero(level.hole)
         total = np.zeros((len(rows), 1), np.float32)
         pixels, texture = np.zeros((len(rows), 3), np.float32), np.zeros((len(rows), 2), np.float32)
