@@ -99,6 +99,15 @@ def test_colours_that_do_not_tell_letters() -> None:
     assert find_letters(titled(bar), restored(bar), LINE) is None
 
 
+def test_one_letter_that_colours_do_not_tell_is_enough_to_leave_all_to_the_network() -> None:
+    clean = background()
+    picture = titled(clean).copy()
+    picture[:, :95] = titled(clean, colour=(255, 255, 255, 255))[:, :95]  # the first letter is white
+    assert find_letters(picture, restored(clean), LINE) is not None
+    picture[118:] = clean[118:] = 255  # so is much below the line
+    assert find_letters(picture, restored(clean), LINE) is None
+
+
 class Smooth(RestorationNetwork):
     """Replaces everything by the mean of the picture, as far as that changes it."""
 

@@ -23,8 +23,12 @@ from .tiling import Progress
 EDGE = 3
 """Pixels beyond the colours of a letter that belong to it: its soft edge, and what JPEG makes of it."""
 
-MIN_TOLD = 0.5
-"""Letters are told by their colours if they hold at least this part of the squared change of a line."""
+MIN_TOLD = 0.6
+"""Letters are told by their colours if they hold at least this part of the squared change of each stretch of the line.
+Otherwise some letters are missing, or the colours are not those of letters."""
+
+MIN_ENERGY = 0.25
+"""Stretches with less than this part of the mean squared change hold no letter."""
 
 REACH = 5
 """A shadow reaches at most one in this many parts of the line's height; what lies up to twice as far shows the
@@ -104,25 +108,41 @@ def find_letters(before: Pixels, after: Pixels, line: TextLine, others: Sequence
     colours = stroke_colours(line, before, after, (line, *others))
     if colours is None:
         return None
-    found = _letters(before[rows, columns], after[rows, columns], colours, line.covers(rows, columns))
-    if found is None:
+    found = _letters(before[rows, columns], colours, line.covers(rows, columns))
+    energy = level_change(before[rows, columns], after[rows, columns]).astype(np.float64) ** 2
+    if _least_told(found, energy, line.moved(-columns.start, -rows.start)) < MIN_TOLD:
         return None
     letters = np.zeros(size, bool)
     letters[rows, columns] = found | _shadow(found, before[rows, columns], round(line.height / REACH))
     return letters
 
 
-def _letters(before: Pixels, after: Pixels, colours: Mask, inside: Mask) -> Mask | None:
-    """Return which pixels of a part of the picture are letters of a line; None if the colours do not tell."""
+def _letters(pixels: Pixels, colours: Mask, inside: Mask) -> Mask:
+    """Return which pixels of a part of the picture are letters of a line that covers `inside`."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(of_colours(before, colours, np.ones_like(inside)), np.ones((3, 3)))
+    labels, count = ndimage.label(of_colours(pixels, colours, np.ones_like(inside)), np.ones((3, 3)))
     # shapes that lie mostly outside are not letters of this line
     belongs = 2 * np.bincount(labels[inside], minlength=count + 1) > np.bincount(labels.ravel(), minlength=count + 1)
     belongs[0] = False
     letters: Mask = ndimage.distance_transform_edt(~belongs[labels]) <= EDGE
-    energy = np.where(inside, level_change(before, after).astype(np.float64) ** 2, 0.0)
-    return letters if energy[letters].sum() >= MIN_TOLD * energy.sum() else None
+    return letters
+
+
+def _least_told(letters: Mask, energy: NDArray[np.float64], line: TextLine) -> float:
+    """Return the part of the squared change that letters hold: the least of stretches as long as the line is high."""
+    height, width = letters.shape
+    y, x = np.nonzero(line.covers(slice(0, height), slice(0, width)))
+    origin, *ends = line.corners[[0, 1, 3]]
+    along = max((end - origin for end in ends), key=lambda side: float(side @ side))
+    length = float(np.linalg.norm(along))
+    count = max(1, round(length / line.height))
+    place = (np.stack([x, y], axis=1) + 0.5 - origin) @ along / length**2
+    stretch = (place * count).astype(np.intp).clip(0, count - 1)
+    total = np.bincount(stretch, energy[y, x], count)
+    told = np.bincount(stretch, energy[y, x] * letters[y, x], count)
+    holds_letters = total > MIN_ENERGY * total.mean()
+    return float((told[holds_letters] / total[holds_letters]).min(initial=1.0)) if holds_letters.any() else 0.0
 
 
 def _shadow(letters: Mask, pixels: Pixels, reach: int) -> Mask:
