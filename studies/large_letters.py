@@ -1,4 +1,4 @@
-"""Large letters on photographs that nothing was tuned on: restored by the network alone, and filled with texture.
+"""Large letters on photographs: restored by the network alone, and filled with texture.
 
     python studies/large_letters.py
 

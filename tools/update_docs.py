@@ -58,6 +58,7 @@ import fid_study  # noqa: E402
 import find_text  # noqa: E402
 import found_text  # noqa: E402
 import gpu_docs  # noqa: E402
+import large_letters  # noqa: E402
 import larger_than_memory  # noqa: E402
 import learned_shape  # noqa: E402
 import make_dist  # noqa: E402
@@ -197,6 +198,7 @@ BLOCKS: dict[str, Block] = {
     "transcript-numbers": study("transcripts", transcripts.numbers),
     "captions": study("captions", captions.markdown),
     "found-text": study("found-text", found_text.markdown),
+    "large-letters": study("large-letters", large_letters.markdown),
     "find-text": study("find-text", find_text.markdown),
     "find-text-detectors": study("find-text-detectors", find_text.markdown_detectors),
     "unchanged-pixels": study("unchanged-pixels", unchanged_pixels.markdown),
