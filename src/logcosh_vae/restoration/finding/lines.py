@@ -28,7 +28,7 @@ MIN_SIDE = 3.0
 """Least height of an area in pixels of the detector's output."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value, so lines are compared by identity
 class TextLine:
     """A line of text in a picture.
 
