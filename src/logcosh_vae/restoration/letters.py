@@ -142,7 +142,7 @@ def _least_told(letters: Mask, energy: NDArray[np.float64], line: TextLine) -> f
     total = np.bincount(stretch, energy[y, x], count)
     told = np.bincount(stretch, energy[y, x] * letters[y, x], count)
     holds_letters = total > MIN_ENERGY * total.mean()
-    return float((told[holds_letters] / total[holds_letters]).min(initial=1.0)) if holds_letters.any() else 0.0
+    return float((told[holds_letters] / total[holds_letters]).min()) if holds_letters.any() else 0.0
 
 
 def _shadow(letters: Mask, pixels: Pixels, reach: int) -> Mask:
