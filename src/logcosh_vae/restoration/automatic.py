@@ -48,8 +48,8 @@ def restore(
 
     Args:
         image: `(H, W, 3)`, uint8 or uint16, or a PIL image of any mode.
-        model: a run folder for the task `text`, or `captions` or `text`; by default the one of these two that suits the
-            picture.
+        model: a run folder for the task `text`, or a network of the package: `lines`, `captions` or `text`. By default
+            the one of these that suits the picture.
         find_text: whether to search for text. By default if the extra `text` is installed. With boxes or a mask, True
             means to restore only the text that is found there.
         boxes: change only these parts: left, top, width and height in pixels.

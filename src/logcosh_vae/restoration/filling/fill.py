@@ -20,7 +20,8 @@ SEARCHES = 1
 """Rounds of each search."""
 
 MAX_PATCHES = 40_000
-"""Levels with more patches to fill are not searched: they copy from where the next coarser level has copied from."""
+"""Levels that would have about as many patches to fill, or more, are not searched: four times those of the next coarser
+level. They copy from where that level has copied from."""
 
 SEAM = 1 / 3
 """Distance over which a seam fades, relative to the thickness of the hole."""
